@@ -1,0 +1,1 @@
+//! The one binary `meridian`: command line, HTTP API, webhooks and pages.

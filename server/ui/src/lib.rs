@@ -1,0 +1,1 @@
+//! View models in, markup out; no SQL and no HTTP.

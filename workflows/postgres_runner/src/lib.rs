@@ -1,0 +1,1 @@
+//! Drives turns and effects from due rows in Postgres.
