@@ -4,3 +4,16 @@
 //! in through [`context::Context`], everything it wants goes out as an [`effect::Effect`].
 
 pub mod calendar;
+pub mod condition;
+pub mod context;
+pub mod delay;
+pub mod document;
+pub mod effect;
+pub mod enrollment;
+pub mod ids;
+pub mod key;
+pub mod outcome;
+pub mod schedule;
+pub mod sequence;
+pub mod signal;
+pub mod state;

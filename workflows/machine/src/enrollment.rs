@@ -1,0 +1,102 @@
+//! The machine: one lead's run through one campaign. `statig` dispatches; the struct is ours, so
+//! that what is stored is data and state and nothing else. No entry or exit actions: they would
+//! run again whenever a saved machine is loaded.
+
+mod handover;
+mod send;
+mod states;
+mod steps;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use statig::Outcome::Transition;
+use statig::blocking::StateExt as _;
+
+use crate::context::Context;
+use crate::effect::{Effect, EffectId};
+use crate::outcome::Outcome;
+use crate::sequence::Step;
+use crate::signal::Signal;
+use crate::state::{Data, State, Wait, Why};
+
+/// The rules this build applies. It rises when code changes what a journal would replay to.
+pub const RULES: u32 = 1;
+
+/// One lead's run through one campaign, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrollment {
+    /// The rules that were applied last.
+    pub rules: u32,
+    /// What it carries through every state.
+    pub data: Data,
+    /// Where it is.
+    pub state: State,
+}
+
+/// What one signal led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// New requests of the world.
+    pub effects: Vec<Effect>,
+    /// Open requests that are not wanted any more; none of them is past the gate.
+    pub withdrawn: Vec<EffectId>,
+}
+
+/// One application of the machine: what it may read, and what it asks for.
+pub struct Turn<'a> {
+    context: Context<'a>,
+    applied: Applied,
+}
+
+impl Enrollment {
+    /// Returns an enrollment that has not heard a signal yet.
+    pub fn begin(first: &Step, now: DateTime<Utc>) -> Self {
+        let wait = Wait {
+            since: now,
+            not_before: now,
+            because: Why::Delay,
+            wake_at: now,
+            why: Why::Delay,
+        };
+        Self {
+            rules: RULES,
+            data: Data::default(),
+            state: State::Waiting { step: first.key.clone(), wait },
+        }
+    }
+
+    /// Applies one signal. Every state answers every signal; a repeated one changes nothing.
+    pub fn apply(&mut self, signal: &Signal, context: Context<'_>) -> Applied {
+        self.rules = RULES;
+        let mut turn = Turn { context, applied: Applied::default() };
+        if let Transition(state) = self.state.handle(&mut self.data, signal, &mut turn) {
+            self.state = state;
+        }
+        turn.applied
+    }
+
+    /// Returns when the machine wants to be woken, in campaign time. An open request to send keeps
+    /// a time of its own, set by whoever performs it.
+    pub fn wake_at(&self) -> Option<DateTime<Utc>> {
+        match &self.state {
+            State::Waiting { wait, .. } => Some(wait.wake_at),
+            State::AwaitingApproval { expires_at, .. } => Some(*expires_at),
+            State::Offered { answer_by, remind_at, .. } => Some(remind_at.unwrap_or(*answer_by)),
+            State::Accepted { answer_by, .. } => Some(*answer_by),
+            State::Dispatching { .. }
+            | State::AwaitingCall { .. }
+            | State::Held { .. }
+            | State::Paused { .. }
+            | State::Answered { .. }
+            | State::Ended { .. } => None,
+        }
+    }
+
+    /// Returns the outcome, once there is one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.state {
+            State::Ended { outcome } => Some(outcome),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Identifiers: one distinct type per kind of thing, all UUIDs. This module makes the derived ones
+//! (a send's id is the hash of what it is for); random ones are drawn by the caller.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// A UUID that names a `K` and nothing else.
+pub struct Id<K> {
+    uuid: Uuid,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// Names a tenant.
+pub enum Workspace {}
+/// Names a person we may write to.
+pub enum Lead {}
+/// Names a campaign.
+pub enum Campaign {}
+/// Names one lead's run through one campaign.
+pub enum Enrollment {}
+/// Names a sequence; its versions are numbered.
+pub enum Sequence {}
+/// Names a mailbox or phone number we send from.
+pub enum Sender {}
+/// Names one intended message to one address.
+pub enum Send {}
+
+/// A tenant.
+pub type WorkspaceId = Id<Workspace>;
+/// A person we may write to.
+pub type LeadId = Id<Lead>;
+/// A campaign.
+pub type CampaignId = Id<Campaign>;
+/// One lead's run through one campaign.
+pub type EnrollmentId = Id<Enrollment>;
+/// A sequence.
+pub type SequenceId = Id<Sequence>;
+/// A mailbox or phone number.
+pub type SenderId = Id<Sender>;
+/// One row of the send ledger, or one request to a person.
+pub type SendId = Id<Send>;
+
+impl<K> Id<K> {
+    /// Wraps `uuid`; the caller knows what it names.
+    pub const fn new(uuid: Uuid) -> Self {
+        Self { uuid, kind: PhantomData }
+    }
+
+    /// Returns the bare UUID, for storage.
+    pub const fn uuid(self) -> Uuid {
+        self.uuid
+    }
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Id<K> {}
+
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.uuid == other.uuid
+    }
+}
+
+impl<K> Eq for Id<K> {}
+
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.uuid.cmp(&other.uuid)
+    }
+}
+
+impl<K> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.uuid.hash(state);
+    }
+}
+
+impl<K> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uuid.fmt(f)
+    }
+}
+
+impl<K> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uuid.fmt(f)
+    }
+}
+
+impl<K> From<Uuid> for Id<K> {
+    fn from(uuid: Uuid) -> Self {
+        Self::new(uuid)
+    }
+}
+
+impl<K> FromStr for Id<K> {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self::new)
+    }
+}
+
+impl<K> Serialize for Id<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.uuid.serialize(serializer)
+    }
+}
+
+impl<'de, K> Deserialize<'de> for Id<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Uuid::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// What an effect is about: a step of the sequence, or a handover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// The step with this key.
+    Step(&'a str),
+    /// A handover, which is not a step: a reply can cause one at any time.
+    Handover,
+}
+
+/// Returns the id of the send for `subject` at its `visit`.
+///
+/// It is the idempotency key and the local part of the Message-ID: the same enrollment, step and
+/// visit always give the same id (UUID version 5, RFC 9562), so a step can never be sent twice
+/// under two names.
+pub fn send_id(
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    subject: Subject<'_>,
+    visit: u32,
+) -> SendId {
+    // A step key never begins with a slash, so a handover cannot collide with a step.
+    let subject = match subject {
+        Subject::Step(key) => key,
+        Subject::Handover => "/handover",
+    };
+    let mut name = [0_u8; 16 + 64 + 4];
+    let length = subject.len().min(64);
+    name[..16].copy_from_slice(enrollment.uuid().as_bytes());
+    name[16..16 + length].copy_from_slice(&subject.as_bytes()[..length]);
+    name[16 + length..20 + length].copy_from_slice(&visit.to_be_bytes());
+    Id::new(Uuid::new_v5(&workspace.uuid(), &name[..20 + length]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_id_depends_on_every_part_of_its_key() {
+        let id = |w: u128, e: u128, subject, visit| {
+            send_id(Uuid::from_u128(w).into(), Uuid::from_u128(e).into(), subject, visit)
+        };
+        let intro = id(1, 1, Subject::Step("intro"), 1);
+        assert_eq!(intro, id(1, 1, Subject::Step("intro"), 1));
+        for other in [
+            id(2, 1, Subject::Step("intro"), 1),
+            id(1, 2, Subject::Step("intro"), 1),
+            id(1, 1, Subject::Step("intro2"), 1),
+            id(1, 1, Subject::Step("intro"), 2),
+            id(1, 1, Subject::Handover, 1),
+        ] {
+            assert_ne!(intro, other);
+        }
+    }
+}

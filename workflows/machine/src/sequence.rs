@@ -1,0 +1,260 @@
+//! A version of a sequence: the parsed, validated, immutable form that the machine runs. Made from
+//! a [`crate::document::CampaignDocument`] and from nothing else.
+
+use std::collections::BTreeSet;
+
+use chrono_tz::Tz;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::Calendar;
+use crate::condition::Condition;
+use crate::delay::Delay;
+use crate::key::{AttributeName, StepKey, VariantKey};
+use crate::state::{Done, History, Lane};
+
+/// How we reach a lead.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Mail.
+    Email,
+    /// Text message.
+    Sms,
+    /// Telephone call by a person.
+    Call,
+}
+
+impl Channel {
+    /// Returns the word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// What may end a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wake {
+    /// The time ran out.
+    Time,
+    /// The lead answered.
+    Reply,
+    /// The lead followed a link.
+    Click,
+    /// An attribute took the value that was waited for.
+    Attribute,
+}
+
+/// What the campaign does with an answer that no step waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyRule {
+    /// End the sequence and offer the lead to a person.
+    HandOver,
+    /// End the sequence.
+    Stop,
+}
+
+/// Whose answers count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyScope {
+    /// An answer to any campaign of ours ends this one too.
+    #[default]
+    Person,
+    /// Only answers to this campaign count.
+    Campaign,
+}
+
+/// One version of a sequence with the rules it runs under.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// The steps in order; lanes are inside their condition.
+    pub steps: Vec<Step>,
+    /// The zone of leads whose own is unknown.
+    pub zone: Tz,
+    /// When messages may leave.
+    pub calendar: Calendar,
+    /// When the campaign's goal is met.
+    pub goal: Option<Condition>,
+    /// What an answer does.
+    pub on_reply: ReplyRule,
+    /// Whose answers count.
+    pub reply_scope: ReplyScope,
+    /// How a person takes over, if one can.
+    pub handover: Option<HandoverRule>,
+    /// How many refusals that may pass are borne for one step.
+    pub refusals_max: u32,
+    /// Whether mail needs consent that was granted.
+    pub mail_needs_consent: bool,
+    /// The attributes that steps and goal name: the only ones a turn reads.
+    pub attributes: BTreeSet<AttributeName>,
+    /// The steps whose clicks are signals.
+    pub clicks: BTreeSet<StepKey>,
+}
+
+/// How a person takes over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HandoverRule {
+    /// How long a person has to answer an offer.
+    pub answer_within: Delay,
+    /// The team's working hours; deadlines begin inside them.
+    pub hours: Calendar,
+    /// Whether there is somebody to turn to when the first does not answer.
+    pub has_fallback: bool,
+}
+
+/// One touch, decision or wait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Author-given, never changes.
+    pub key: StepKey,
+    /// The delay after the step before.
+    pub delay: Delay,
+    /// What happens.
+    pub kind: StepKind,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// A message: mail or text.
+    Message {
+        /// On which channel.
+        channel: Channel,
+        /// The wordings, with their weights; at least one.
+        variants: Vec<Weighted>,
+        /// Whether a person must approve each draft.
+        approval: Approval,
+    },
+    /// A call by a person.
+    Call,
+    /// Wait for the first of several events.
+    WaitUntil(WaitUntil),
+    /// Take one of two lanes; they join again after the condition.
+    Condition {
+        /// What decides.
+        when: Condition,
+        /// The steps if it holds.
+        then: Vec<Step>,
+        /// The steps if it does not.
+        otherwise: Vec<Step>,
+    },
+    /// Offer the lead to a person.
+    Handover,
+    /// End the sequence.
+    Finish,
+}
+
+/// Whether a person must approve each draft of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Drafts leave by themselves.
+    NotNeeded,
+    /// A person decides about each.
+    Required,
+}
+
+/// A wording and its share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighted {
+    /// The wording; `None` where a step has only one.
+    pub key: Option<VariantKey>,
+    /// Its share among the weights of the step.
+    pub weight: u32,
+}
+
+/// What a `wait_until` step waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitUntil {
+    /// The longest wait; it always ends.
+    pub limit: Delay,
+    /// Whether an answer ends it.
+    pub reply: bool,
+    /// Whether a click in the message of one of these steps ends it.
+    pub clicks: Vec<StepKey>,
+    /// Whether a value of an attribute ends it.
+    pub attribute: Option<Condition>,
+}
+
+impl Version {
+    /// Returns the first step, in order, that is not done, following the lanes that were taken.
+    ///
+    /// Positions are never stored: a step that was removed is passed by, one that was added before
+    /// the lead's place is taken next, one that is done is never repeated.
+    pub fn next<'a>(&'a self, history: &History) -> Option<&'a Step> {
+        next_in(&self.steps, history)
+    }
+
+    /// Returns the step with this key, wherever it is.
+    pub fn step(&self, key: &StepKey) -> Option<&Step> {
+        find(&self.steps, key)
+    }
+
+    /// Calls `visit` for every step, lanes included, in order.
+    pub fn each_step<'a>(&'a self, visit: &mut impl FnMut(&'a Step)) {
+        each(&self.steps, visit);
+    }
+}
+
+fn next_in<'a>(steps: &'a [Step], history: &History) -> Option<&'a Step> {
+    for step in steps {
+        match history.done.get(&step.key) {
+            None => return Some(step),
+            Some(Done::Lane { lane }) => {
+                if let StepKind::Condition { then, otherwise, .. } = &step.kind {
+                    let steps = match lane {
+                        Lane::Then => then,
+                        Lane::Else => otherwise,
+                    };
+                    if let Some(step) = next_in(steps, history) {
+                        return Some(step);
+                    }
+                }
+            }
+            Some(
+                Done::Sent { .. }
+                | Done::Waited { .. }
+                | Done::Called { .. }
+                | Done::HandedOver
+                | Done::Skipped,
+            ) => {}
+        }
+    }
+    None
+}
+
+fn find<'a>(steps: &'a [Step], key: &StepKey) -> Option<&'a Step> {
+    steps.iter().find_map(|step| {
+        if step.key == *key {
+            return Some(step);
+        }
+        match &step.kind {
+            StepKind::Condition { then, otherwise, .. } => {
+                find(then, key).or_else(|| find(otherwise, key))
+            }
+            StepKind::Message { .. }
+            | StepKind::Call
+            | StepKind::WaitUntil(_)
+            | StepKind::Handover
+            | StepKind::Finish => None,
+        }
+    })
+}
+
+fn each<'a>(steps: &'a [Step], visit: &mut impl FnMut(&'a Step)) {
+    for step in steps {
+        visit(step);
+        if let StepKind::Condition { then, otherwise, .. } = &step.kind {
+            each(then, visit);
+            each(otherwise, visit);
+        }
+    }
+}

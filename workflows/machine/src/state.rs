@@ -1,0 +1,387 @@
+//! The states of an enrollment and the data it carries. Their names and fields are the storage
+//! format: old snapshots must load for ever, so fields are added with defaults and never renamed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::EffectId;
+use crate::key::{StepKey, VariantKey};
+use crate::outcome::Outcome;
+use crate::sequence::{Channel, Wake};
+use crate::signal::{CallResult, Missing, PauseScope};
+
+/// Where an enrollment is. Data that exists in one state lives in that state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Nothing to do before a time or an event.
+    Waiting {
+        /// The step that comes next.
+        step: StepKey,
+        /// The wait.
+        #[serde(flatten)]
+        wait: Wait,
+    },
+    /// A message was asked for and not answered.
+    Dispatching {
+        /// The step it belongs to.
+        step: StepKey,
+        /// The open request.
+        effect: EffectId,
+    },
+    /// A person decides about a draft.
+    AwaitingApproval {
+        /// The step it belongs to.
+        step: StepKey,
+        /// The open request.
+        draft: EffectId,
+        /// When the step is held instead.
+        expires_at: DateTime<Utc>,
+    },
+    /// A person makes a call.
+    AwaitingCall {
+        /// The step it belongs to.
+        step: StepKey,
+        /// The open task.
+        task: EffectId,
+    },
+    /// Something is missing; a person must act.
+    Held {
+        /// The step that cannot go on.
+        step: StepKey,
+        /// What is missing.
+        missing: Missing,
+        /// Since when.
+        since: DateTime<Utc>,
+    },
+    /// Stopped by a person, resumable.
+    Paused {
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What was interrupted.
+        resume: Resume,
+    },
+    /// A handover waits for a person.
+    Offered {
+        /// Whom it is offered to.
+        to: Responder,
+        /// Until when an answer is expected.
+        answer_by: DateTime<Utc>,
+        /// When to remind, once nobody is left to turn to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<DateTime<Utc>>,
+    },
+    /// A person took it and has not yet answered the lead.
+    Accepted {
+        /// Who.
+        by: Responder,
+        /// Until when the lead should have an answer.
+        answer_by: DateTime<Utc>,
+    },
+    /// The person answered the lead.
+    Answered {
+        /// Who.
+        by: Responder,
+    },
+    /// It is over. Stronger outcomes may still follow.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// A wait before a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// The earliest time, before windows and absences are applied.
+    pub not_before: DateTime<Utc>,
+    /// What made `not_before` so.
+    pub because: Why,
+    /// When it ends, unless a signal ends it sooner.
+    pub wake_at: DateTime<Utc>,
+    /// The constraint that made `wake_at` so.
+    pub why: Why,
+}
+
+/// What a pause interrupted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "resume", rename_all = "snake_case")]
+pub enum Resume {
+    /// A wait before a step.
+    Wait {
+        /// The step that comes next.
+        step: StepKey,
+        /// The wait as it was.
+        #[serde(flatten)]
+        wait: Wait,
+    },
+    /// A step that was about to happen.
+    Step {
+        /// The step.
+        step: StepKey,
+    },
+    /// A step that lacked something.
+    Held {
+        /// The step.
+        step: StepKey,
+        /// What is missing.
+        missing: Missing,
+        /// Since when.
+        since: DateTime<Utc>,
+    },
+}
+
+impl Resume {
+    /// Returns the step that goes on.
+    pub fn step(&self) -> &StepKey {
+        match self {
+            Self::Wait { step, .. } | Self::Step { step } | Self::Held { step, .. } => step,
+        }
+    }
+}
+
+/// Why a lead waits until the time it waits until.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The delay the author wrote.
+    Delay,
+    /// An event, or the end of the wait for it.
+    UntilEvent,
+    /// The lead is away until then.
+    LeadAsked,
+    /// The sending window is closed.
+    SendWindow,
+    /// A holiday.
+    Holiday,
+    /// The sender leaves time between messages.
+    SenderPacing,
+    /// The sender's messages of the day are used up.
+    SenderDailyLimit,
+    /// The campaign's messages of the day are used up.
+    CampaignDailyLimit,
+    /// The provider refused; the next try has a time.
+    RetryBackoff,
+    /// The campaign is paused.
+    CampaignPaused,
+    /// The lead is paused.
+    LeadPaused,
+    /// A value the text needs is missing.
+    MissingVariable,
+    /// Consent is missing.
+    ConsentMissing,
+    /// No sender works.
+    SenderDisconnected,
+    /// There is no address on the channel.
+    AddressMissing,
+    /// A draft waits for a decision.
+    Approval,
+    /// A call waits to be made.
+    CallQueue,
+    /// A person has the lead.
+    OwnerReply,
+}
+
+impl Why {
+    /// Returns the code that is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delay => "delay",
+            Self::UntilEvent => "until_event",
+            Self::LeadAsked => "lead_asked",
+            Self::SendWindow => "send_window",
+            Self::Holiday => "holiday",
+            Self::SenderPacing => "sender_pacing",
+            Self::SenderDailyLimit => "sender_daily_limit",
+            Self::CampaignDailyLimit => "campaign_daily_limit",
+            Self::RetryBackoff => "retry_backoff",
+            Self::CampaignPaused => "campaign_paused",
+            Self::LeadPaused => "lead_paused",
+            Self::MissingVariable => "missing_variable",
+            Self::ConsentMissing => "consent_missing",
+            Self::SenderDisconnected => "sender_disconnected",
+            Self::AddressMissing => "address_missing",
+            Self::Approval => "approval",
+            Self::CallQueue => "call_queue",
+            Self::OwnerReply => "owner_reply",
+        }
+    }
+}
+
+/// Who is asked to take a handover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Responder {
+    /// The campaign's first address.
+    First,
+    /// The address that is asked when the first does not answer.
+    Fallback,
+}
+
+impl Responder {
+    /// Returns the word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+/// A lane of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// The condition held.
+    Then,
+    /// It did not.
+    Else,
+}
+
+/// How a step was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "done", rename_all = "snake_case")]
+pub enum Done {
+    /// Its message was accepted.
+    Sent {
+        /// In which wording.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        variant: Option<VariantKey>,
+    },
+    /// Its wait ended.
+    Waited {
+        /// By what.
+        by: Wake,
+    },
+    /// A lane was taken.
+    Lane {
+        /// Which.
+        lane: Lane,
+    },
+    /// Its call was made.
+    Called {
+        /// How it went.
+        result: CallResult,
+    },
+    /// The lead was offered to a person.
+    HandedOver,
+    /// A person skipped it.
+    Skipped,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// The steps that are done.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub done: BTreeMap<StepKey, Done>,
+    /// The steps whose message was delivered.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub delivered: BTreeSet<StepKey>,
+    /// The steps in whose message a link was followed.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub clicked: BTreeSet<StepKey>,
+    /// The steps whose message was answered.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub replied: BTreeSet<StepKey>,
+}
+
+/// An effect that is not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The request.
+    pub id: EffectId,
+    /// The step it belongs to; `None` for a handover's offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepKey>,
+    /// The wording that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<VariantKey>,
+}
+
+/// What an enrollment carries through every state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Data {
+    /// When the lead entered; `None` until the first signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entered_at: Option<DateTime<Utc>>,
+    /// What happened so far.
+    #[serde(flatten)]
+    pub history: History,
+    /// The requests that are not answered yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<Open>,
+    /// How often the current step was asked for. Cleared with the step.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// How often the current step was refused. Cleared with the step.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// The wording chosen for the current step, until it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<VariantKey>,
+    /// How many handovers there were, and how often the newest was offered.
+    #[serde(skip_serializing_if = "Handovers::is_none")]
+    pub handovers: Handovers,
+    /// The first day the lead is back from an absence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away_until: Option<NaiveDate>,
+    /// The days on which a message bounced softly.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub soft_bounces: BTreeSet<NaiveDate>,
+    /// The pauses in force.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub pauses: BTreeSet<PauseScope>,
+    /// The strongest outcome that facts have claimed so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Outcome>,
+}
+
+/// The handovers of an enrollment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Handovers {
+    /// How many there were.
+    pub visits: u32,
+    /// How often the newest was offered.
+    pub attempts: u32,
+}
+
+impl Handovers {
+    fn is_none(&self) -> bool {
+        self.visits == 0
+    }
+}
+
+impl Missing {
+    /// Returns the reason code of what is missing.
+    pub fn why(&self) -> Why {
+        match self {
+            Self::Variables { .. } => Why::MissingVariable,
+            Self::Consent { .. } => Why::ConsentMissing,
+            Self::Sender { .. } => Why::SenderDisconnected,
+            Self::Address { .. } => Why::AddressMissing,
+            Self::Approval => Why::Approval,
+        }
+    }
+
+    /// Returns the channel on which something is missing, if it is about one.
+    pub fn channel(&self) -> Option<Channel> {
+        match self {
+            Self::Consent { channel } | Self::Sender { channel } | Self::Address { channel } => {
+                Some(*channel)
+            }
+            Self::Variables { .. } | Self::Approval => None,
+        }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
