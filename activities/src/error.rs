@@ -1,0 +1,78 @@
+//! What can go wrong with our own infrastructure. A lawful "no" of the world is a value, not an
+//! error; an error means "try again" or "bug".
+
+use machine::ids::{CampaignId, EnrollmentId};
+
+/// The result of an activity.
+pub type Result<T, E = ActivityError> = std::result::Result<T, E>;
+
+/// Our own infrastructure failed, or stored data is not what this build understands.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivityError {
+    /// The database failed or refused.
+    #[error("database failed")]
+    Database(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("migration failed")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A stored snapshot does not load.
+    #[error("snapshot of enrollment {enrollment} does not load")]
+    Snapshot {
+        /// Whose.
+        enrollment: EnrollmentId,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A stored document does not load.
+    #[error("stored {what} does not load: {why}")]
+    Stored {
+        /// What it is.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A campaign that should be there is not.
+    #[error("campaign {0} does not exist")]
+    NoSuchCampaign(CampaignId),
+    /// An enrollment that should be there is not.
+    #[error("enrollment {0} does not exist")]
+    NoSuchEnrollment(EnrollmentId),
+    /// The database is not safe to work on.
+    #[error(
+        "the database runs with {setting} = {value}; set it to `on`, or acknowledged work can be lost"
+    )]
+    Unsafe {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The role we connect as cannot be confined to a workspace.
+    #[error(
+        "the role `{role}` may not become `meridian_app`; run `meridian doctor` for the statements"
+    )]
+    Role {
+        /// The role of the URL.
+        role: String,
+    },
+    /// A secret could not be opened.
+    #[error("a stored secret could not be opened: {0}")]
+    Secret(String),
+}
+
+impl ActivityError {
+    /// Whether the same call may succeed later. The runners ask nothing else.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(_) => true,
+            Self::Migration(_)
+            | Self::Snapshot { .. }
+            | Self::Stored { .. }
+            | Self::NoSuchCampaign(_)
+            | Self::NoSuchEnrollment(_)
+            | Self::Unsafe { .. }
+            | Self::Role { .. }
+            | Self::Secret(_) => false,
+        }
+    }
+}
