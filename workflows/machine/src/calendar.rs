@@ -29,6 +29,9 @@ use hours::Hours;
 /// closes a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
 
+/// The last instant there is. Sums that would pass it stop here, so that no delay can panic.
+const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
 /// The days and hours in which a lead may be written to, on the lead's own wall clock.
 ///
 /// An empty list of windows means always open. Holidays close whole local days either way.
@@ -373,9 +376,6 @@ impl JsonSchema for LocalTime {
     }
 }
 
-/// The last instant there is. Sums that would pass it stop here, so that no delay can panic.
-const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
-
 /// Returns the instant at which the clock of `zone` shows `local`.
 ///
 /// A reading that a clock change skips moves forward by what was skipped: on 29 March 2026 London's
@@ -419,8 +419,7 @@ pub fn add_days(zone: Tz, from: DateTime<Utc>, days: u32) -> DateTime<Utc> {
         return from;
     }
     match read_local(zone, from).checked_add_days(Days::new(u64::from(days))) {
-        // A day that a zone lives through twice must not lead back.
-        Some(local) => resolve_local(zone, local).max(from),
+        Some(local) => resolve_local(zone, local),
         None => LAST,
     }
 }
