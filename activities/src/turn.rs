@@ -1,0 +1,217 @@
+//! TURN: loads enrollments, applies what happened, and writes state, journal, sends and wake-up
+//! times in one transaction. Both engines call it; neither owns any truth.
+
+mod apply;
+mod facts;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::context::Facts;
+use machine::enrollment::Enrollment;
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, WorkspaceId};
+use machine::key::{StepKey, VariantKey};
+use machine::sequence::Channel;
+use machine::signal::Signal;
+use machine::state::Responder;
+use uuid::Uuid;
+
+use crate::campaign_settings::CampaignSettings;
+use crate::error::Result;
+use crate::store::clock::{self, Clocks};
+use crate::store::enrollments::{self, Cursor, Locked};
+use crate::store::{Store, Tx};
+use crate::versions::{Loaded, Versions};
+
+/// How many turns of one enrollment may fail before it is parked.
+pub const FAILURES_MAX: i16 = 5;
+
+/// How long a planned send may lie before it is handed out again, in wall time.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a runner may be silent before its calls count as lost, in wall time.
+pub const RUNNER_SILENCE: TimeDelta = TimeDelta::seconds(15);
+
+/// One send that waits for its gate.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Which send.
+    pub send: SendId,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// Whose.
+    pub enrollment: EnrollmentId,
+    /// Its campaign.
+    pub campaign: CampaignId,
+    /// The person.
+    pub lead: LeadId,
+    /// The version it runs.
+    pub version: Arc<Loaded>,
+    /// What the gate and the mails need to know of the campaign.
+    pub settings: Arc<CampaignSettings>,
+    /// From whom, if there is a sender.
+    pub sender: Option<SenderId>,
+    /// What it says.
+    pub what: What,
+    /// When its lead was due; earlier ones go first.
+    pub wake_at: DateTime<Utc>,
+}
+
+/// What a send says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The message of a step.
+    Step {
+        /// Which.
+        step: StepKey,
+        /// In which wording.
+        variant: Option<VariantKey>,
+        /// On which channel.
+        channel: Channel,
+    },
+    /// A mail to a person of ours.
+    Handover {
+        /// Whom.
+        to: Responder,
+        /// Until when an answer is expected; `None` when the offer is handed out again.
+        answer_by: Option<DateTime<Utc>>,
+    },
+}
+
+/// What one transaction of turns led to.
+#[derive(Debug)]
+pub struct Turned {
+    /// Both clocks as the turn read them.
+    pub clocks: Clocks,
+    /// How many enrollments it took.
+    pub taken: usize,
+    /// How many applications of the machine it journaled.
+    pub applied: usize,
+    /// Sends that wait for their gate.
+    pub asks: Vec<Ask>,
+    /// Sends whose call was lost, for [`crate::send::sweep`].
+    pub lost: Vec<SendId>,
+    /// Enrollments that could not be turned, with the reason.
+    pub spoiled: Vec<(EnrollmentId, String)>,
+    /// Where the scan of due enrollments stopped.
+    pub cursor: Option<Cursor>,
+}
+
+/// An answer to an effect, or another signal that has no row of its own.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Who is told.
+    pub enrollment: EnrollmentId,
+    /// What.
+    pub signal: Signal,
+}
+
+/// Turns up to `limit` due enrollments of `workspace`, oldest first.
+///
+/// # Errors
+///
+/// When the database fails. Nothing is written then; the call may be repeated.
+pub async fn due(
+    store: &Store,
+    versions: &Versions,
+    workspace: WorkspaceId,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Turned> {
+    let mut tx = store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let locked =
+        enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
+    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
+    tx.commit().await?;
+    Ok(turned)
+}
+
+/// Turns the enrollments with these ids.
+///
+/// # Errors
+///
+/// When the database fails. Nothing is written then; the call may be repeated.
+pub async fn these(
+    store: &Store,
+    versions: &Versions,
+    workspace: WorkspaceId,
+    ids: &[Uuid],
+) -> Result<Turned> {
+    let mut tx = store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let locked = enrollments::lock(&mut tx, workspace, ids).await?;
+    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
+    tx.commit().await?;
+    Ok(turned)
+}
+
+/// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows.
+pub(crate) async fn advance(
+    tx: &mut Tx,
+    versions: &Versions,
+    clocks: Clocks,
+    locked: Vec<Locked>,
+    told: Vec<Told>,
+) -> Result<Turned> {
+    let mut turned = Turned {
+        clocks,
+        taken: locked.len(),
+        applied: 0,
+        asks: Vec::new(),
+        lost: Vec::new(),
+        spoiled: Vec::new(),
+        cursor: locked.last().and_then(|last| {
+            let enrollment = EnrollmentId::new(last.enrollment_id);
+            last.wake_at.map(|wake_at| Cursor { wake_at, enrollment })
+        }),
+    };
+    if locked.is_empty() {
+        return Ok(turned);
+    }
+    let workspace = tx.workspace();
+    let (leads, spoiled) = facts::read(tx, versions, clocks, locked, told).await?;
+    turned.spoiled = spoiled;
+    let mut written = write::Writes::default();
+    for lead in leads {
+        let enrollment = EnrollmentId::new(lead.row.enrollment_id);
+        match apply::apply(workspace, clocks, lead) {
+            Ok(done) => written.add(workspace, clocks, done, &mut turned),
+            Err(reason) => turned.spoiled.push((enrollment, reason)),
+        }
+    }
+    written.write(tx, clocks).await?;
+    if !turned.spoiled.is_empty() {
+        write::park(tx, clocks, &turned.spoiled).await?;
+    }
+    Ok(turned)
+}
+
+/// One enrollment with everything its turn reads.
+struct Read {
+    row: Locked,
+    enrollment: Enrollment,
+    version: Arc<Loaded>,
+    settings: Arc<CampaignSettings>,
+    /// The rules that were applied last time.
+    rules_before: u32,
+    /// The campaign's newest verb.
+    verb_seq: i32,
+    facts: Facts,
+    /// Its open sends as the ledger has them.
+    open: HashMap<Uuid, crate::store::sends::Open>,
+    /// Verbs it has not seen, with their times.
+    verbs: Vec<(DateTime<Utc>, Signal)>,
+    /// Answers and other signals without rows.
+    told: Vec<Signal>,
+    /// Signals it has not seen, up to the first that nobody has interpreted.
+    signals: Vec<(i32, Signal)>,
+    /// Whether a signal waits for interpretation: nothing new is asked for meanwhile.
+    uninterpreted: bool,
+    /// Senders it may be given.
+    senders: Arc<Vec<crate::store::turns::SenderRow>>,
+    /// Runners that live.
+    runners: Arc<Vec<Uuid>>,
+}

@@ -1,0 +1,530 @@
+//! Step 4 of a turn: everything its leads led to, written in bulk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use machine::effect::Effect;
+use machine::enrollment::RULES;
+use machine::explain;
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, WorkspaceId};
+use machine::sequence::Channel;
+use machine::signal::{Answer, Bounce, HandoverResult, Signal};
+use machine::state::{Open, Responder, State, Why};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::apply::{Applied, Done};
+use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
+use crate::error::Result;
+use crate::store::clock::Clocks;
+use crate::store::turns::{self, Deltas, HandoverRow, SenderRow, Tasks};
+use crate::store::{Tx, dead_letters, enrollments, journal, quotas, sends};
+
+/// What a batch of leads led to, ready to be written.
+#[derive(Default)]
+pub(super) struct Writes {
+    advanced: enrollments::Advanced,
+    journal: journal::Rows,
+    planned: sends::Planned,
+    raised: (Vec<Uuid>, Vec<i32>),
+    cancelled: Vec<Uuid>,
+    proved: Vec<Uuid>,
+    tasks: Tasks,
+    closed_tasks: (Vec<Uuid>, Vec<i32>),
+    handovers: Vec<HandoverRow>,
+    counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
+}
+
+impl Writes {
+    pub(super) fn add(
+        &mut self,
+        workspace: WorkspaceId,
+        clocks: Clocks,
+        mut done: Done,
+        turned: &mut Turned,
+    ) {
+        self.give_senders(&mut done);
+        self.note_journal(&done);
+        self.note_requests(&done);
+        self.note_handovers(&done);
+        self.note_counts(&done);
+        let look_again = self.note_open_sends(clocks, &done, turned);
+        self.release_slot(workspace, &done);
+        self.note_enrollment(&done, look_again);
+        turned.applied += done.applied.len();
+    }
+
+    /// A lead keeps the sender it gets at its first message on a channel.
+    fn give_senders(&self, done: &mut Done) {
+        for effect in done.asked.values() {
+            let channel = match effect {
+                Effect::Send { channel, .. } => *channel,
+                Effect::OfferHandover { .. } => Channel::Email,
+                Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => continue,
+            };
+            let read = &mut done.read;
+            let lead = LeadId::new(read.row.lead_id);
+            let allowed = &read.settings.senders;
+            let kept = match channel {
+                Channel::Email => &mut read.row.email_sender_id,
+                Channel::Sms => &mut read.row.sms_sender_id,
+                Channel::Call => continue,
+            };
+            if kept.is_none() {
+                *kept = choose_sender(&read.senders, allowed, channel, lead);
+            }
+        }
+    }
+
+    fn note_journal(&mut self, done: &Done) {
+        let rows = &mut self.journal;
+        let mut turn = done.read.row.turn;
+        for applied in &done.applied {
+            turn += 1;
+            rows.enrollments.push(done.read.row.enrollment_id);
+            rows.turns.push(turn);
+            rows.ats.push(applied.at);
+            rows.causes.push(applied.signal.kind());
+            rows.signals.push(to_json(&applied.signal));
+            rows.from_states.push(applied.from.state.as_str());
+            rows.to_states.push(applied.to.state.as_str());
+            rows.effects.push(effects_of(applied));
+            rows.next_steps.push(applied.to.next_step.as_ref().map(ToString::to_string));
+            rows.next_ats.push(applied.to.next_at);
+            rows.whys.push(applied.to.why.map(Why::as_str));
+            rows.facts.push(applied.facts.clone());
+            rows.snapshots.push(None);
+        }
+        let last_begins = done.applied.last().is_some_and(|applied| applied.begins);
+        let rules_rose = done.read.rules_before < RULES;
+        if (last_begins || rules_rose) && !done.applied.is_empty() {
+            let snapshot = serde_json::to_vec(&done.read.enrollment).expect("plain data");
+            *rows.snapshots.last_mut().expect("a row was added") = Some(snapshot);
+        }
+    }
+
+    fn note_requests(&mut self, done: &Done) {
+        let row = &done.read.row;
+        for effect in done.asked.values() {
+            match effect {
+                Effect::Send { id, step, visit, channel, variant } => {
+                    let sender = kept_sender(done, *channel);
+                    self.plan(done, id.send, id.attempt, *visit, "step", step.to_string());
+                    self.planned.channels.push(channel.as_str());
+                    self.planned.variants.push(variant.as_ref().map(ToString::to_string));
+                    self.planned.senders.push(sender);
+                }
+                Effect::OfferHandover { id, visit, to, .. } => {
+                    let sender = kept_sender(done, Channel::Email);
+                    let to = to.as_str().to_owned();
+                    self.plan(done, id.send, id.attempt, *visit, "handover", to);
+                    self.planned.channels.push(Channel::Email.as_str());
+                    self.planned.variants.push(None);
+                    self.planned.senders.push(sender);
+                }
+                Effect::RequestApproval { id, step, expires_at } => {
+                    self.open_task(row.enrollment_id, *id, "approval", step, done.now);
+                    self.tasks.expires_ats.push(Some(*expires_at));
+                }
+                Effect::OpenCallTask { id, step } => {
+                    self.open_task(row.enrollment_id, *id, "call", step, done.now);
+                    self.tasks.expires_ats.push(None);
+                }
+            }
+        }
+        for withdrawn in &done.withdrawn {
+            self.cancelled.push(withdrawn.send.uuid());
+            self.closed_tasks.0.push(withdrawn.send.uuid());
+            self.closed_tasks.1.push(to_i32(withdrawn.attempt));
+        }
+        for applied in &done.applied {
+            if let Signal::ApprovalDecided { effect, .. } | Signal::CallDone { effect, .. } =
+                &applied.signal
+            {
+                self.closed_tasks.0.push(effect.send.uuid());
+                self.closed_tasks.1.push(to_i32(effect.attempt));
+            }
+        }
+        self.proved.extend(done.proved.iter().map(|send| send.uuid()));
+    }
+
+    fn plan(
+        &mut self,
+        done: &Done,
+        send: SendId,
+        attempt: u32,
+        visit: u32,
+        kind: &'static str,
+        step_key: String,
+    ) {
+        self.planned.ids.push(send.uuid());
+        self.planned.enrollments.push(done.read.row.enrollment_id);
+        self.planned.leads.push(done.read.row.lead_id);
+        self.planned.kinds.push(kind);
+        self.planned.step_keys.push(step_key);
+        self.planned.visits.push(to_i32(visit));
+        self.planned.attempts.push(to_i32(attempt));
+        self.planned.after_seqs.push(done.applied_seq);
+    }
+
+    fn open_task(
+        &mut self,
+        enrollment: Uuid,
+        id: machine::effect::EffectId,
+        kind: &'static str,
+        step: &machine::key::StepKey,
+        now: DateTime<Utc>,
+    ) {
+        self.tasks.sends.push(id.send.uuid());
+        self.tasks.attempts.push(to_i32(id.attempt));
+        self.tasks.enrollments.push(enrollment);
+        self.tasks.kinds.push(kind);
+        self.tasks.steps.push(step.to_string());
+        self.tasks.opened_ats.push(now);
+    }
+
+    fn note_handovers(&mut self, done: &Done) {
+        let enrollment = &done.read.enrollment;
+        let visits = enrollment.data.handovers.visits;
+        if visits == 0 {
+            return;
+        }
+        let (state, responder, answer_by) = match &enrollment.state {
+            State::Offered { to, answer_by, .. } => ("offered", Some(*to), Some(*answer_by)),
+            State::Accepted { by, answer_by } => ("accepted", Some(*by), Some(*answer_by)),
+            State::Answered { by } => ("answered", Some(*by), None),
+            _ if !with_person(&done.before) && !done.applied.iter().any(handed_over) => return,
+            _ if done.applied.iter().any(|a| matches!(a.signal, Signal::GivenBack)) => {
+                ("given_back", None, None)
+            }
+            _ => ("closed", None, None),
+        };
+        if enrollment.state == done.before {
+            return;
+        }
+        let result = done.applied.iter().rev().find_map(|applied| match applied.signal {
+            Signal::HandoverClosed { result: HandoverResult::Won } => Some("won"),
+            Signal::HandoverClosed { result: HandoverResult::Lost } => Some("lost"),
+            _ => None,
+        });
+        self.handovers.push(HandoverRow {
+            enrollment_id: done.read.row.enrollment_id,
+            lead_id: done.read.row.lead_id,
+            campaign_id: done.read.row.campaign_id,
+            visit: to_i32(visits),
+            state,
+            responder: responder.map(Responder::as_str),
+            answer_by,
+            result,
+            at: done.now,
+        });
+    }
+
+    fn note_counts(&mut self, done: &Done) {
+        let campaign = done.read.row.campaign_id;
+        let before = done.read.row.state.as_str();
+        let after = match done.applied.last() {
+            Some(last) => last.to.state.as_str(),
+            None => return,
+        };
+        if before != after {
+            self.count(campaign, None, None, format!("state/{before}"), -1);
+            self.count(campaign, None, None, format!("state/{after}"), 1);
+        }
+        for applied in &done.applied {
+            let (measure, step) = match &applied.signal {
+                Signal::SendAnswered { effect, answer: Answer::Accepted } => {
+                    let open = done.open_before.iter().find(|open| open.id == *effect);
+                    match open.and_then(|open| open.step.clone()) {
+                        Some(step) => {
+                            let variant = open.and_then(|open| open.variant.as_ref());
+                            let variant = variant.map(ToString::to_string);
+                            self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
+                        }
+                        None => {}
+                    }
+                    continue;
+                }
+                Signal::Delivered { step } => ("delivered", Some(step)),
+                Signal::Clicked { step } => ("clicked", Some(step)),
+                Signal::Replied { step, .. } => ("replied", step.as_ref()),
+                Signal::Bounced { step, severity: Bounce::Hard } => ("bounced", step.as_ref()),
+                Signal::Bounced { step, severity: Bounce::Soft } => ("soft_bounced", step.as_ref()),
+                Signal::OptedOut => ("opted_out", None),
+                Signal::Complained => ("complained", None),
+                _ => continue,
+            };
+            self.count(campaign, step.map(ToString::to_string), None, measure.to_owned(), 1);
+        }
+    }
+
+    fn count(
+        &mut self,
+        campaign: Uuid,
+        step: Option<String>,
+        variant: Option<String>,
+        measure: String,
+        n: i64,
+    ) {
+        *self.counts.entry((campaign, step, variant, measure)).or_default() += n;
+    }
+
+    /// Hands out what waits for its gate and finds what was lost. Returns when to look again.
+    fn note_open_sends(
+        &mut self,
+        clocks: Clocks,
+        done: &Done,
+        turned: &mut Turned,
+    ) -> Option<DateTime<Utc>> {
+        let mut look_again: Option<DateTime<Utc>> = None;
+        let mut look = |wall: chrono::TimeDelta| {
+            let at = clocks.campaign_in(wall);
+            look_again = Some(look_again.map_or(at, |earlier| earlier.min(at)));
+        };
+        for open in &done.read.enrollment.data.open {
+            if let Some(effect) = done.asked.get(&open.id) {
+                if matches!(effect, Effect::Send { .. } | Effect::OfferHandover { .. }) {
+                    turned.asks.push(ask(done, open, Some(effect)));
+                    look(LOOK_AGAIN);
+                }
+                continue;
+            }
+            let Some(stored) = done.read.open.get(&open.id.send.uuid()) else { continue };
+            match stored.state.as_str() {
+                "planned" if stored.attempt == to_i32(open.id.attempt) => {
+                    turned.asks.push(ask(done, open, None));
+                    self.raised.0.push(stored.send_id);
+                    self.raised.1.push(done.applied_seq);
+                    look(LOOK_AGAIN);
+                }
+                "dispatching" => {
+                    let lease = stored.lease_until.unwrap_or(clocks.wall);
+                    let lives = stored.runner_id.is_some_and(|id| done.read.runners.contains(&id));
+                    if lease <= clocks.wall || !lives {
+                        turned.lost.push(SendId::new(stored.send_id));
+                        look(RUNNER_SILENCE);
+                    } else {
+                        look(lease - clocks.wall);
+                    }
+                }
+                // A sweep that was interrupted goes on.
+                "unknown" => {
+                    turned.lost.push(SendId::new(stored.send_id));
+                    look(LOOK_AGAIN);
+                }
+                _ => {}
+            }
+        }
+        look_again
+    }
+
+    /// A booked slot is given back when its lead leaves the wait for it.
+    fn release_slot(&mut self, workspace: WorkspaceId, done: &Done) {
+        let State::Waiting { step, wait } = &done.before else { return };
+        if !is_slot(wait.because) {
+            return;
+        }
+        let send = machine::ids::send_id(
+            workspace,
+            EnrollmentId::new(done.read.row.enrollment_id),
+            machine::ids::Subject::Step(step.as_str()),
+            1,
+        );
+        let still = match &done.read.enrollment.state {
+            State::Waiting { step: now, wait } => now == step && is_slot(wait.because),
+            State::Paused { resume, .. } => resume.step() == step,
+            _ => done.asked.keys().any(|id| id.send == send),
+        };
+        if !still {
+            self.cancelled.push(send.uuid());
+        }
+    }
+
+    fn note_enrollment(&mut self, done: &Done, look_again: Option<DateTime<Utc>>) {
+        let read = &done.read;
+        let summary = explain::summary(&read.enrollment, &read.version.version);
+        let wake_at = match (read.enrollment.wake_at(), look_again) {
+            (Some(wake), Some(look)) => Some(wake.min(look)),
+            (wake, look) => wake.or(look),
+        };
+        // While mail waits to be read the timer must not spin; reading it sets the time.
+        let spins = read.uninterpreted && wake_at.is_some_and(|wake_at| wake_at <= done.now);
+        let wake_at = if spins { done.rest_until } else { wake_at };
+        let advanced = &mut self.advanced;
+        advanced.ids.push(read.row.enrollment_id);
+        advanced.snapshots.push(serde_json::to_vec(&read.enrollment).expect("plain data"));
+        advanced.turns.push(read.row.turn + i32::try_from(done.applied.len()).expect("few"));
+        advanced.applied_seqs.push(done.applied_seq);
+        advanced.verb_seqs.push(read.verb_seq);
+        advanced.email_senders.push(read.row.email_sender_id);
+        advanced.sms_senders.push(read.row.sms_sender_id);
+        advanced.states.push(summary.state.as_str());
+        advanced.whys.push(summary.why.map(Why::as_str));
+        advanced.untils.push(summary.until);
+        advanced.next_steps.push(summary.next_step.map(|key| key.to_string()));
+        advanced.next_ats.push(summary.next_at);
+        let changed_at = if done.applied.is_empty() { read.row.changed_at } else { done.now };
+        advanced.changed_ats.push(changed_at);
+        advanced.wake_ats.push(wake_at);
+        advanced.ended_ats.push(read.enrollment.outcome().map(|_| changed_at));
+    }
+
+    pub(super) async fn write(self, tx: &mut Tx, clocks: Clocks) -> Result<()> {
+        if self.advanced.ids.is_empty() {
+            return Ok(());
+        }
+        let workspace = tx.workspace();
+        enrollments::write(tx, workspace, &self.advanced).await?;
+        journal::append(tx, workspace, &self.journal, i16::try_from(RULES).expect("small")).await?;
+        let released = sends::cancel(tx, workspace, &self.cancelled).await?;
+        sends::accept_on_evidence(tx, workspace, &self.proved, "reported by the provider").await?;
+        sends::plan(tx, workspace, &self.planned).await?;
+        sends::raise_after_seq(tx, workspace, &self.raised.0, &self.raised.1).await?;
+        turns::open_tasks(tx, workspace, &self.tasks).await?;
+        let (sends, attempts) = &self.closed_tasks;
+        turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
+        for handover in &self.handovers {
+            turns::put_handover(tx, workspace, handover).await?;
+        }
+        let mut deltas = Deltas::default();
+        for ((campaign, step, variant, measure), n) in self.counts {
+            if n != 0 {
+                deltas.campaigns.push(campaign);
+                deltas.steps.push(step);
+                deltas.variants.push(variant);
+                deltas.measures.push(measure);
+                deltas.ns.push(n);
+            }
+        }
+        turns::count(tx, workspace, &deltas).await?;
+        // Who gives a booking back does it last.
+        quotas::unbook(tx, workspace, &released).await?;
+        Ok(())
+    }
+}
+
+/// Takes enrollments that cannot be turned out of the way, with the cause on record.
+pub(super) async fn park(
+    tx: &mut Tx,
+    clocks: Clocks,
+    spoiled: &[(EnrollmentId, String)],
+) -> Result<()> {
+    let workspace = tx.workspace();
+    let ids: Vec<Uuid> = spoiled.iter().map(|(id, _)| id.uuid()).collect();
+    enrollments::park(tx, workspace, &ids, clocks.campaign).await?;
+    for (enrollment, cause) in spoiled {
+        dead_letters::add_enrollment(tx, workspace, *enrollment, cause, clocks.campaign).await?;
+        tracing::error!(enrollment.id = %enrollment, cause, "enrollment parked");
+    }
+    Ok(())
+}
+
+fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
+    let read = &done.read;
+    let what = match (&open.step, effect) {
+        (Some(step), _) => {
+            let kind = read.version.version.step(step).map(|step| &step.kind);
+            let channel = match kind {
+                Some(machine::sequence::StepKind::Message { channel, .. }) => *channel,
+                _ => Channel::Email,
+            };
+            What::Step { step: step.clone(), variant: open.variant.clone(), channel }
+        }
+        (None, Some(Effect::OfferHandover { to, answer_by, .. })) => {
+            What::Handover { to: *to, answer_by: Some(*answer_by) }
+        }
+        (None, _) => {
+            let (to, answer_by) = match &read.enrollment.state {
+                State::Offered { to, answer_by, .. } => (*to, Some(*answer_by)),
+                State::Accepted { by, answer_by } => (*by, Some(*answer_by)),
+                _ => (Responder::First, None),
+            };
+            What::Handover { to, answer_by }
+        }
+    };
+    let channel = match &what {
+        What::Step { channel, .. } => *channel,
+        What::Handover { .. } => Channel::Email,
+    };
+    Ask {
+        send: open.id.send,
+        attempt: to_i32(open.id.attempt),
+        enrollment: EnrollmentId::new(read.row.enrollment_id),
+        campaign: CampaignId::new(read.row.campaign_id),
+        lead: LeadId::new(read.row.lead_id),
+        version: Arc::clone(&read.version),
+        settings: Arc::clone(&read.settings),
+        sender: kept_sender(done, channel).map(SenderId::new),
+        what,
+        wake_at: read.row.wake_at.unwrap_or(done.now),
+    }
+}
+
+fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
+    match channel {
+        Channel::Email => done.read.row.email_sender_id,
+        Channel::Sms => done.read.row.sms_sender_id,
+        Channel::Call => None,
+    }
+}
+
+/// Chooses among the campaign's senders by weighted rendezvous hashing: each lead's choice is
+/// stable, and a sender that joins or leaves moves only its own share.
+fn choose_sender(
+    senders: &[SenderRow],
+    allowed: &[SenderId],
+    channel: Channel,
+    lead: LeadId,
+) -> Option<Uuid> {
+    let mut best: Option<(f64, Uuid)> = None;
+    for sender in senders {
+        let fits = sender.channel == channel.as_str()
+            && allowed.iter().any(|id| id.uuid() == sender.sender_id);
+        if !fits {
+            continue;
+        }
+        let hash = Uuid::new_v5(&sender.sender_id, lead.uuid().as_bytes()).as_u128();
+        #[expect(clippy::cast_precision_loss, reason = "53 bits of a hash are plenty")]
+        let unit = ((hash >> 75) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let score = -f64::from(sender.weight) / unit.ln();
+        if best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, sender.sender_id));
+        }
+    }
+    best.map(|(_, sender)| sender)
+}
+
+fn is_slot(why: Why) -> bool {
+    matches!(why, Why::SenderPacing | Why::SenderDailyLimit | Why::CampaignDailyLimit)
+}
+
+fn with_person(state: &State) -> bool {
+    matches!(state, State::Offered { .. } | State::Accepted { .. } | State::Answered { .. })
+}
+
+fn handed_over(applied: &Applied) -> bool {
+    applied.effects.iter().any(|effect| matches!(effect, Effect::OfferHandover { .. }))
+}
+
+fn effects_of(applied: &Applied) -> Option<String> {
+    if applied.effects.is_empty() && applied.withdrawn.is_empty() {
+        return None;
+    }
+    let mut effects = json!({});
+    if !applied.effects.is_empty() {
+        effects["asked"] = json!(applied.effects);
+    }
+    if !applied.withdrawn.is_empty() {
+        effects["withdrawn"] = json!(applied.withdrawn);
+    }
+    Some(effects.to_string())
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data")
+}
+
+fn to_i32(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

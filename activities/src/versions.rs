@@ -1,0 +1,89 @@
+//! The versions that enrollments run, loaded once and kept: a version never changes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, RwLock};
+
+use machine::document::{self, CampaignDocument};
+use machine::ids::{SequenceId, WorkspaceId};
+use machine::sequence::Version;
+use sqlx::PgConnection;
+
+use crate::error::{ActivityError, Result};
+
+/// A version with the document it was made from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the machine runs.
+    pub version: Version,
+    /// What the author wrote; the texts are in it.
+    pub document: CampaignDocument,
+    /// Which sequence.
+    pub sequence: SequenceId,
+    /// Which of its versions.
+    pub number: i32,
+}
+
+/// Every version this process has met.
+#[derive(Debug, Default, Clone)]
+pub struct Versions {
+    loaded: Arc<RwLock<HashMap<Key, Arc<Loaded>>>>,
+}
+
+type Key = (WorkspaceId, SequenceId, i32);
+
+impl Versions {
+    /// Returns the versions with these names, in any order, from memory or from the store.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing, or does not compile under this build.
+    pub async fn get(
+        &self,
+        conn: &mut PgConnection,
+        workspace: WorkspaceId,
+        names: &BTreeSet<(SequenceId, i32)>,
+    ) -> Result<HashMap<(SequenceId, i32), Arc<Loaded>>> {
+        let mut found = HashMap::with_capacity(names.len());
+        for &(sequence, number) in names {
+            let key = (workspace, sequence, number);
+            let known = self.loaded.read().expect("no writer panics").get(&key).cloned();
+            let loaded = match known {
+                Some(loaded) => loaded,
+                None => {
+                    let loaded = Arc::new(load(conn, workspace, sequence, number).await?);
+                    let mut all = self.loaded.write().expect("no writer panics");
+                    Arc::clone(all.entry(key).or_insert(loaded))
+                }
+            };
+            found.insert((sequence, number), loaded);
+        }
+        Ok(found)
+    }
+}
+
+async fn load(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    number: i32,
+) -> Result<Loaded> {
+    let row = sqlx::query!(
+        r#"
+        SELECT document FROM sequence_versions
+        WHERE workspace_id = $1 AND sequence_id = $2 AND version = $3
+        "#,
+        workspace.uuid(),
+        sequence.uuid(),
+        number,
+    )
+    .fetch_optional(conn)
+    .await?;
+    let wrong = |why: String| ActivityError::Stored { what: "sequence version", why };
+    let row = row.ok_or_else(|| wrong(format!("version {number} of {sequence} is not there")))?;
+    let document: CampaignDocument =
+        serde_json::from_value(row.document).map_err(|error| wrong(error.to_string()))?;
+    let version = document::compile(&document).map_err(|faults| {
+        wrong(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
+    Ok(Loaded { version, document, sequence, number })
+}
