@@ -1,1 +1,3 @@
 //! The one binary `meridian`: command line, HTTP API, webhooks and pages.
+
+pub mod private_postgres;

@@ -1,0 +1,202 @@
+//! The server as our child: it never outlives us, and a Ctrl-C reaches us before it.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::timeout};
+
+use super::{StartError, account::Account, binaries::Binaries, place::Place};
+
+/// How long sessions may take to end, before they are cut.
+const FAST_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a server may take to abandon everything.
+const IMMEDIATE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running server and the thread that waits for its end. Dropping it asks the server to stop.
+#[derive(Debug)]
+pub(super) struct Guardian {
+    pid: u32,
+    ended: watch::Receiver<Option<ExitStatus>>,
+    needed: Arc<AtomicBool>,
+}
+
+impl Guardian {
+    /// Runs `postgres` over `place` with each of `options` as a `-c`.
+    pub(super) fn spawn(
+        binaries: &Binaries,
+        place: &Place,
+        account: Option<&Account>,
+        options: impl Iterator<Item = String>,
+    ) -> Result<Self, StartError> {
+        let program = binaries.dir.join("postgres");
+        let command = command(&program, place, account, options)?;
+        let needed = Arc::new(AtomicBool::new(false));
+        let (pid, ended) = guard(command, Arc::clone(&needed), place.log.clone())
+            .map_err(StartError::io("run", &program))?;
+        Ok(Self { pid, ended, needed })
+    }
+
+    /// From here on an end that nobody asked for is an error in our log.
+    pub(super) fn rely_on_it(&self) {
+        self.needed.store(true, Ordering::Relaxed);
+    }
+
+    /// The server's process.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits until the server has ended.
+    pub(super) async fn ended(&self) -> ExitStatus {
+        let mut ended = self.ended.clone();
+        let status = ended.wait_for(Option::is_some).await.map(|status| *status);
+        status.ok().flatten().expect("the guardian reports the end before it goes")
+    }
+
+    /// Stops the server: sessions are cut and changes saved; if that takes too long, at once.
+    pub(super) async fn stop(self) {
+        self.signal(libc::SIGINT);
+        if let Ok(status) = timeout(FAST_LIMIT, self.ended()).await {
+            tracing::info!(postgres.pid = self.pid, postgres.status = %status, "stopped the private Postgres");
+            return;
+        }
+        tracing::warn!(
+            postgres.pid = self.pid,
+            "the private Postgres is slow to stop: it abandons what it does and recovers at the next start"
+        );
+        self.signal(libc::SIGQUIT);
+        if timeout(IMMEDIATE_LIMIT, self.ended()).await.is_err() {
+            tracing::error!(postgres.pid = self.pid, "the private Postgres does not stop");
+        }
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        self.needed.store(false, Ordering::Relaxed);
+        if self.ended.borrow().is_none()
+            && let Err(error) = kill(self.pid, signal)
+        {
+            tracing::warn!(postgres.pid = self.pid, %error, "cannot signal the private Postgres");
+        }
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        self.signal(libc::SIGINT);
+    }
+}
+
+/// Whether a process of this number exists.
+pub(super) fn is_alive(pid: u32) -> bool {
+    // Another user's process answers that it is none of our business, which is an answer.
+    kill(pid, 0)
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Ok(()),
+            _ => Err(error),
+        })
+        .is_ok()
+}
+
+fn kill(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // Zero and negative numbers mean groups, so a number that does not fit must not become one.
+    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    #[expect(unsafe_code, reason = "std signals only with SIGKILL; kill takes two plain numbers")]
+    let done = unsafe { libc::kill(pid, signal) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn command(
+    program: &Path,
+    place: &Place,
+    account: Option<&Account>,
+    options: impl Iterator<Item = String>,
+) -> Result<Command, StartError> {
+    let log = place.open_log()?;
+    let errors = log.try_clone().map_err(StartError::io("open", &place.log))?;
+    let mut command = Command::new(program);
+    command
+        .arg("-D")
+        .arg(&place.data)
+        .args(options.flat_map(|option| ["-c".to_owned(), option]))
+        .current_dir("/")
+        .env_remove("PGDATA")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        // A Ctrl-C is for us: the server has to outlive our last transaction.
+        .process_group(0);
+    if let Some(account) = account {
+        account.run(&mut command);
+    }
+    #[cfg(target_os = "linux")]
+    die_with_us(&mut command);
+    Ok(command)
+}
+
+/// Makes the kernel shut the server down when the thread that starts it is gone, by whatever cause.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut Command) {
+    let parent = libc::pid_t::try_from(std::process::id()).ok();
+    let wish = move || {
+        #[expect(
+            unsafe_code,
+            reason = "prctl and getppid take plain numbers and may follow a fork"
+        )]
+        let (asked, parent_now) =
+            unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT), libc::getppid()) };
+        if asked != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Died between fork and the wish: nobody would ever send the signal.
+        if Some(parent_now) != parent {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        Ok(())
+    };
+    #[expect(unsafe_code, reason = "the closure only makes system calls: no memory, no locks")]
+    unsafe {
+        // std runs it after the change of user, which would undo the wish.
+        command.pre_exec(wish);
+    }
+}
+
+/// Runs `command` on a thread that lives exactly as long as the server: the kernel's signal is bound
+/// to the thread that forked, and a thread of the runtime would end when it is idle.
+fn guard(
+    mut command: Command,
+    needed: Arc<AtomicBool>,
+    log: PathBuf,
+) -> io::Result<(u32, watch::Receiver<Option<ExitStatus>>)> {
+    let (started, starts) = mpsc::channel();
+    let (end, ended) = watch::channel(None);
+    thread::Builder::new().name("postgres-guardian".to_owned()).spawn(move || {
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                started.send(Err(error)).expect("the starter waits for the answer");
+                return;
+            }
+        };
+        started.send(Ok(child.id())).expect("the starter waits for the answer");
+        let status = child.wait().expect("our own child can be waited for");
+        if needed.load(Ordering::Relaxed) {
+            tracing::error!(postgres.status = %status, postgres.log = %log.display(), "the private Postgres ended");
+        }
+        end.send_replace(Some(status));
+    })?;
+    let pid = starts.recv().expect("the guardian answers before it goes")?;
+    Ok((pid, ended))
+}
