@@ -6,6 +6,7 @@ CREATE TABLE sends (
     workspace_id  uuid NOT NULL,
     send_id       uuid NOT NULL,
     enrollment_id uuid NOT NULL,
+    campaign_id   uuid NOT NULL,
     lead_id       uuid NOT NULL,
     kind          text NOT NULL,        -- step, or handover: a mail to a person of ours
     step_key      text NOT NULL,        -- of a handover: whom it is offered to
@@ -18,12 +19,14 @@ CREATE TABLE sends (
     state         text NOT NULL,
     detail        text,                 -- why it is deferred, refused or in review
     address       text,                 -- as gated; emptied by erase
-    slot_at       timestamptz,          -- campaign time; a booked slot
-    slot_day      date,                 -- the day whose quota the slot is booked on
+    slot_at       timestamptz,          -- campaign time; a deferred send is asked for again then
+    slot_day      date,                 -- the sender's day on which the slot is booked; NULL: only a time
+    slot_campaign_day date,             -- the campaign's day on which it is booked
     fence         integer NOT NULL DEFAULT 0, -- raised by each gate, compared when the outcome is recorded
     runner_id     uuid,
     gate_at       timestamptz,          -- campaign time
     gate_day      date,                 -- the sender's day whose quota was used
+    gate_campaign_day date,             -- the campaign's day whose quota was used
     lease_until   timestamptz,          -- wall time
     provider_id   text,
     message_id    text,

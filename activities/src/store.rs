@@ -2,6 +2,12 @@
 //! this module and the Postgres runner speaks SQL.
 
 pub mod clock;
+pub mod enrollments;
+pub mod journal;
+pub mod parked;
 pub mod pool;
+pub mod quotas;
+pub mod sends;
+pub mod turns;
 
 pub use pool::{Store, Tx};

@@ -15,12 +15,14 @@ pub struct Open {
     pub attempt: i32,
     /// Where it is in the ledger.
     pub state: String,
+    /// Why it is deferred.
+    pub detail: Option<String>,
+    /// When a deferred send is asked for again, in campaign time.
+    pub slot_at: Option<DateTime<Utc>>,
     /// Until when its call may take, in wall time.
     pub lease_until: Option<DateTime<Utc>>,
     /// Who makes the call.
     pub runner_id: Option<Uuid>,
-    /// From whom.
-    pub sender_id: Option<Uuid>,
 }
 
 impl Open {
@@ -39,7 +41,7 @@ pub async fn lock(
     sqlx::query_as!(
         Open,
         r#"
-        SELECT send_id, attempt, state, lease_until, runner_id, sender_id
+        SELECT send_id, attempt, state, detail, slot_at, lease_until, runner_id
         FROM sends
         WHERE workspace_id = $1 AND send_id = ANY ($2)
         ORDER BY send_id
@@ -59,6 +61,8 @@ pub struct Planned {
     pub ids: Vec<Uuid>,
     /// Whose.
     pub enrollments: Vec<Uuid>,
+    /// Its campaign.
+    pub campaigns: Vec<Uuid>,
     /// The person.
     pub leads: Vec<Uuid>,
     /// `step` or `handover`.
@@ -91,12 +95,12 @@ pub async fn plan(
     sqlx::query!(
         r#"
         INSERT INTO sends (
-            workspace_id, send_id, enrollment_id, lead_id, kind, step_key, visit, attempt,
-            after_seq, channel, variant, sender_id, state)
+            workspace_id, send_id, enrollment_id, campaign_id, lead_id, kind, step_key, visit,
+            attempt, after_seq, channel, variant, sender_id, state)
         SELECT $1, u.*, 'planned'
         FROM unnest(
-            $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[],
-            $9::int[], $10::text[], $11::text[], $12::uuid[]) AS u
+            $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::int[],
+            $9::int[], $10::int[], $11::text[], $12::text[], $13::uuid[]) AS u
         ON CONFLICT (workspace_id, send_id) DO UPDATE
         SET state = 'planned', attempt = excluded.attempt, after_seq = excluded.after_seq,
             step_key = excluded.step_key, variant = excluded.variant,
@@ -108,6 +112,7 @@ pub async fn plan(
         workspace.uuid(),
         &planned.ids,
         &planned.enrollments,
+        &planned.campaigns,
         &planned.leads,
         &planned.kinds as _,
         &planned.step_keys,
@@ -149,47 +154,48 @@ pub async fn raise_after_seq(
     Ok(())
 }
 
-/// A slot that was booked and is not wanted any more.
-#[derive(Debug, Clone)]
-pub struct Released {
-    /// Whose quota.
-    pub sender_id: Option<Uuid>,
-    /// On which of its days.
-    pub slot_day: Option<NaiveDate>,
-    /// When the slot would have been.
-    pub slot_at: Option<DateTime<Utc>>,
-    /// Whose send it was.
-    pub enrollment_id: Uuid,
-}
-
-/// Cancels sends that are not past the gate. Returns the slots they had booked.
+/// Cancels sends that are not past the gate. Returns what they had taken of quotas.
 pub async fn cancel(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     ids: &[Uuid],
-) -> sqlx::Result<Vec<Released>> {
+) -> sqlx::Result<Vec<Share>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     sqlx::query_as!(
-        Released,
+        Share,
         r#"
         UPDATE sends AS s
-        SET state = 'cancelled', slot_at = NULL, slot_day = NULL, detail = NULL
+        SET state = 'cancelled', slot_at = NULL, slot_day = NULL, slot_campaign_day = NULL,
+            detail = NULL
         FROM (
-            SELECT send_id, slot_at, slot_day FROM sends
+            SELECT send_id, slot_day, slot_campaign_day FROM sends
             WHERE workspace_id = $1 AND send_id = ANY ($2)
         ) AS old
         WHERE s.workspace_id = $1 AND s.send_id = old.send_id
           AND s.state IN ('planned', 'deferred')
-        RETURNING s.sender_id, old.slot_day AS "slot_day?", old.slot_at AS "slot_at?",
-                  s.enrollment_id
+        RETURNING s.sender_id, s.campaign_id, old.slot_day AS "sender_day?",
+                  old.slot_campaign_day AS "campaign_day?"
         "#,
         workspace.uuid(),
         ids,
     )
     .fetch_all(conn)
     .await
+}
+
+/// What a send took of the quotas of its sender and its campaign.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Whose day.
+    pub sender_id: Option<Uuid>,
+    /// Which of its days, if one was taken.
+    pub sender_day: Option<NaiveDate>,
+    /// Whose day.
+    pub campaign_id: Uuid,
+    /// Which of its days, if one was taken.
+    pub campaign_day: Option<NaiveDate>,
 }
 
 /// Marks sends in flight as accepted because evidence names them.

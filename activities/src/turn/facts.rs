@@ -7,7 +7,8 @@ use machine::context::{Consent, Consents, Facts};
 use machine::enrollment::Enrollment;
 use machine::ids::{EnrollmentId, SendId, SequenceId};
 use machine::sequence::Version;
-use machine::signal::{PauseScope, ResumeRule, Signal};
+use machine::signal::{Answer, PauseScope, ResumeRule, Signal};
+use machine::state::Why;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -137,6 +138,18 @@ async fn open_sends(tx: &mut Tx, clocks: Clocks, leads: &mut [Read]) -> Result<(
             if let Some(open) = open.remove(&mine.id.send.uuid()) {
                 if open.in_flight() {
                     lead.facts.in_flight.push(SendId::new(open.send_id));
+                }
+                // The gate deferred it and the process ended before the machine was told.
+                if open.state == "deferred" && i64::from(open.attempt) == i64::from(mine.id.attempt)
+                {
+                    let until = open.slot_at.unwrap_or(clocks.campaign);
+                    let reason = Why::of(open.detail.as_deref().unwrap_or_default())
+                        .unwrap_or(Why::SenderPacing);
+                    let answer = Answer::Deferred { until, reason };
+                    let told = Signal::SendAnswered { effect: mine.id, answer };
+                    if !lead.told.iter().any(|signal| signal.answers(mine.id)) {
+                        lead.told.push(told);
+                    }
                 }
                 lead.open.insert(open.send_id, open);
             }

@@ -19,7 +19,7 @@ use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::error::Result;
 use crate::store::clock::Clocks;
 use crate::store::turns::{self, Deltas, HandoverRow, SenderRow, Tasks};
-use crate::store::{Tx, dead_letters, enrollments, journal, quotas, sends};
+use crate::store::{Tx, enrollments, journal, parked, quotas, sends};
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
@@ -160,6 +160,7 @@ impl Writes {
     ) {
         self.planned.ids.push(send.uuid());
         self.planned.enrollments.push(done.read.row.enrollment_id);
+        self.planned.campaigns.push(done.read.row.campaign_id);
         self.planned.leads.push(done.read.row.lead_id);
         self.planned.kinds.push(kind);
         self.planned.step_keys.push(step_key);
@@ -399,7 +400,7 @@ impl Writes {
         }
         turns::count(tx, workspace, &deltas).await?;
         // Who gives a booking back does it last.
-        quotas::unbook(tx, workspace, &released).await?;
+        quotas::give_back(tx, workspace, &released, quotas::What::Booked).await?;
         Ok(())
     }
 }
@@ -414,7 +415,7 @@ pub(super) async fn park(
     let ids: Vec<Uuid> = spoiled.iter().map(|(id, _)| id.uuid()).collect();
     enrollments::park(tx, workspace, &ids, clocks.campaign).await?;
     for (enrollment, cause) in spoiled {
-        dead_letters::add_enrollment(tx, workspace, *enrollment, cause, clocks.campaign).await?;
+        parked::record(tx, workspace, *enrollment, cause, clocks.campaign).await?;
         tracing::error!(enrollment.id = %enrollment, cause, "enrollment parked");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The campaign file: what an author writes, as plain data. [`compile`](crate::document::compile)
+//! The campaign file: what an author writes, as plain data. [`compile`]
 //! turns it into a [`crate::sequence::Version`], or names every fault with its field and its fix.
 
 mod compile;

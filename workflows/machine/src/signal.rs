@@ -290,6 +290,16 @@ impl Signal {
         }
     }
 
+    /// Whether the signal answers `effect`.
+    pub fn answers(&self, effect: EffectId) -> bool {
+        match self {
+            Self::SendAnswered { effect: answered, .. }
+            | Self::ApprovalDecided { effect: answered, .. }
+            | Self::CallDone { effect: answered, .. } => *answered == effect,
+            _ => false,
+        }
+    }
+
     /// Whether the gate must refuse new sends of the enrollment until a turn has seen the signal.
     ///
     /// True for everything that may stop the sequence: nothing is sent past a stop that is stored.

@@ -187,6 +187,33 @@ pub enum Why {
 }
 
 impl Why {
+    /// Every reason.
+    pub const ALL: [Self; 18] = [
+        Self::Delay,
+        Self::UntilEvent,
+        Self::LeadAsked,
+        Self::SendWindow,
+        Self::Holiday,
+        Self::SenderPacing,
+        Self::SenderDailyLimit,
+        Self::CampaignDailyLimit,
+        Self::RetryBackoff,
+        Self::CampaignPaused,
+        Self::LeadPaused,
+        Self::MissingVariable,
+        Self::ConsentMissing,
+        Self::SenderDisconnected,
+        Self::AddressMissing,
+        Self::Approval,
+        Self::CallQueue,
+        Self::OwnerReply,
+    ];
+
+    /// Returns the reason with this code.
+    pub fn of(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.as_str() == code)
+    }
+
     /// Returns the code that is stored.
     pub fn as_str(self) -> &'static str {
         match self {
