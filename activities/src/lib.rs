@@ -1,5 +1,9 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
+pub mod address;
+pub mod content;
 pub mod error;
+pub mod header_text;
 pub mod ids;
+pub mod outcome;
 pub mod store;
