@@ -88,10 +88,8 @@ impl FromStr for EmailAddress {
             return Err(InvalidEmail::Mailbox);
         }
         let ascii = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmail::Domain)?;
-        let options = Options::default()
-            .with_required_tld()
-            .without_domain_literal()
-            .without_display_text();
+        let options =
+            Options::default().with_required_tld().without_domain_literal().without_display_text();
         let on_the_wire = format!("{local}@{ascii}");
         email_address::EmailAddress::parse_with_options(&on_the_wire, options)
             .map_err(|_| InvalidEmail::Domain)?;

@@ -1,7 +1,7 @@
 //! What a step says: templates, and from them the two parts of a mail.
 //!
-//! minijinja reads the syntax people know; [`grammar`] turns its tree into one of our own that
-//! cannot express a loop, a macro or a call, and [`template`] prints that. A template therefore
+//! minijinja reads the syntax people know; `grammar` turns its tree into one of our own that
+//! cannot express a loop, a macro or a call, and `template` prints that. A template therefore
 //! ends after one pass over its source, in memory proportional to what it prints, and it knows
 //! exactly which fields it lacks. Nothing here knows a lead, an address or a server.
 
@@ -9,7 +9,9 @@ pub mod body;
 pub mod step;
 pub mod template;
 
+mod filter;
 mod grammar;
+mod limits;
 mod value;
 
 use std::fmt;

@@ -5,5 +5,6 @@ pub mod content;
 pub mod error;
 pub mod header_text;
 pub mod ids;
+pub mod mail;
 pub mod outcome;
 pub mod store;

@@ -214,7 +214,16 @@ mod tests {
         assert_eq!(code("5.1.1 <ada@example.com>: user unknown").as_deref(), Some("5.1.1"));
         assert_eq!(code("4.7.0").as_deref(), Some("4.7.0"));
         assert_eq!(code("5.7.26: unauthenticated").as_deref(), Some("5.7.26"));
-        for text in ["", "user unknown 5.1.1", "3.1.1 x", "5.1 x", "5.1.1.1 x", "5.1.1000 x", "5..1", "10.0.0.1"] {
+        for text in [
+            "",
+            "user unknown 5.1.1",
+            "3.1.1 x",
+            "5.1 x",
+            "5.1.1.1 x",
+            "5.1.1000 x",
+            "5..1",
+            "10.0.0.1",
+        ] {
             assert_eq!(code(text), None, "{text:?}");
         }
     }

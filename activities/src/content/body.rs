@@ -88,7 +88,9 @@ fn next_url(text: &str) -> Option<usize> {
 /// The bytes of `text` that belong to the address it starts with: not the full stop after it, nor
 /// the bracket around it.
 fn url_length(text: &str) -> usize {
-    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"'))
+        .unwrap_or(text.len());
     let mut url = &text[..end];
     while let Some(last) = url.chars().next_back() {
         let closes = match last {
@@ -135,9 +137,14 @@ fn wrap(out: &mut String, line: &str) {
     let (quote, text) = line.split_at(words_at);
     let marker = match text.split_once(' ') {
         Some(("-", _)) => 2,
-        Some((number, _)) if number.len() < 5 && number.strip_suffix('.').is_some_and(|digits| {
-            !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
-        }) => number.len() + 1,
+        Some((number, _))
+            if number.len() < 5
+                && number.strip_suffix('.').is_some_and(|digits| {
+                    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+                }) =>
+        {
+            number.len() + 1
+        }
         Some(_) | None => 0,
     };
     out.push_str(quote);
@@ -312,7 +319,12 @@ pub(super) fn html_part(html: &str, footer: Option<&Footer<'_>>) -> String {
 
 fn html_footer(html: &str, footer: &Footer<'_>) -> String {
     let mut lines = Vec::new();
-    let address: Vec<_> = footer.address.lines().map(|line| escape(line.trim())).filter(|line| !line.is_empty()).collect();
+    let address: Vec<_> = footer
+        .address
+        .lines()
+        .map(|line| escape(line.trim()))
+        .filter(|line| !line.is_empty())
+        .collect();
     if !address.is_empty() {
         lines.push(address.join("<br>\n"));
     }

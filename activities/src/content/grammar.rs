@@ -4,27 +4,21 @@
 use std::collections::BTreeSet;
 
 use chrono::format::{Item, StrftimeItems};
-use minijinja::machinery::{self, Span, Token, ast};
+use minijinja::machinery::{self, Span, ast};
 use minijinja::syntax::SyntaxConfig;
 use serde_json::Value as Json;
 
 use super::Part;
-use super::template::{Comparison, Expression, Filter, Node, TemplateFault};
+use super::filter::Filter;
+use super::limits;
+use super::template::{Comparison, Expression, Node, TemplateFault};
 
-/// Longest source, in bytes.
-const SOURCE_MAX: usize = 64 * 1024;
-/// Most words and signs inside one `{{ }}` or `{% %}`. The parser builds a tree as deep as a chain
-/// is long, and dropping a deep tree exhausts the stack.
-const TAG_TOKENS_MAX: usize = 150;
-/// Most `if` and `elif` in one part, for the same reason.
-const TESTS_MAX: usize = 100;
 /// Deepest expression we walk.
 const DEPTH_MAX: usize = 60;
 /// A field and two levels below it.
 const PATH_MAX: usize = 3;
 
-const FILTERS: &str =
-    "use default, upper, lower, title, capitalize, trim, length, first, last, round, date or urlencode";
+const FILTERS: &str = "use default, upper, lower, title, capitalize, trim, length, first, last, round, date or urlencode";
 
 /// Reads `source` into nodes and the names of the fields it uses.
 pub(super) fn read(
@@ -32,9 +26,7 @@ pub(super) fn read(
     source: &str,
 ) -> Result<(Vec<Node>, BTreeSet<String>), Vec<TemplateFault>> {
     let mut reader = Reader { part, fields: BTreeSet::new(), faults: Vec::new(), depth: 0 };
-    if !reader.measure(source) {
-        return Err(reader.faults);
-    }
+    limits::check(part, source).map_err(|fault| vec![fault])?;
     let nodes = match machinery::parse(source, "", SyntaxConfig::default()) {
         Ok(ast::Stmt::Template(root)) => reader.nodes(&root.children),
         Ok(_) => Vec::new(),
@@ -59,37 +51,6 @@ impl Reader {
     fn fault(&mut self, line: u32, found: impl Into<String>, instead: impl Into<String>) {
         let (found, instead) = (found.into(), instead.into());
         self.faults.push(TemplateFault { part: self.part, line, found, instead });
-    }
-
-    /// Refuses sources that would cost the parser too much, before it sees them.
-    fn measure(&mut self, source: &str) -> bool {
-        if source.len() > SOURCE_MAX {
-            self.fault(1, format!("the text is longer than {SOURCE_MAX} bytes"), "shorten it");
-            return false;
-        }
-        let (mut in_tag, mut tests) = (0_usize, 0_usize);
-        for token in machinery::tokenize(source, false, SyntaxConfig::default()) {
-            // What cannot be read is the parser's to explain.
-            let Ok((token, span)) = token else { break };
-            match token {
-                Token::VariableStart | Token::BlockStart | Token::TemplateData(_) => in_tag = 0,
-                Token::Ident("if" | "elif") => {
-                    tests += 1;
-                    in_tag += 1;
-                }
-                _ => in_tag += 1,
-            }
-            if in_tag > TAG_TOKENS_MAX {
-                self.fault(line(span), "this tag is too long", "split it, or write text");
-                return false;
-            }
-            if tests > TESTS_MAX {
-                let found = format!("there are more than {TESTS_MAX} conditions");
-                self.fault(line(span), found, "use branches or variants of the step");
-                return false;
-            }
-        }
-        true
     }
 
     fn nodes(&mut self, statements: &[ast::Stmt<'_>]) -> Vec<Node> {
@@ -118,9 +79,11 @@ impl Reader {
             ast::Stmt::AutoEscape(it) => {
                 (it.span(), "`autoescape` is not allowed", "HTML is always escaped: remove it")
             }
-            ast::Stmt::FilterBlock(it) => {
-                (it.span(), "`filter` blocks are not allowed", "filter each field: {{ field | upper }}")
-            }
+            ast::Stmt::FilterBlock(it) => (
+                it.span(),
+                "`filter` blocks are not allowed",
+                "filter each field: {{ field | upper }}",
+            ),
             ast::Stmt::Block(it) => (it.span(), "`block` is not allowed", ONE_TEXT),
             ast::Stmt::Import(it) => (it.span(), "`import` is not allowed", ONE_TEXT),
             ast::Stmt::FromImport(it) => (it.span(), "`from` is not allowed", ONE_TEXT),
@@ -210,7 +173,11 @@ impl Reader {
                 ast::Expr::GetItem(item) => {
                     let Some(Json::String(name)) = constant_of(&item.subscript_expr) else {
                         let instead = "name it in quotes: custom[\"job title\"]";
-                        return self.refuse(expr, "a field is looked up by something else", instead);
+                        return self.refuse(
+                            expr,
+                            "a field is looked up by something else",
+                            instead,
+                        );
                     };
                     path.push(name);
                     &item.expr
@@ -248,7 +215,9 @@ impl Reader {
     fn constant(&mut self, expr: &ast::Expr<'_>) -> Option<Expression> {
         match constant_of(expr) {
             Some(constant) => Some(Expression::Constant(constant)),
-            None => self.refuse(expr, "this is neither a field nor a constant", "write the value out"),
+            None => {
+                self.refuse(expr, "this is neither a field nor a constant", "write the value out")
+            }
         }
     }
 
@@ -283,7 +252,10 @@ impl Reader {
             Ok(comparison) => {
                 let left = self.expression(&operation.left);
                 let right = self.expression(&operation.right);
-                Some(Expression::Compare { first: Box::new(left?), rest: vec![(comparison, right?)] })
+                Some(Expression::Compare {
+                    first: Box::new(left?),
+                    rest: vec![(comparison, right?)],
+                })
             }
             Err(sign) => {
                 let instead = match sign {
@@ -331,12 +303,15 @@ impl Reader {
                 let other = Box::new(self.expression(other)?);
                 Filter::Default { other, empty_too: false }
             }
-            ("default" | "d", [other, flag]) if matches!(constant_of(flag), Some(Json::Bool(_))) => {
+            ("default" | "d", [other, flag])
+                if matches!(constant_of(flag), Some(Json::Bool(_))) =>
+            {
                 let other = Box::new(self.expression(other)?);
                 Filter::Default { other, empty_too: constant_of(flag) == Some(Json::Bool(true)) }
             }
             ("default" | "d", _) => {
-                let instead = "write default(\"there\"), or default(\"there\", true) for empty fields too";
+                let instead =
+                    "write default(\"there\"), or default(\"there\", true) for empty fields too";
                 self.fault(line(span), "`default` needs the text to fall back to", instead);
                 return None;
             }
@@ -359,7 +334,9 @@ impl Reader {
             },
             ("date", []) => Filter::Date { pattern: "%-d %B %Y".to_owned() },
             ("date", [pattern]) => match constant_of(pattern) {
-                Some(Json::String(pattern)) if is_date_pattern(&pattern) => Filter::Date { pattern },
+                Some(Json::String(pattern)) if is_date_pattern(&pattern) => {
+                    Filter::Date { pattern }
+                }
                 Some(_) | None => {
                     let found = "`date` does not know this pattern";
                     self.fault(line(span), found, "write a pattern such as date(\"%d.%m.%Y\")");
@@ -418,7 +395,9 @@ fn constant_of(expr: &ast::Expr<'_>) -> Option<Json> {
             Ok(scalar) => Some(scalar),
         },
         ast::Expr::UnaryOp(operation) => match (&operation.op, &operation.expr) {
-            (ast::UnaryOpKind::Neg, ast::Expr::Const(_)) => negative(&constant_of(&operation.expr)?),
+            (ast::UnaryOpKind::Neg, ast::Expr::Const(_)) => {
+                negative(&constant_of(&operation.expr)?)
+            }
             (ast::UnaryOpKind::Neg | ast::UnaryOpKind::Not, _) => None,
         },
         ast::Expr::List(list) => constants(&list.items),

@@ -97,9 +97,8 @@ impl CompiledStep {
         body: BodySource<'_>,
     ) -> Result<Self, Vec<TemplateFault>> {
         let mut faults = Vec::new();
-        let mut check = |part, source| {
-            Template::check(part, source).map_err(|found| faults.extend(found)).ok()
-        };
+        let mut check =
+            |part, source| Template::check(part, source).map_err(|found| faults.extend(found)).ok();
         // A block scalar in YAML ends in a line break that nobody means.
         let subject = subject.map(|source| check(Part::Subject, source.trim()));
         let body = match body {
@@ -162,8 +161,7 @@ impl CompiledStep {
         };
         gaps.into_result()?;
 
-        let subject =
-            subject.map(|text| text.parse()).transpose().map_err(RenderFault::Subject)?;
+        let subject = subject.map(|text| text.parse()).transpose().map_err(RenderFault::Subject)?;
         let text = text.map(|text| body::tidy(&text));
         let (text, html) = match (text, html) {
             (Some(text), None) => {

@@ -227,7 +227,11 @@ mod tests {
             (Stage::Recipient, 599, "5.9.9 news", Content, None),
         ] {
             let refusal = read(stage, code, text);
-            assert_eq!((refusal.class, refusal.retry_after), (class, wait), "{stage:?} {code} {text}");
+            assert_eq!(
+                (refusal.class, refusal.retry_after),
+                (class, wait),
+                "{stage:?} {code} {text}"
+            );
         }
     }
 
