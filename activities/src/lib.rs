@@ -2,7 +2,9 @@
 
 mod base32;
 pub mod endpoint_key;
+pub mod inbound;
 pub mod key_ring;
+pub mod mailgun;
 pub mod seal;
 pub mod suppression_key;
 pub mod token;
