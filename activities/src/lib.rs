@@ -1,13 +1,21 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
+mod base32;
 pub mod address;
 pub mod campaign_settings;
 pub mod content;
+pub mod endpoint_key;
 pub mod error;
 pub mod header_text;
 pub mod ids;
+pub mod inbound;
+pub mod key_ring;
 pub mod mail;
+pub mod mailgun;
 pub mod outcome;
+pub mod seal;
 pub mod store;
+pub mod suppression_key;
+pub mod token;
 pub mod turn;
 pub mod versions;
