@@ -3,10 +3,15 @@
 
 pub mod clock;
 pub mod enrollments;
+pub mod gates;
 pub mod journal;
+pub mod locks;
 pub mod parked;
 pub mod pool;
+pub mod prepares;
 pub mod quotas;
+pub mod records;
+pub mod senders;
 pub mod sends;
 pub mod turns;
 

@@ -6,8 +6,11 @@ use std::sync::{Arc, RwLock};
 use machine::document::{self, CampaignDocument};
 use machine::ids::{SequenceId, WorkspaceId};
 use machine::sequence::Version;
+use machine::document::{EmailDocument, StepDocument};
+use machine::key::{StepKey, VariantKey};
 use sqlx::PgConnection;
 
+use crate::content::step::{BodySource, CompiledStep};
 use crate::error::{ActivityError, Result};
 
 /// A version with the document it was made from.
@@ -21,6 +24,10 @@ pub struct Loaded {
     pub sequence: SequenceId,
     /// Which of its versions.
     pub number: i32,
+    /// The wordings of its mails, checked; a fault is the step's, not the campaign's.
+    pub wordings: Wordings,
+    /// The keys of its mails in the order of the sequence.
+    pub mails: Vec<StepKey>,
 }
 
 /// Every version this process has met.
@@ -85,5 +92,53 @@ async fn load(
     let version = document::compile(&document).map_err(|faults| {
         wrong(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
-    Ok(Loaded { version, document, sequence, number })
+    let mut wordings = HashMap::new();
+    let mut mails = Vec::new();
+    collect_wordings(&document.steps, &mut wordings, &mut mails);
+    Ok(Loaded { version, document, sequence, number, wordings, mails })
+}
+
+/// The checked wordings of a version, by step and variant.
+pub type Wordings = HashMap<(StepKey, Option<VariantKey>), std::result::Result<CompiledStep, String>>;
+
+fn collect_wordings(steps: &[StepDocument], wordings: &mut Wordings, mails: &mut Vec<StepKey>) {
+    for step in steps {
+        if let Some(email) = &step.email {
+            mails.push(step.key.clone());
+            for (variant, compiled) in compile_email(email) {
+                wordings.insert((step.key.clone(), variant), compiled);
+            }
+        }
+        if let Some(condition) = &step.condition {
+            collect_wordings(&condition.then, wordings, mails);
+            collect_wordings(&condition.otherwise, wordings, mails);
+        }
+    }
+}
+
+type Compiled = std::result::Result<CompiledStep, String>;
+
+fn compile_email(email: &EmailDocument) -> Vec<(Option<VariantKey>, Compiled)> {
+    if email.variants.is_empty() {
+        let compiled = wording(email.subject.as_ref(), email.body.as_ref(), email.html.as_ref());
+        return vec![(None, compiled)];
+    }
+    let variants = email.variants.iter().map(|variant| {
+        let subject = variant.subject.as_ref().or(email.subject.as_ref());
+        let compiled = wording(subject, variant.body.as_ref(), variant.html.as_ref());
+        (Some(variant.key.clone()), compiled)
+    });
+    variants.collect()
+}
+
+fn wording(subject: Option<&String>, body: Option<&String>, html: Option<&String>) -> Compiled {
+    let source = match (body, html) {
+        (Some(text), None) => BodySource::Text(text),
+        (None, Some(html)) => BodySource::Html(html),
+        (Some(text), Some(html)) => BodySource::Both { text, html },
+        (None, None) => return Err("has no text".to_owned()),
+    };
+    CompiledStep::compile(subject.map(String::as_str), source).map_err(|faults| {
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    })
 }

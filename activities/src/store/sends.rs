@@ -104,7 +104,8 @@ pub async fn plan(
         ON CONFLICT (workspace_id, send_id) DO UPDATE
         SET state = 'planned', attempt = excluded.attempt, after_seq = excluded.after_seq,
             step_key = excluded.step_key, variant = excluded.variant,
-            sender_id = excluded.sender_id, detail = NULL
+            sender_id = excluded.sender_id,
+            detail = CASE WHEN sends.slot_day IS NULL THEN NULL ELSE sends.detail END
         WHERE sends.attempt < excluded.attempt
           AND (sends.state IN ('deferred', 'rejected', 'cancelled', 'planned')
                OR (sends.kind = 'handover' AND sends.state = 'accepted'))

@@ -72,7 +72,7 @@ pub(super) async fn read(
         let enrollment = match load(id, &row.snapshot) {
             Ok(enrollment) => enrollment,
             Err(error) => {
-                sorted.1.push((id, chain(&error)));
+                sorted.1.push((id, crate::error::chain(&error)));
                 continue;
             }
         };
@@ -265,16 +265,4 @@ fn distinct(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
     let mut ids: Vec<Uuid> = set.into_iter().collect();
     ids.sort_unstable();
     ids
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

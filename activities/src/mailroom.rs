@@ -1,0 +1,118 @@
+//! What every send needs besides its rows: the store, the versions, the keys and the public name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use machine::ids::{SenderId, WorkspaceId};
+use url::Url;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::key_ring::KeyRing;
+use crate::mail::smtp::SmtpTransport;
+use crate::senders::{Sender, Transport};
+use crate::store::Store;
+use crate::suppression_key::SuppressionKey;
+use crate::token::Tokens;
+use crate::versions::Versions;
+
+/// What every send needs besides its rows. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailroom {
+    /// The database.
+    pub store: Store,
+    /// Versions met so far.
+    pub versions: Versions,
+    /// Opens secrets.
+    pub keys: Arc<KeyRing>,
+    /// Signs links.
+    pub tokens: Arc<Tokens>,
+    /// Hashes addresses for the list of suppressions.
+    pub suppressions: Arc<SuppressionKey>,
+    /// Where links lead.
+    pub public_url: Url,
+    /// The domain whose mail comes back to us, for `Reply-To`; `None`: answers go to the sender.
+    pub reply_domain: Option<String>,
+    /// This process, as leases name it.
+    pub runner: Uuid,
+    outlets: Arc<RwLock<HashMap<(WorkspaceId, SenderId), Opened>>>,
+}
+
+/// How a sender's messages leave, made ready.
+#[derive(Clone)]
+pub enum Outlet {
+    /// They are kept and can be read.
+    Capture,
+    /// Through a mail server.
+    Smtp(Arc<SmtpTransport>),
+    /// They are accepted and forgotten, for measuring.
+    Discard,
+}
+
+#[derive(Clone)]
+struct Opened {
+    transport: Transport,
+    secret: Option<Vec<u8>>,
+    outlet: Outlet,
+}
+
+impl Mailroom {
+    /// Furnishes a mailroom.
+    pub fn new(
+        store: Store,
+        keys: Arc<KeyRing>,
+        public_url: Url,
+        reply_domain: Option<String>,
+        runner: Uuid,
+    ) -> Self {
+        Self {
+            store,
+            versions: Versions::default(),
+            tokens: Arc::new(Tokens::new(&keys)),
+            suppressions: Arc::new(SuppressionKey::new(&keys)),
+            keys,
+            public_url,
+            reply_domain,
+            runner,
+            outlets: Arc::default(),
+        }
+    }
+
+    /// Returns how the messages of `sender` leave; `Err` says why they cannot.
+    ///
+    /// # Errors
+    ///
+    /// When the stored password cannot be opened.
+    pub fn outlet(
+        &self,
+        workspace: WorkspaceId,
+        sender: &Sender,
+    ) -> Result<std::result::Result<Outlet, String>> {
+        let key = (workspace, sender.id);
+        let known = self.outlets.read().expect("no writer panics").get(&key).cloned();
+        if let Some(known) = known
+            && known.transport == sender.transport
+            && known.secret == sender.secret
+        {
+            return Ok(Ok(known.outlet));
+        }
+        let outlet = match &sender.transport {
+            Transport::Capture { .. } => Outlet::Capture,
+            Transport::Discard => Outlet::Discard,
+            Transport::Smtp(account) => {
+                let password = sender.password(workspace, &self.keys)?;
+                match SmtpTransport::new(account.clone(), password.as_ref()) {
+                    Ok(transport) => Outlet::Smtp(Arc::new(transport)),
+                    Err(fault) => return Ok(Err(crate::error::chain(&fault))),
+                }
+            }
+        };
+        let opened = Opened {
+            transport: sender.transport.clone(),
+            secret: sender.secret.clone(),
+            outlet: outlet.clone(),
+        };
+        self.outlets.write().expect("no writer panics").insert(key, opened);
+        Ok(Ok(outlet))
+    }
+}

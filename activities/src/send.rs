@@ -1,0 +1,15 @@
+//! One message on its way: PREPARE, GATE, CALL, RECORD, and SWEEP for those that were lost. Nothing
+//! leaves except through the gate, and every call ends as a row: accepted, refused, unknown.
+
+pub mod call;
+pub mod dossier;
+pub mod gate;
+pub mod prepare;
+pub mod record;
+pub mod slots;
+pub mod sweep;
+
+pub use gate::{Gated, gate};
+pub use prepare::{Prepared, prepare};
+pub use record::{Recorded, record};
+pub use sweep::sweep;

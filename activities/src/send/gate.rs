@@ -1,0 +1,328 @@
+//! GATE: the one transaction in which a send may turn from planned to dispatching. Everything that
+//! could stop it is looked at here, under locks that make a stop and the gate serial.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::ids::WorkspaceId;
+use machine::sequence::Channel;
+use machine::signal::{Answer, Missing, Refusal};
+use machine::state::Why;
+use uuid::Uuid;
+
+use super::prepare::Prepared;
+use super::slots::{Booking, Book, CampaignLimits, Candidate as Asking, SenderLimits, Verdict};
+use crate::error::Result;
+use crate::mailroom::Mailroom;
+use crate::store::gates::{self, Candidate, Passed, PutOff};
+use crate::store::quotas::{self, Scope};
+use crate::store::{Tx, clock, locks};
+use crate::turn::{Ask, What};
+
+/// The most sends one gate takes: it holds an advisory lock for each lead and each address, and
+/// the lock table of a server at its default settings is full between ten and twenty thousand.
+pub const BATCH_MAX: usize = 500;
+
+/// How long a call by SMTP may take in all, wall time: the wait after the final dot alone is ten
+/// minutes (RFC 5321, 4.5.3.2).
+pub const LEASE: TimeDelta = TimeDelta::minutes(15);
+
+/// How long before a window closes a send must leave, wall time.
+const MARGIN: TimeDelta = TimeDelta::seconds(30);
+
+/// A send past the gate.
+pub struct Dispatch {
+    /// What goes out.
+    pub message: Prepared,
+    /// The number of this gate; the outcome is recorded under it.
+    pub fence: i32,
+    /// When it passed, campaign time.
+    pub gate_at: DateTime<Utc>,
+}
+
+/// What the gate made of a batch.
+#[derive(Default)]
+pub struct Gated {
+    /// Sends to be called now.
+    pub dispatched: Vec<Dispatch>,
+    /// Sends that have their answer without a call.
+    pub answered: Vec<(Ask, Answer)>,
+    /// Sends whose lead or address somebody else has locked: for the next round.
+    pub busy: Vec<Ask>,
+    /// Sends whose lead has changed since they were prepared: to be prepared again.
+    pub changed: Vec<Ask>,
+    /// Sends that stay planned until a turn has seen what stands against them.
+    pub waiting: Vec<Ask>,
+    /// When the leases of this batch end, wall time.
+    pub lease_until: Option<DateTime<Utc>>,
+}
+
+/// Takes up to [`BATCH_MAX`] prepared messages of one workspace through the gate.
+///
+/// # Errors
+///
+/// When the database fails; nothing has passed then, unless the error came from the commit.
+pub async fn gate(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    messages: Vec<Prepared>,
+) -> Result<Gated> {
+    let mut gated = Gated::default();
+    if messages.is_empty() {
+        return Ok(gated);
+    }
+    debug_assert!(messages.len() <= BATCH_MAX);
+    let mut tx = mailroom.store.begin(workspace).await?;
+    locks::lock_shared(&mut tx, locks::workspace_key(workspace)).await?;
+    let messages = lock_people(&mut tx, messages, &mut gated).await?;
+    let candidates = read(&mut tx, &messages).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let now = clocks.campaign;
+    let mut standing = Vec::with_capacity(messages.len());
+    for message in messages {
+        // Not planned any more, or locked by a turn: whoever has it hands it out again.
+        let Some(candidate) = candidates.get(&message.ask.send.uuid()) else { continue };
+        match inspect(&message, candidate) {
+            Inspection::Stands => standing.push((message, candidate)),
+            Inspection::Changed => gated.changed.push(message.ask),
+            Inspection::Waits => gated.waiting.push(message.ask),
+            Inspection::Answered(answer) => gated.answered.push((message.ask, answer)),
+        }
+    }
+    standing.sort_by_key(|(message, candidate)| {
+        (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
+    });
+    let mut book = open_book(&mut tx, &standing, now).await?;
+    let margin = clocks.campaign_in(MARGIN) - now;
+    let lease_until = clocks.wall + LEASE;
+    let mut passed = Passed::default();
+    let mut put_off = PutOff::default();
+    for (message, candidate) in standing {
+        let sender = message.sender.id.uuid();
+        if !book.senders.contains_key(&sender) {
+            let missing = Missing::Sender { channel: Channel::Email };
+            gated.answered.push((message.ask, Answer::Held { missing }));
+            continue;
+        }
+        match allot(&mut book, &message, candidate, now, margin) {
+            Verdict::Go { sender_day, campaign_day } => {
+                passed.ids.push(message.ask.send.uuid());
+                passed.addresses.push(message.to.as_str().to_owned());
+                passed.message_ids.push(message_id(&message));
+                passed.days.push(sender_day);
+                passed.campaign_days.push(campaign_day);
+                passed.hashes.push(message.hash().to_vec());
+                passed.subjects.push(message.subject.as_str().to_owned());
+                passed.texts.push(message.text.clone());
+                passed.htmls.push(message.html.clone());
+                let fence = candidate.fence + 1;
+                gated.dispatched.push(Dispatch { message, fence, gate_at: now });
+            }
+            Verdict::Defer { until, because, days } => {
+                put_off.ids.push(message.ask.send.uuid());
+                put_off.details.push(because.as_str());
+                put_off.slot_ats.push(until);
+                put_off.days.push(days.map(|days| days.0));
+                put_off.campaign_days.push(days.map(|days| days.1));
+                let answer = Answer::Deferred { until, reason: because };
+                gated.answered.push((message.ask, answer));
+            }
+        }
+    }
+    gates::pass(&mut tx, workspace, &passed, mailroom.runner, now, lease_until).await?;
+    gates::put_off(&mut tx, workspace, &put_off).await?;
+    close_book(&mut tx, &book).await?;
+    tx.commit().await?;
+    gated.lease_until = Some(lease_until);
+    Ok(gated)
+}
+
+/// Tries for the locks of every lead and address; who is refused waits for the next round.
+async fn lock_people(
+    tx: &mut Tx,
+    messages: Vec<Prepared>,
+    gated: &mut Gated,
+) -> Result<Vec<Prepared>> {
+    let workspace = tx.workspace();
+    let keys: Vec<i64> = messages
+        .iter()
+        .flat_map(|message| {
+            let lead = locks::lead_key(workspace, message.ask.lead);
+            [lead, locks::address_key(workspace, &message.address_hash)]
+        })
+        .collect();
+    let granted = locks::try_lock_shared(tx, &keys).await?;
+    let mut locked = Vec::with_capacity(messages.len());
+    for (index, message) in messages.into_iter().enumerate() {
+        let both = granted.get(2 * index..2 * index + 2);
+        if both.is_some_and(|both| both.iter().all(|granted| *granted)) {
+            locked.push(message);
+        } else {
+            gated.busy.push(message.ask);
+        }
+    }
+    Ok(locked)
+}
+
+async fn read(tx: &mut Tx, messages: &[Prepared]) -> Result<HashMap<Uuid, Candidate>> {
+    let workspace = tx.workspace();
+    let sends: Vec<Uuid> = messages.iter().map(|m| m.ask.send.uuid()).collect();
+    let attempts: Vec<i32> = messages.iter().map(|m| m.ask.attempt).collect();
+    let addresses: Vec<Vec<u8>> = messages.iter().map(|m| m.address_hash.to_vec()).collect();
+    let domains: Vec<Vec<u8>> = messages.iter().map(|m| m.domain_hash.to_vec()).collect();
+    let candidates =
+        gates::lock_planned(tx, workspace, &sends, &attempts, &addresses, &domains).await?;
+    Ok(candidates.into_iter().map(|candidate| (candidate.send_id, candidate)).collect())
+}
+
+enum Inspection {
+    Stands,
+    Changed,
+    Waits,
+    Answered(Answer),
+}
+
+/// Looks at everything that may stop a send, short of room.
+fn inspect(message: &Prepared, candidate: &Candidate) -> Inspection {
+    let What::Step { channel, .. } = &message.ask.what else {
+        // A mail to one of our own people: the lead's wishes are not about it.
+        return if candidate.held_up { Inspection::Waits } else { Inspection::Stands };
+    };
+    if candidate.held_up || candidate.stale || !candidate.active {
+        return Inspection::Waits;
+    }
+    if let Some(reason) = &candidate.suppressed {
+        let class = match reason.as_str() {
+            "hard_bounce" => Refusal::Recipient,
+            _ => Refusal::Suppressed,
+        };
+        return Inspection::Answered(Answer::Rejected { class, retry_after_s: None });
+    }
+    if candidate.lead_version != message.lead_version {
+        return Inspection::Changed;
+    }
+    let consent = match channel {
+        Channel::Email => &candidate.email_consent,
+        Channel::Sms | Channel::Call => &candidate.sms_consent,
+    };
+    let granted_needed = *channel != Channel::Email || message.ask.version.version.mail_needs_consent;
+    let consents = match consent.as_str() {
+        "granted" => true,
+        "refused" => false,
+        _ => !granted_needed,
+    };
+    if consents {
+        Inspection::Stands
+    } else {
+        let missing = Missing::Consent { channel: *channel };
+        Inspection::Answered(Answer::Held { missing })
+    }
+}
+
+/// Locks senders and quotas in the order of their keys and reads their limits.
+async fn open_book(
+    tx: &mut Tx,
+    standing: &[(Prepared, &Candidate)],
+    now: DateTime<Utc>,
+) -> Result<Book> {
+    let workspace = tx.workspace();
+    let mut book = Book::default();
+    let mut campaigns = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for (message, _) in standing {
+        ids.insert(message.sender.id.uuid());
+        let settings = &message.ask.settings;
+        let limits = CampaignLimits { per_day: settings.per_day, zone: settings.zone };
+        campaigns.insert(message.ask.campaign.uuid(), limits);
+    }
+    let limited: Vec<Uuid> =
+        campaigns.iter().filter(|(_, it)| it.per_day.is_some()).map(|(id, _)| *id).collect();
+    if !limited.is_empty() {
+        gates::lock_campaigns(tx, workspace, &limited).await?;
+    }
+    book.campaigns = campaigns;
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let mut owners: Vec<(Scope, Uuid)> =
+        limited.iter().map(|id| (Scope::Campaign, *id)).collect();
+    for sender in gates::lock_senders(tx, workspace, &ids).await? {
+        if !sender.active {
+            continue;
+        }
+        let per_day = sender.per_day.and_then(|n| u32::try_from(n).ok());
+        if per_day.is_some() {
+            owners.push((Scope::Sender, sender.sender_id));
+        }
+        let limits = SenderLimits {
+            per_day,
+            spacing: TimeDelta::seconds(sender.spacing_s.into()),
+            zone: sender.zone.parse().unwrap_or(chrono_tz::UTC),
+            next_free_at: sender.next_free_at,
+        };
+        book.senders.insert(sender.sender_id, limits);
+    }
+    if !owners.is_empty() {
+        let slots = standing.iter().filter_map(|(_, candidate)| {
+            candidate.slot_day.min(candidate.slot_campaign_day)
+        });
+        let today = now.date_naive() - TimeDelta::days(1);
+        let since = slots.min().map_or(today, |day| day.min(today));
+        book.counts = quotas::lock(tx, workspace, &owners, since).await?;
+    }
+    Ok(book)
+}
+
+async fn close_book(tx: &mut Tx, book: &Book) -> Result<()> {
+    let workspace = tx.workspace();
+    let paced = book.senders.iter().filter(|(_, it)| it.spacing > TimeDelta::zero());
+    let (ids, next): (Vec<Uuid>, Vec<DateTime<Utc>>) =
+        paced.filter_map(|(id, it)| Some((*id, it.next_free_at?))).unzip();
+    gates::move_cursors(tx, workspace, &ids, &next).await?;
+    quotas::put(tx, workspace, &book.changed).await?;
+    Ok(())
+}
+
+fn allot(
+    book: &mut Book,
+    message: &Prepared,
+    candidate: &Candidate,
+    now: DateTime<Utc>,
+    margin: TimeDelta,
+) -> Verdict {
+    let version = &message.ask.version.version;
+    if let What::Handover { .. } = message.ask.what {
+        // Our own people are told at once, whatever the limits of a lead's mail.
+        let settings = &message.ask.settings;
+        let sender = book.senders.get(&message.sender.id.uuid());
+        let zone = sender.map_or(chrono_tz::UTC, |sender| sender.zone);
+        return Verdict::Go {
+            sender_day: now.with_timezone(&zone).date_naive(),
+            campaign_day: now.with_timezone(&settings.zone).date_naive(),
+        };
+    }
+    let booked = match (candidate.slot_at, candidate.slot_day, candidate.slot_campaign_day) {
+        (Some(at), Some(sender_day), Some(campaign_day)) => {
+            let because = candidate.detail.as_deref().and_then(Why::of);
+            let because = because.unwrap_or(Why::SenderDailyLimit);
+            Some(Booking { at, because, sender_day, campaign_day })
+        }
+        _ => None,
+    };
+    let zone = candidate.zone.as_deref().and_then(|zone| zone.parse().ok());
+    let asking = Asking {
+        sender: message.sender.id.uuid(),
+        campaign: message.ask.campaign.uuid(),
+        calendar: &version.calendar,
+        zone: zone.unwrap_or(version.zone),
+        booked,
+        margin,
+    };
+    book.allot(&asking, now)
+}
+
+fn message_id(message: &Prepared) -> String {
+    let id = crate::mail::message_id::MessageId::of_send(
+        message.ask.send.uuid(),
+        &message.sender.from,
+    );
+    id.as_str().to_owned()
+}

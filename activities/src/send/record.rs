@@ -1,0 +1,209 @@
+//! RECORD: outcomes enter the ledger, and the machine is told in the same transaction.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::TimeDelta;
+use machine::effect::EffectId;
+use machine::ids::{EnrollmentId, SendId, WorkspaceId};
+use machine::signal::{Answer, Refusal as Class, Signal};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::mailroom::Mailroom;
+use crate::outcome::{Outcome, RefusalClass};
+use crate::store::quotas::{self, What};
+use crate::store::records::{self, Outcomes};
+use crate::store::sends::Share;
+use crate::store::{Tx, clock, enrollments};
+use crate::turn::{self, Told, Turned};
+
+/// One outcome to be recorded.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Which send.
+    pub send: SendId,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// Whose.
+    pub enrollment: EnrollmentId,
+    /// What is known.
+    pub what: Known,
+}
+
+/// What is known about a send.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// The gate answered; the provider was not asked.
+    Gate(Answer),
+    /// The provider answered a call past gate number `fence`.
+    Call {
+        /// The number of the gate.
+        fence: i32,
+        /// What it said.
+        outcome: Outcome,
+    },
+    /// Nobody was asked: the send is planned again.
+    NotCalled {
+        /// The number of the gate.
+        fence: i32,
+    },
+    /// Evidence about a lost call: the provider has the message.
+    Found(String),
+    /// There is none: a person must look.
+    NotFound(String),
+    /// A person says that it went.
+    ReviewedAsSent,
+    /// A person says that it did not go, and orders the next attempt.
+    ReviewedAsLost,
+}
+
+/// Records outcomes of one workspace and turns the leads they answer.
+///
+/// An outcome whose send has moved on meanwhile changes nothing: the row's state, attempt and fence
+/// decide, so a repeat is harmless.
+///
+/// # Errors
+///
+/// When the database fails. The call may be repeated.
+pub async fn record(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    recorded: &[Recorded],
+) -> Result<Turned> {
+    let mut tx = mailroom.store.begin(workspace).await?;
+    let turned = record_in(&mut tx, mailroom, recorded).await?;
+    tx.commit().await?;
+    Ok(turned)
+}
+
+async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> Result<Turned> {
+    let workspace = tx.workspace();
+    let ids: BTreeSet<Uuid> = recorded.iter().map(|it| it.enrollment.uuid()).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let locked = enrollments::lock(tx, workspace, &ids).await?;
+    let clocks = clock::read(tx).await?;
+    let mut outcomes = Outcomes::default();
+    let mut answers = HashMap::new();
+    for it in recorded {
+        let row = Row::of(&it.what);
+        outcomes.ids.push(it.send.uuid());
+        outcomes.attempts.push(it.attempt);
+        outcomes.fences.push(row.fence);
+        outcomes.froms.push(row.from);
+        outcomes.states.push(row.to);
+        outcomes.details.push(row.detail);
+        outcomes.provider_ids.push(row.provider_id);
+        answers.insert((it.send.uuid(), it.attempt), row.answer);
+    }
+    let moved = records::record(tx, workspace, &outcomes).await?;
+    let mut told = Vec::with_capacity(moved.len());
+    let mut given_back: Vec<Share> = Vec::new();
+    for row in moved {
+        let answer = answers.remove(&(row.send_id, row.attempt)).flatten();
+        if matches!(row.state.as_str(), "rejected" | "planned") && row.share.sender_day.is_some() {
+            given_back.push(row.share);
+        }
+        if let Some(answer) = answer {
+            let attempt = u32::try_from(row.attempt).unwrap_or_default();
+            let effect = EffectId { send: SendId::new(row.send_id), attempt };
+            let enrollment = EnrollmentId::new(row.enrollment_id);
+            told.push(Told { enrollment, signal: Signal::SendAnswered { effect, answer } });
+        }
+    }
+    let turned = turn::advance(tx, &mailroom.versions, clocks, locked, told).await?;
+    // Who gives a quota back does it last.
+    quotas::give_back(tx, workspace, &given_back, What::Used).await?;
+    Ok(turned)
+}
+
+/// Where an outcome takes its row.
+struct Row {
+    fence: Option<i32>,
+    from: &'static str,
+    to: &'static str,
+    detail: Option<String>,
+    provider_id: Option<String>,
+    /// What the machine is told; `unknown` is no answer.
+    answer: Option<Answer>,
+}
+
+impl Row {
+    fn of(known: &Known) -> Self {
+        let plain = |from, to, answer| Self {
+            fence: None,
+            from,
+            to,
+            detail: None,
+            provider_id: None,
+            answer,
+        };
+        match known {
+            Known::Gate(answer @ Answer::Deferred { reason, .. }) => Self {
+                detail: Some(reason.as_str().to_owned()),
+                ..plain("planned", "deferred", Some(answer.clone()))
+            },
+            Known::Gate(answer @ Answer::Held { missing }) => Self {
+                detail: Some(missing.why().as_str().to_owned()),
+                ..plain("planned", "cancelled", Some(answer.clone()))
+            },
+            Known::Gate(answer) => plain("planned", "rejected", Some(answer.clone())),
+            Known::Call { fence, outcome } => {
+                Self { fence: Some(*fence), ..Self::of_call(outcome) }
+            }
+            Known::NotCalled { fence } => {
+                Self { fence: Some(*fence), ..plain("dispatching", "planned", None) }
+            }
+            Known::Found(detail) => Self {
+                detail: Some(detail.clone()),
+                ..plain("open", "accepted", Some(Answer::Accepted))
+            },
+            Known::NotFound(detail) => {
+                Self { detail: Some(detail.clone()), ..plain("open", "needs_review", None) }
+            }
+            Known::ReviewedAsSent => Self {
+                detail: Some("a person says that it went".to_owned()),
+                ..plain("open", "accepted", Some(Answer::Accepted))
+            },
+            Known::ReviewedAsLost => Self {
+                detail: Some("a person ordered another attempt".to_owned()),
+                ..plain(
+                    "open",
+                    "rejected",
+                    Some(Answer::Rejected { class: Class::Retry, retry_after_s: None }),
+                )
+            },
+        }
+    }
+
+    fn of_call(outcome: &Outcome) -> Self {
+        let row = |to, detail: &crate::outcome::Detail, answer| Self {
+            fence: None,
+            from: "dispatching",
+            to,
+            detail: Some(detail.as_str().to_owned()),
+            provider_id: None,
+            answer,
+        };
+        match outcome {
+            Outcome::Accepted { provider_id, detail } => Self {
+                provider_id: provider_id.clone(),
+                ..row("accepted", detail, Some(Answer::Accepted))
+            },
+            Outcome::Refused(refusal) => {
+                let class = match refusal.class {
+                    RefusalClass::Retry => Class::Retry,
+                    RefusalClass::Recipient => Class::Recipient,
+                    RefusalClass::Content => Class::Content,
+                    RefusalClass::Account => Class::Account,
+                };
+                let retry_after_s = refusal
+                    .retry_after
+                    .map(|after| after.max(TimeDelta::zero()).num_seconds())
+                    .and_then(|seconds| u32::try_from(seconds).ok());
+                let answer = Answer::Rejected { class, retry_after_s };
+                row("rejected", &refusal.detail, Some(answer))
+            }
+            Outcome::Unknown { detail } => row("unknown", detail, None),
+        }
+    }
+}

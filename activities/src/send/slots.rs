@@ -1,0 +1,311 @@
+//! Allotting room: which sends go now, and when the others may. Pure, so that a rehearsal allots
+//! exactly as the gate does.
+//!
+//! Capacity is booked, not only checked: a send that finds no room gets a slot of its own, so the
+//! lead can say when it will be written to, and ten thousand leads do not storm one sender every
+//! morning.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use machine::calendar::{self, Calendar, Closure};
+use machine::state::Why;
+use uuid::Uuid;
+
+use crate::store::quotas::{Count, Key, Scope};
+
+/// How many days ahead a slot is looked for.
+const DAYS_MAX: u64 = 400;
+
+/// A booked slot lapses when it is this late and pacing gives no longer measure.
+const LATE: TimeDelta = TimeDelta::minutes(10);
+
+/// A sender's limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SenderLimits {
+    /// Messages a day.
+    pub per_day: Option<u32>,
+    /// Time between two messages.
+    pub spacing: TimeDelta,
+    /// Whose midnight begins its day.
+    pub zone: Tz,
+    /// The first slot that pacing leaves free.
+    pub next_free_at: Option<DateTime<Utc>>,
+}
+
+/// A campaign's limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CampaignLimits {
+    /// Messages a day.
+    pub per_day: Option<u32>,
+    /// Whose midnight begins its day.
+    pub zone: Tz,
+}
+
+/// A slot that was booked before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Booking {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why the send was deferred to it.
+    pub because: Why,
+    /// The sender's day it counts for.
+    pub sender_day: NaiveDate,
+    /// The campaign's day it counts for.
+    pub campaign_day: NaiveDate,
+}
+
+/// A send that asks for room.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// From whom.
+    pub sender: Uuid,
+    /// For which campaign.
+    pub campaign: Uuid,
+    /// When it may leave.
+    pub calendar: &'a Calendar,
+    /// On whose wall clock.
+    pub zone: Tz,
+    /// Its slot, if it has one.
+    pub booked: Option<Booking>,
+    /// How long before its window closes it must leave.
+    pub margin: TimeDelta,
+}
+
+/// What a send is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict {
+    /// It may leave now, counted on these days.
+    Go {
+        /// The sender's.
+        sender_day: NaiveDate,
+        /// The campaign's.
+        campaign_day: NaiveDate,
+    },
+    /// It may not, and asks again then.
+    Defer {
+        /// When.
+        until: DateTime<Utc>,
+        /// What stands against now.
+        because: Why,
+        /// The days on which the slot is booked; `None` where only the time is known.
+        days: Option<(NaiveDate, NaiveDate)>,
+    },
+}
+
+/// The limits and counts of one allotment.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// Every sender that is asked for.
+    pub senders: BTreeMap<Uuid, SenderLimits>,
+    /// Every campaign that is asked for.
+    pub campaigns: BTreeMap<Uuid, CampaignLimits>,
+    /// What has left and what is promised.
+    pub counts: BTreeMap<Key, Count>,
+    /// The counts that changed.
+    pub changed: BTreeMap<Key, Count>,
+}
+
+impl Book {
+    /// Gives `candidate` room, now or later, and counts it.
+    pub fn allot(&mut self, candidate: &Candidate<'_>, now: DateTime<Utc>) -> Verdict {
+        let (Some(&sender), Some(&campaign)) =
+            (self.senders.get(&candidate.sender), self.campaigns.get(&candidate.campaign))
+        else {
+            return Verdict::Defer { until: now + LATE, because: Why::SenderDisconnected, days: None };
+        };
+        let kept = candidate.booked.filter(|booked| {
+            let late = sender.spacing.max(LATE);
+            booked.at <= now && now - booked.at < late
+        });
+        if let Some(booked) = candidate.booked {
+            self.add(candidate, booked.sender_day, booked.campaign_day, Entry::Unbook);
+        }
+        if let Some((until, because)) = closed(candidate, now) {
+            return Verdict::Defer { until, because, days: None };
+        }
+        let sender_day = day(now, sender.zone);
+        let campaign_day = day(now, campaign.zone);
+        if let Some(because) = self.full(candidate, sender_day, campaign_day) {
+            return self.another_day(candidate, sender, campaign, now, because);
+        }
+        if sender.spacing > TimeDelta::zero() {
+            let paced = kept.is_some_and(|booked| booked.because == Why::SenderPacing);
+            let free = sender.next_free_at.unwrap_or(now).max(now);
+            if !paced && free > now {
+                return self.paced(candidate, sender, campaign, free, now);
+            }
+            if !paced {
+                self.move_cursor(candidate.sender, now + sender.spacing);
+            }
+        }
+        self.add(candidate, sender_day, campaign_day, Entry::Use);
+        Verdict::Go { sender_day, campaign_day }
+    }
+
+    /// Books the first slot that pacing leaves free, if it lies inside window and day.
+    fn paced(
+        &mut self,
+        candidate: &Candidate<'_>,
+        sender: SenderLimits,
+        campaign: CampaignLimits,
+        free: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Verdict {
+        let because = Why::SenderPacing;
+        if let Some((until, _)) = closed(candidate, free) {
+            // The slot stays free for leads whose window is open then.
+            return Verdict::Defer { until, because, days: None };
+        }
+        let days = (day(free, sender.zone), day(free, campaign.zone));
+        if let Some(because) = self.full(candidate, days.0, days.1) {
+            return self.another_day(candidate, sender, campaign, now, because);
+        }
+        self.move_cursor(candidate.sender, free + sender.spacing);
+        self.add(candidate, days.0, days.1, Entry::Book);
+        Verdict::Defer { until: free, because, days: Some(days) }
+    }
+
+    /// Books a slot on the first later day with room, spread over the lead's window.
+    fn another_day(
+        &mut self,
+        candidate: &Candidate<'_>,
+        sender: SenderLimits,
+        campaign: CampaignLimits,
+        now: DateTime<Utc>,
+        because: Why,
+    ) -> Verdict {
+        let today = day(now, sender.zone);
+        for ahead in 1..=DAYS_MAX {
+            let Some(date) = today.checked_add_days(Days::new(ahead)) else { break };
+            let midnight = calendar::resolve_local(sender.zone, date.and_time(NaiveTime::MIN));
+            let Some(first) = open_at(candidate, midnight.max(now)) else { break };
+            if day(first, sender.zone) != date {
+                continue;
+            }
+            let booked = self.count((Scope::Sender, candidate.sender, date)).booked;
+            let at = spread(candidate, sender, first, booked);
+            let campaign_day = day(at, campaign.zone);
+            if self.full(candidate, date, campaign_day).is_none() {
+                self.add(candidate, date, campaign_day, Entry::Book);
+                return Verdict::Defer { until: at, because, days: Some((date, campaign_day)) };
+            }
+        }
+        Verdict::Defer { until: now + TimeDelta::days(1), because, days: None }
+    }
+
+    /// Returns the limit that leaves no room on these days.
+    fn full(
+        &self,
+        candidate: &Candidate<'_>,
+        sender_day: NaiveDate,
+        campaign_day: NaiveDate,
+    ) -> Option<Why> {
+        let taken = |count: Count| u32::try_from(count.used + count.booked).unwrap_or(0);
+        let sender = self.senders.get(&candidate.sender)?;
+        let campaign = self.campaigns.get(&candidate.campaign)?;
+        let by_sender = self.count((Scope::Sender, candidate.sender, sender_day));
+        if sender.per_day.is_some_and(|max| taken(by_sender) >= max) {
+            return Some(Why::SenderDailyLimit);
+        }
+        let by_campaign = self.count((Scope::Campaign, candidate.campaign, campaign_day));
+        if campaign.per_day.is_some_and(|max| taken(by_campaign) >= max) {
+            return Some(Why::CampaignDailyLimit);
+        }
+        None
+    }
+
+    fn count(&self, key: Key) -> Count {
+        self.counts.get(&key).copied().unwrap_or_default()
+    }
+
+    fn add(
+        &mut self,
+        candidate: &Candidate<'_>,
+        sender_day: NaiveDate,
+        campaign_day: NaiveDate,
+        entry: Entry,
+    ) {
+        let sender = self.senders.get(&candidate.sender).and_then(|sender| sender.per_day);
+        let campaign = self.campaigns.get(&candidate.campaign).and_then(|limits| limits.per_day);
+        let keys = [
+            ((Scope::Sender, candidate.sender, sender_day), sender),
+            ((Scope::Campaign, candidate.campaign, campaign_day), campaign),
+        ];
+        for (key, max) in keys {
+            // Without a limit there is nothing to count.
+            let Some(max) = max else { continue };
+            let count = self.counts.entry(key).or_default();
+            count.max = i32::try_from(max).unwrap_or(i32::MAX);
+            match entry {
+                Entry::Use => count.used += 1,
+                Entry::Book => count.booked += 1,
+                Entry::Unbook => count.booked = (count.booked - 1).max(0),
+            }
+            self.changed.insert(key, *count);
+        }
+    }
+
+    fn move_cursor(&mut self, sender: Uuid, to: DateTime<Utc>) {
+        if let Some(limits) = self.senders.get_mut(&sender) {
+            limits.next_free_at = Some(to);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Entry {
+    Use,
+    Book,
+    Unbook,
+}
+
+fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    at.with_timezone(&zone).date_naive()
+}
+
+/// Returns when the window opens again, if `at` is outside it or too near its end.
+fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
+    if candidate.calendar.is_open_for(candidate.zone, at, candidate.margin) {
+        return None;
+    }
+    let later = open_at(candidate, at)?;
+    let opening = candidate.calendar.next_opening(candidate.zone, at).ok()?;
+    let because = match opening.delayed_by {
+        Some(Closure::Holiday) => Why::Holiday,
+        Some(Closure::Window) | None => Why::SendWindow,
+    };
+    Some((later, because))
+}
+
+/// Returns the first instant from `at` on that is open for long enough.
+fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut from = at;
+    for _ in 0..64 {
+        let opening = candidate.calendar.next_opening(candidate.zone, from).ok()?.at;
+        if candidate.calendar.is_open_for(candidate.zone, opening, candidate.margin) {
+            return Some(opening);
+        }
+        from = candidate.calendar.closes_at(candidate.zone, opening)?;
+    }
+    None
+}
+
+/// Spreads the slots of a day over the window that opens at `first`.
+fn spread(
+    candidate: &Candidate<'_>,
+    sender: SenderLimits,
+    first: DateTime<Utc>,
+    booked: i32,
+) -> DateTime<Utc> {
+    let closes = candidate.calendar.closes_at(candidate.zone, first);
+    let length = closes.map_or(TimeDelta::days(1), |closes| closes - first).min(TimeDelta::days(1));
+    let room = (length - candidate.margin).num_seconds().max(1);
+    let step = match sender.per_day {
+        _ if sender.spacing > TimeDelta::zero() => sender.spacing.num_seconds(),
+        Some(per_day) => room / i64::from(per_day.max(1)),
+        None => 0,
+    };
+    first + TimeDelta::seconds((i64::from(booked) * step) % room)
+}

@@ -1,0 +1,144 @@
+//! How outcomes enter the ledger.
+
+use machine::ids::WorkspaceId;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::sends::Share;
+
+/// Outcomes, column by column.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// Which send.
+    pub ids: Vec<Uuid>,
+    /// Which ask of it.
+    pub attempts: Vec<i32>,
+    /// Which gate; `None` where there was none.
+    pub fences: Vec<Option<i32>>,
+    /// Where the row must be: `planned`, `dispatching` or `open`.
+    pub froms: Vec<&'static str>,
+    /// Where it goes.
+    pub states: Vec<&'static str>,
+    /// What was said.
+    pub details: Vec<Option<String>>,
+    /// The provider's own name for the message.
+    pub provider_ids: Vec<Option<String>>,
+}
+
+/// A row that moved.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// Which.
+    pub send_id: Uuid,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// Whose.
+    pub enrollment_id: Uuid,
+    /// Where it is now.
+    pub state: String,
+    /// What it had taken of quotas at its gate.
+    pub share: Share,
+}
+
+/// Moves each row from where it must be, and nowhere else. Returns those that moved.
+pub async fn record(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    outcomes: &Outcomes,
+) -> sqlx::Result<Vec<Moved>> {
+    let rows = sqlx::query!(
+        r#"
+        UPDATE sends AS s
+        SET state = u.state, detail = u.detail,
+            provider_id = coalesce(u.provider_id, s.provider_id)
+        FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],
+                    $8::text[])
+             AS u (send_id, attempt, fence, was, state, detail, provider_id)
+        WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.attempt = u.attempt
+          AND ((u.was = 'planned' AND s.state IN ('planned', 'deferred'))
+               OR (u.was = 'dispatching' AND s.state = 'dispatching' AND s.fence = u.fence)
+               OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
+        RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.sender_id,
+                  s.gate_day, s.gate_campaign_day
+        "#,
+        workspace.uuid(),
+        &outcomes.ids,
+        &outcomes.attempts,
+        &outcomes.fences as _,
+        &outcomes.froms as _,
+        &outcomes.states as _,
+        &outcomes.details as _,
+        &outcomes.provider_ids as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Moved {
+            send_id: row.send_id,
+            attempt: row.attempt,
+            enrollment_id: row.enrollment_id,
+            state: row.state,
+            share: Share {
+                sender_id: row.sender_id,
+                sender_day: row.gate_day,
+                campaign_id: row.campaign_id,
+                campaign_day: row.gate_campaign_day,
+            },
+        })
+        .collect())
+}
+
+/// A send that may have been lost.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// Which.
+    pub send_id: Uuid,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// Whose.
+    pub enrollment_id: Uuid,
+    /// Where it is.
+    pub state: String,
+    /// How it was sent.
+    pub sender_id: Option<Uuid>,
+}
+
+/// Marks those of `sends` as unknown whose lease is over or whose runner is silent, and returns
+/// every one of them that is unknown now.
+pub async fn give_up(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+    wall: chrono::DateTime<chrono::Utc>,
+    silent_since: chrono::DateTime<chrono::Utc>,
+) -> sqlx::Result<Vec<Lost>> {
+    sqlx::query!(
+        r#"
+        UPDATE sends AS s SET state = 'unknown', detail = 'the call was lost'
+        WHERE s.workspace_id = $1 AND s.send_id = ANY ($2) AND s.state = 'dispatching'
+          AND (s.lease_until < $3
+               OR NOT EXISTS (SELECT 1 FROM runners r
+                              WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
+        "#,
+        workspace.uuid(),
+        sends,
+        wall,
+        silent_since,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_as!(
+        Lost,
+        r#"
+        SELECT send_id, attempt, enrollment_id, state, sender_id
+        FROM sends
+        WHERE workspace_id = $1 AND send_id = ANY ($2) AND state = 'unknown'
+        ORDER BY send_id
+        "#,
+        workspace.uuid(),
+        sends,
+    )
+    .fetch_all(conn)
+    .await
+}
