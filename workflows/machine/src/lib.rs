@@ -10,6 +10,7 @@ pub mod delay;
 pub mod document;
 pub mod effect;
 pub mod enrollment;
+pub mod explain;
 pub mod ids;
 pub mod key;
 pub mod outcome;
