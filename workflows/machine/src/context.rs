@@ -71,7 +71,8 @@ pub struct Facts {
     /// The attributes that the version names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes,
-    /// The sends of this enrollment that are past the gate and not answered.
+    /// The sends of this enrollment that are past the gate and whose answer was not applied yet.
+    /// One that was answered while other signals wait to be applied before the answer still counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<SendId>,
 }

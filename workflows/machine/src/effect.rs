@@ -39,6 +39,9 @@ pub enum Effect {
         /// Answered by [`crate::signal::Signal::SendAnswered`].
         id: EffectId,
         /// Which handover of this enrollment, from 1.
+        handover: u32,
+        /// Which mail about handovers, from 1: offers to the fallback and reminders are messages
+        /// of their own.
         visit: u32,
         /// Whom to tell.
         to: Responder,

@@ -72,6 +72,7 @@ impl Enrollment {
         if let Transition(state) = self.state.handle(&mut self.data, signal, &mut turn) {
             self.state = state;
         }
+        self.data.release_unwanted(&self.state, &mut turn);
         turn.applied
     }
 
@@ -94,9 +95,6 @@ impl Enrollment {
 
     /// Returns the outcome, once there is one.
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.state {
-            State::Ended { outcome } => Some(outcome),
-            _ => None,
-        }
+        if let State::Ended { outcome } = self.state { Some(outcome) } else { None }
     }
 }

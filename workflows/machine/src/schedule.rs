@@ -1,10 +1,13 @@
 //! When a step may happen, and which constraint made it so: the one evaluation behind both the
 //! wake-up time and its explanation.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::calendar::{self, Closure};
+use crate::calendar::{self, Calendar, Closure};
 use crate::context::Context;
 use crate::sequence::{Step, StepKind};
 use crate::state::{Data, Wait, Why};
@@ -43,20 +46,52 @@ pub struct Earliest {
 /// Returns when `step` may happen, starting from `earliest`: absences first, then, for messages
 /// and calls, windows and holidays.
 pub fn schedule(step: &Step, earliest: Earliest, data: &Data, context: &Context<'_>) -> Schedule {
+    evaluate(step, earliest, data, context, None)
+}
+
+/// Returns when `step` could happen if `lifted` did not constrain it and everything else did.
+pub fn without(
+    lifted: Why,
+    step: &Step,
+    earliest: Earliest,
+    data: &Data,
+    context: &Context<'_>,
+) -> DateTime<Utc> {
+    evaluate(step, earliest, data, context, Some(lifted)).at
+}
+
+fn evaluate(
+    step: &Step,
+    earliest: Earliest,
+    data: &Data,
+    context: &Context<'_>,
+    lifted: Option<Why>,
+) -> Schedule {
     let zone = context.zone();
-    let mut ladder = Ladder::from(earliest);
-    if let Some(back_on) = data.away_until {
+    let counts = |why: Why| lifted != Some(why);
+    let mut ladder = Ladder::from(if counts(earliest.because) {
+        earliest
+    } else {
+        Earliest { at: context.now, ..earliest }
+    });
+    if let Some(back_on) = data.away_until.filter(|_| counts(Why::LeadAsked)) {
         let back = calendar::resolve_local(zone, back_on.and_time(NaiveTime::MIN));
         ladder.apply(Why::LeadAsked, back);
     }
     if matches!(step.kind, StepKind::Message { .. } | StepKind::Call) {
-        // A calendar without any opening is refused when a version is made.
-        if let Ok(opening) = context.version.calendar.next_opening(zone, ladder.at()) {
-            let why = match opening.delayed_by {
-                Some(Closure::Holiday) => Why::Holiday,
-                Some(Closure::Window) | None => Why::SendWindow,
-            };
-            ladder.apply(why, opening.at);
+        let calendar = &context.version.calendar;
+        match (counts(Why::SendWindow), counts(Why::Holiday)) {
+            (true, true) => ladder.apply_calendar(calendar, zone),
+            (windows, holidays) => {
+                let mut relaxed = calendar.clone();
+                if !windows {
+                    relaxed.windows.clear();
+                }
+                if !holidays {
+                    relaxed.holidays.clear();
+                }
+                ladder.apply_calendar(&relaxed, zone);
+            }
         }
     }
     ladder.into_schedule()
@@ -93,6 +128,27 @@ impl Ladder {
         let binding = until > self.at();
         let not_before = until.max(self.at());
         self.constraints.push(Constraint { why, not_before, binding });
+    }
+
+    /// Windows first, then holidays: a day off is named only where the windows alone would have
+    /// let the step happen on it. A calendar without any opening is refused when a version is made.
+    fn apply_calendar(&mut self, calendar: &Calendar, zone: Tz) {
+        let from = self.at();
+        let Ok(opening) = calendar.next_opening(zone, from) else { return };
+        let by_windows = match opening.delayed_by {
+            Some(Closure::Holiday) => {
+                let windows = calendar.windows.clone();
+                let without_holidays = Calendar { windows, holidays: BTreeSet::new() };
+                without_holidays.next_opening(zone, from).map_or(from, |opening| opening.at)
+            }
+            Some(Closure::Window) | None => opening.at,
+        };
+        if !calendar.windows.is_empty() {
+            self.apply(Why::SendWindow, by_windows);
+        }
+        if !calendar.holidays.is_empty() {
+            self.apply(Why::Holiday, opening.at);
+        }
     }
 
     fn into_schedule(self) -> Schedule {

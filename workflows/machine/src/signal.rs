@@ -73,10 +73,17 @@ pub enum Signal {
         /// What happens to the wait that was interrupted.
         rule: ResumeRule,
     },
-    /// A person skipped the current step.
-    Skipped,
+    /// A person skipped a step. It is named, so that the order repeated, or given while the lead
+    /// moved on, does not skip the step after it.
+    Skipped {
+        /// The step that was current when the person decided.
+        step: StepKey,
+    },
     /// A person asked not to wait for the delay. Windows, limits and suppressions still count.
-    SendNow,
+    SendNow {
+        /// The step that was current when the person decided.
+        step: StepKey,
+    },
     /// A person or a rule ended the enrollment.
     Stopped,
     /// A person asked for a handover.
@@ -276,8 +283,8 @@ impl Signal {
             Self::AttributeChanged => "attribute_changed",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
-            Self::Skipped => "skipped",
-            Self::SendNow => "send_now",
+            Self::Skipped { .. } => "skipped",
+            Self::SendNow { .. } => "send_now",
             Self::Stopped => "stopped",
             Self::HandOver => "hand_over",
             Self::HandoverAccepted { .. } => "handover_accepted",
@@ -311,7 +318,7 @@ impl Signal {
             | Self::Replied { .. }
             | Self::AutoReplied { .. }
             | Self::Paused { .. }
-            | Self::Skipped
+            | Self::Skipped { .. }
             | Self::Stopped
             | Self::HandOver => true,
             Self::Enrolled
@@ -321,7 +328,7 @@ impl Signal {
             | Self::Clicked { .. }
             | Self::AttributeChanged
             | Self::Resumed { .. }
-            | Self::SendNow
+            | Self::SendNow { .. }
             | Self::HandoverAccepted { .. }
             | Self::HandoverAnswered
             | Self::HandoverClosed { .. }

@@ -344,16 +344,10 @@ pub struct Data {
     /// The requests that are not answered yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<Open>,
-    /// How often the current step was asked for. Cleared with the step.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub attempts: u32,
-    /// How often the current step was refused. Cleared with the step.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub refusals: u32,
-    /// The wording chosen for the current step, until it is done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub variant: Option<VariantKey>,
-    /// How many handovers there were, and how often the newest was offered.
+    /// The steps that were asked for and are not done.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<StepKey, Asked>,
+    /// How many handovers there were, and how many mails about them.
     #[serde(skip_serializing_if = "Handovers::is_none")]
     pub handovers: Handovers,
     /// The first day the lead is back from an absence.
@@ -370,13 +364,31 @@ pub struct Data {
     pub reached: Option<Outcome>,
 }
 
+/// What a step has been through before it is done. Kept by step: when a version moves a lead to
+/// another step and back, the counts must go on, or a request would get the id of an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// How often it was asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// How often it was refused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// The wording that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<VariantKey>,
+}
+
 /// The handovers of an enrollment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handovers {
     /// How many there were.
     pub visits: u32,
-    /// How often the newest was offered.
+    /// How many mails were meant for the team, reminders included. Each is a send of its own.
+    pub mails: u32,
+    /// How often the newest mail was asked for; 0 once it left.
     pub attempts: u32,
 }
 

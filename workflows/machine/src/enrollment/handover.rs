@@ -10,30 +10,41 @@ use super::Turn;
 use crate::effect::{Effect, EffectId};
 use crate::ids::{Subject, send_id};
 use crate::outcome::Outcome;
-use crate::sequence::HandoverRule;
 use crate::signal::{Answer, Refusal};
 use crate::state::{Data, Handovers, Open, Responder, State};
 
 /// How soon an offer that could not be mailed is tried again, in minutes.
 const OFFER_AGAIN_MINUTES: i64 = 15;
 
+/// How often an offer that could not be mailed is tried at that pace; then once a working day.
+const OFFER_TRIES: u32 = 4;
+
+/// How long a person has where the version that asked for the handover is gone, in hours.
+const ANSWER_HOURS: i64 = 4;
+
 impl Data {
     /// Begins a handover.
     pub(super) fn offer(&mut self, turn: &mut Turn<'_>) -> Next<State> {
         self.release(turn);
-        let Some(rule) = &turn.context.version.handover else {
+        if turn.context.version.handover.is_none() {
             return self.end(Outcome::Completed, turn);
-        };
-        let answer_by = deadline(rule, turn);
-        self.handovers = Handovers { visits: self.handovers.visits + 1, attempts: 0 };
-        self.tell(Responder::First, answer_by, turn);
-        Transition(State::Offered { to: Responder::First, answer_by, remind_at: None })
+        }
+        self.handovers.visits += 1;
+        self.offer_to(Responder::First, turn)
+    }
+
+    /// Offers the lead to somebody who was not asked yet.
+    fn offer_to(&mut self, to: Responder, turn: &mut Turn<'_>) -> Next<State> {
+        let answer_by = deadline(turn);
+        self.handovers.attempts = 0;
+        self.tell(to, answer_by, turn);
+        Transition(State::Offered { to, answer_by, remind_at: None })
     }
 
     pub(super) fn accept(&mut self, by: Responder, turn: &mut Turn<'_>) -> Next<State> {
-        let Some(rule) = &turn.context.version.handover else { return Handled };
-        let answer_by = deadline(rule, turn);
-        Transition(State::Accepted { by, answer_by })
+        // Nobody else needs to be asked.
+        self.release(turn);
+        Transition(State::Accepted { by, answer_by: deadline(turn) })
     }
 
     /// Nobody answered the offer in time, or it could not be mailed.
@@ -43,39 +54,25 @@ impl Data {
         answer_by: DateTime<Utc>,
         turn: &mut Turn<'_>,
     ) -> Next<State> {
-        let Some(rule) = &turn.context.version.handover else { return Handled };
         if turn.context.now < answer_by {
             // The mail failed and its second try is due; the deadline stands.
             self.tell(to, answer_by, turn);
             return Transition(State::Offered { to, answer_by, remind_at: None });
         }
-        if to == Responder::First && rule.has_fallback {
-            let answer_by = deadline(rule, turn);
-            self.tell(Responder::Fallback, answer_by, turn);
-            return Transition(State::Offered {
-                to: Responder::Fallback,
-                answer_by,
-                remind_at: None,
-            });
+        if to == Responder::First && has_fallback(turn) {
+            return self.offer_to(Responder::Fallback, turn);
         }
         self.tell(to, answer_by, turn);
-        let remind_at = Some(next_working_day(rule, turn));
+        let remind_at = Some(next_working_day(turn));
         Transition(State::Offered { to, answer_by, remind_at })
     }
 
     /// Somebody took the lead and did not answer it in time.
     pub(super) fn press(&mut self, by: Responder, turn: &mut Turn<'_>) -> Next<State> {
-        let Some(rule) = &turn.context.version.handover else { return Handled };
-        if by == Responder::First && rule.has_fallback {
-            let answer_by = deadline(rule, turn);
-            self.tell(Responder::Fallback, answer_by, turn);
-            return Transition(State::Offered {
-                to: Responder::Fallback,
-                answer_by,
-                remind_at: None,
-            });
+        if by == Responder::First && has_fallback(turn) {
+            return self.offer_to(Responder::Fallback, turn);
         }
-        let answer_by = next_working_day(rule, turn);
+        let answer_by = next_working_day(turn);
         self.tell(by, answer_by, turn);
         Transition(State::Accepted { by, answer_by })
     }
@@ -95,57 +92,90 @@ impl Data {
         turn: &mut Turn<'_>,
     ) -> Next<State> {
         self.close(effect);
-        let has_fallback =
-            turn.context.version.handover.as_ref().is_some_and(|rule| rule.has_fallback);
+        if !self.is_newest_mail(effect, turn) {
+            return Handled;
+        }
+        self.offer_left(answer);
         match answer {
             Answer::Accepted => Handled,
             Answer::Rejected { class: Refusal::Recipient | Refusal::Suppressed, .. }
-                if to == Responder::First && has_fallback =>
+                if to == Responder::First && has_fallback(turn) =>
             {
                 self.escalate(to, turn.context.now, turn)
             }
             Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => {
-                let again = turn.context.now + TimeDelta::minutes(OFFER_AGAIN_MINUTES);
+                let now = turn.context.now;
                 let again = match answer {
                     Answer::Deferred { until, .. } => *until,
-                    _ => again,
+                    _ if self.handovers.attempts < OFFER_TRIES => {
+                        now + TimeDelta::minutes(OFFER_AGAIN_MINUTES)
+                    }
+                    _ => next_working_day(turn),
                 };
+                // A second try does not put off the deadline.
+                let again = if now < answer_by { again.min(answer_by) } else { again };
                 let remind_at = Some(remind_at.map_or(again, |at| at.min(again)));
                 Transition(State::Offered { to, answer_by, remind_at })
             }
         }
     }
 
+    /// Whether `effect` is the last mail that was asked for; what became of older ones is history.
+    pub(super) fn is_newest_mail(&self, effect: EffectId, turn: &Turn<'_>) -> bool {
+        effect == self.newest_mail(turn)
+    }
+
+    fn newest_mail(&self, turn: &Turn<'_>) -> EffectId {
+        let Handovers { mails, attempts, .. } = self.handovers;
+        let context = &turn.context;
+        let send = send_id(context.workspace, context.enrollment, Subject::Handover, mails);
+        EffectId { send, attempt: attempts }
+    }
+
+    /// A mail that left is a fact of its own: the next one is another message.
+    pub(super) fn offer_left(&mut self, answer: &Answer) {
+        if *answer == Answer::Accepted {
+            self.handovers.attempts = 0;
+        }
+    }
+
     fn tell(&mut self, to: Responder, answer_by: DateTime<Utc>, turn: &mut Turn<'_>) {
         // An older mail about the same handover that has not left is not wanted any more.
         self.release(turn);
-        self.handovers.attempts += 1;
-        let context = &turn.context;
-        let visit = self.handovers.visits;
-        let send = send_id(context.workspace, context.enrollment, Subject::Handover, visit);
-        let id = EffectId { send, attempt: self.handovers.attempts };
-        if self.open.iter().any(|open| open.id.send == send) {
-            // The older mail is past the gate: its answer comes first, then the reminder.
-            return;
+        let under_way = self.open.iter().any(|open| open.step.is_none());
+        if under_way || self.handovers.attempts == 0 {
+            // One that left, or may have, is never sent again under its own name.
+            self.handovers.mails += 1;
+            self.handovers.attempts = 0;
         }
+        self.handovers.attempts += 1;
+        let id = self.newest_mail(turn);
         self.open.push(Open { id, step: None, variant: None });
-        turn.applied.effects.push(Effect::OfferHandover { id, visit, to, answer_by });
+        let Handovers { visits: handover, mails: visit, .. } = self.handovers;
+        turn.applied.effects.push(Effect::OfferHandover { id, handover, visit, to, answer_by });
     }
 }
 
+fn has_fallback(turn: &Turn<'_>) -> bool {
+    turn.context.version.handover.as_ref().is_some_and(|rule| rule.has_fallback)
+}
+
 /// Returns the time by which a person must answer: counted from the team's next working hour.
-fn deadline(rule: &HandoverRule, turn: &Turn<'_>) -> DateTime<Utc> {
-    let zone = turn.context.version.zone;
-    let from = opening(rule, turn.context.now, turn);
-    rule.answer_within.after(from, zone)
+fn deadline(turn: &Turn<'_>) -> DateTime<Utc> {
+    let from = opening(turn.context.now, turn);
+    match &turn.context.version.handover {
+        Some(rule) => rule.answer_within.after(from, turn.context.version.zone),
+        None => from + TimeDelta::hours(ANSWER_HOURS),
+    }
 }
 
 /// Returns the beginning of the team's first working hours at least a day away.
-fn next_working_day(rule: &HandoverRule, turn: &Turn<'_>) -> DateTime<Utc> {
-    opening(rule, turn.context.now + TimeDelta::days(1), turn)
+fn next_working_day(turn: &Turn<'_>) -> DateTime<Utc> {
+    opening(turn.context.now + TimeDelta::days(1), turn)
 }
 
-fn opening(rule: &HandoverRule, from: DateTime<Utc>, turn: &Turn<'_>) -> DateTime<Utc> {
+fn opening(from: DateTime<Utc>, turn: &Turn<'_>) -> DateTime<Utc> {
+    let Some(rule) = &turn.context.version.handover else { return from };
     // Hours without any opening are refused when a version is made.
     rule.hours.next_opening(turn.context.version.zone, from).map_or(from, |opening| opening.at)
 }

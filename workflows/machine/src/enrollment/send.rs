@@ -1,6 +1,6 @@
 //! Asking for messages and calls, and what their answers mean.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use statig::Outcome as Next;
 use statig::Outcome::{Handled, Transition};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::schedule::Earliest;
 use crate::sequence::{Approval, Channel, Step, StepKind, Weighted};
 use crate::signal::{Answer, CallResult, Missing, Refusal};
-use crate::state::{Data, Done, Open, State, Why};
+use crate::state::{Data, Done, Open, Resume, State, Why};
 
 /// How often a lead comes to a step. Steps are done once; handovers count their own visits.
 const FIRST_VISIT: u32 = 1;
@@ -41,7 +41,7 @@ impl Data {
         }
         match &step.kind {
             StepKind::Message { approval: Approval::Required, .. } => {
-                let id = self.next_effect(&step.key, turn);
+                let id = self.next_effect(&step.key, None, turn);
                 let expires_at = turn.context.now + TimeDelta::hours(APPROVAL_HOURS);
                 let key = step.key.clone();
                 turn.applied.effects.push(Effect::RequestApproval { id, step: key, expires_at });
@@ -55,7 +55,7 @@ impl Data {
                 self.ask_to_send(&step.key, turn)
             }
             _ => {
-                let id = self.next_effect(&step.key, turn);
+                let id = self.next_effect(&step.key, None, turn);
                 turn.applied.effects.push(Effect::OpenCallTask { id, step: step.key.clone() });
                 Transition(State::AwaitingCall { step: step.key.clone(), task: id })
             }
@@ -68,32 +68,45 @@ impl Data {
         else {
             return self.go_on(turn.context.now, turn);
         };
-        if self.variant.is_none() {
-            self.variant = choose(variants, key, turn.context.lead);
-        }
-        let id = self.next_effect(key, turn);
-        if let Some(open) = self.open.last_mut() {
-            open.variant = self.variant.clone();
-        }
+        let chosen = self.asked.get(key).and_then(|asked| asked.variant.clone());
+        // A wording that was chosen stays, unless the version does not have it any more.
+        let variant = chosen
+            .filter(|chosen| variants.iter().any(|variant| variant.key.as_ref() == Some(chosen)))
+            .or_else(|| choose(variants, key, turn.context.lead));
+        let id = self.next_effect(key, variant.clone(), turn);
         turn.applied.effects.push(Effect::Send {
             id,
             step: key.clone(),
             visit: FIRST_VISIT,
             channel: *channel,
-            variant: self.variant.clone(),
+            variant,
         });
         Transition(State::Dispatching { step: key.clone(), effect: id })
     }
 
     /// Opens the next request about a step.
-    fn next_effect(&mut self, key: &StepKey, turn: &Turn<'_>) -> EffectId {
-        self.attempts += 1;
+    fn next_effect(
+        &mut self,
+        key: &StepKey,
+        variant: Option<VariantKey>,
+        turn: &Turn<'_>,
+    ) -> EffectId {
+        let asked = self.asked.entry(key.clone()).or_default();
+        asked.attempts += 1;
+        asked.variant.clone_from(&variant);
         let context = &turn.context;
         let subject = Subject::Step(key.as_str());
         let send = send_id(context.workspace, context.enrollment, subject, FIRST_VISIT);
-        let id = EffectId { send, attempt: self.attempts };
-        self.open.push(Open { id, step: Some(key.clone()), variant: None });
+        let id = EffectId { send, attempt: asked.attempts };
+        self.open.push(Open { id, step: Some(key.clone()), variant });
         id
+    }
+
+    /// Counts a refusal of a step.
+    fn note_refusal(&mut self, key: &StepKey) -> u32 {
+        let asked = self.asked.entry(key.clone()).or_default();
+        asked.refusals += 1;
+        asked.refusals
     }
 
     /// What the answer to the current step's request means.
@@ -113,7 +126,10 @@ impl Data {
             Answer::Rejected { class, retry_after_s } => {
                 self.refused(key, effect, *class, *retry_after_s, turn)
             }
-            Answer::Deferred { until, reason } => self.wait_again(key, *until, *reason, turn),
+            Answer::Deferred { until, reason } => {
+                let earliest = Earliest { at: *until, because: *reason };
+                self.wait_unless_moved(key, earliest, turn)
+            }
             Answer::Held { missing } => Transition(self.hold(key, missing.clone(), turn)),
         }
     }
@@ -128,13 +144,14 @@ impl Data {
     ) -> Next<State> {
         match class {
             Refusal::Retry => {
-                self.refusals += 1;
-                if self.refusals >= turn.context.version.refusals_max {
+                let refusals = self.note_refusal(key);
+                if refusals >= turn.context.version.refusals_max {
                     return self.end(Outcome::Failed, turn);
                 }
                 let asked = TimeDelta::seconds(retry_after_s.unwrap_or(0).into());
-                let pause = backoff(self.refusals, effect).max(asked);
-                self.wait_again(key, turn.context.now + pause, Why::RetryBackoff, turn)
+                let pause = backoff(refusals, effect).max(asked);
+                let at = turn.context.now + pause;
+                self.wait_unless_moved(key, Earliest { at, because: Why::RetryBackoff }, turn)
             }
             Refusal::Recipient => self.end(Outcome::Bounced, turn),
             Refusal::Content => self.end(Outcome::Failed, turn),
@@ -143,19 +160,6 @@ impl Data {
                 Transition(self.hold(key, Missing::Sender { channel }, turn))
             }
             Refusal::Suppressed => self.end(Outcome::OptedOut, turn),
-        }
-    }
-
-    fn wait_again(
-        &mut self,
-        key: &StepKey,
-        until: DateTime<Utc>,
-        because: Why,
-        turn: &mut Turn<'_>,
-    ) -> Next<State> {
-        match turn.context.version.step(key) {
-            Some(step) => self.wait_for(step, Earliest { at: until, because }, turn),
-            None => self.go_on(turn.context.now, turn),
         }
     }
 
@@ -168,7 +172,12 @@ impl Data {
         turn: &mut Turn<'_>,
     ) -> Next<State> {
         let Some(open) = self.close(effect) else { return Handled };
-        let Some(step) = open.step else { return Handled };
+        let Some(step) = open.step else {
+            if self.is_newest_mail(effect, turn) {
+                self.offer_left(answer);
+            }
+            return Handled;
+        };
         match answer {
             Answer::Accepted => {
                 self.done(&step, Done::Sent { variant: open.variant });
@@ -190,10 +199,11 @@ impl Data {
         turn: &mut Turn<'_>,
     ) -> Next<State> {
         if result == CallResult::NoAnswer {
-            self.refusals += 1;
-            if self.refusals < turn.context.version.refusals_max {
-                let again = turn.context.now + TimeDelta::minutes(CALL_AGAIN_MINUTES);
-                return self.wait_again(key, again, Why::RetryBackoff, turn);
+            let refusals = self.note_refusal(key);
+            if refusals < turn.context.version.refusals_max {
+                let at = turn.context.now + TimeDelta::minutes(CALL_AGAIN_MINUTES);
+                let earliest = Earliest { at, because: Why::RetryBackoff };
+                return self.wait_unless_moved(key, earliest, turn);
             }
         }
         self.done(key, Done::Called { result });
@@ -211,15 +221,25 @@ impl Data {
         if self.pauses.is_empty() {
             State::Held { step, missing, since }
         } else {
-            State::Paused { since, resume: crate::state::Resume::Held { step, missing, since } }
+            State::Paused { since, resume: Resume::Held { step, missing, since } }
         }
     }
 
     /// Withdraws every open request that is not past the gate.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>) {
+        self.release_unless(|_| false, turn);
+    }
+
+    /// Withdraws the requests that `state` has no use for and that are not past the gate: one that
+    /// was past it when the lead left the step may have come back since.
+    pub(super) fn release_unwanted(&mut self, state: &State, turn: &mut Turn<'_>) {
+        self.release_unless(|open| wants(state, open), turn);
+    }
+
+    fn release_unless(&mut self, wanted: impl Fn(&Open) -> bool, turn: &mut Turn<'_>) {
         let in_flight = &turn.context.facts.in_flight;
         self.open.retain(|open| {
-            let stays = in_flight.contains(&open.id.send);
+            let stays = wanted(open) || in_flight.contains(&open.id.send);
             if !stays {
                 turn.applied.withdrawn.push(open.id);
             }
@@ -233,9 +253,9 @@ impl Data {
         Some(self.open.remove(index))
     }
 
-    /// Whether `effect` is open and belongs to a step.
-    pub(super) fn is_open_step(&self, effect: EffectId) -> bool {
-        self.open.iter().any(|open| open.id == effect && open.step.is_some())
+    /// Returns the step that an open `effect` belongs to.
+    pub(super) fn step_of(&self, effect: EffectId) -> Option<StepKey> {
+        self.open.iter().find(|open| open.id == effect)?.step.clone()
     }
 
     fn channel_of(&self, key: &StepKey, turn: &Turn<'_>) -> Channel {
@@ -243,6 +263,21 @@ impl Data {
             Some(StepKind::Message { channel, .. }) => *channel,
             _ => Channel::Call,
         }
+    }
+}
+
+/// Whether `open` is what `state` waits for.
+fn wants(state: &State, open: &Open) -> bool {
+    match state {
+        State::Dispatching { effect: wanted, .. }
+        | State::AwaitingApproval { draft: wanted, .. }
+        | State::AwaitingCall { task: wanted, .. } => *wanted == open.id,
+        State::Offered { .. } | State::Accepted { .. } => open.step.is_none(),
+        State::Waiting { .. }
+        | State::Held { .. }
+        | State::Paused { .. }
+        | State::Answered { .. }
+        | State::Ended { .. } => false,
     }
 }
 

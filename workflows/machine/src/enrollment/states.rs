@@ -34,18 +34,21 @@ impl Data {
     ) -> Next<State> {
         match signal {
             Signal::Enrolled if self.entered_at.is_none() => self.enter(turn),
+            Signal::Woke if wait.wake_at <= turn.context.now && self.entered_at.is_none() => {
+                self.enter(turn)
+            }
             Signal::Woke if wait.wake_at <= turn.context.now => self.arrive(step, turn),
-            Signal::SendNow => self.hurry(step, turn),
-            Signal::Skipped => self.skip(step, turn),
+            Signal::SendNow { step: hurried } if hurried == step => self.hurry(step, turn),
+            Signal::Skipped { step: skipped } if skipped == step => self.skip(step, turn),
             Signal::Paused { scope } => {
                 self.pauses.insert(*scope);
                 let resume = Resume::Wait { step: step.clone(), wait: wait.clone() };
                 Transition(State::Paused { since: turn.context.now, resume })
             }
-            Signal::Replied { to: ReplyTo::This, step: answered } => {
+            Signal::Replied { to: to @ ReplyTo::This, step: answered } => {
                 match self.awaited(step, turn) {
                     Some(until) if until.reply => {
-                        self.history.replied.extend(answered.clone());
+                        self.note_reply(*to, answered.as_ref(), turn);
                         self.waited(step, Wake::Reply, turn)
                     }
                     _ => Super,
@@ -53,7 +56,7 @@ impl Data {
             }
             Signal::Clicked { step: clicked } => match self.awaited(step, turn) {
                 Some(until) if until.clicks.contains(clicked) => {
-                    self.history.clicked.insert(clicked.clone());
+                    self.clicked(clicked);
                     self.waited(step, Wake::Click, turn)
                 }
                 _ => Super,
@@ -97,13 +100,13 @@ impl Data {
             }
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
             // Past the gate it cannot be called back; the answer decides what comes next.
-            Signal::Skipped | Signal::AutoReplied { .. } | Signal::VersionMoved
+            Signal::Skipped { .. } | Signal::AutoReplied { .. } | Signal::VersionMoved
                 if turn.context.facts.in_flight.contains(&effect.send) =>
             {
                 self.note_absence(signal);
                 Handled
             }
-            Signal::Skipped => self.skip(step, turn),
+            Signal::Skipped { step: skipped } if skipped == step => self.skip(step, turn),
             Signal::AutoReplied { .. } | Signal::VersionMoved => {
                 self.note_absence(signal);
                 self.release(turn);
@@ -166,10 +169,10 @@ impl Data {
     ) -> Next<State> {
         match signal {
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
-            Signal::AttributeChanged | Signal::SendNow | Signal::VersionMoved => {
-                self.ask_again(step, turn)
-            }
-            Signal::Skipped => self.skip(step, turn),
+            Signal::AttributeChanged => self.ask_again(step, turn),
+            Signal::SendNow { step: hurried } if hurried == step => self.ask_again(step, turn),
+            Signal::VersionMoved => self.ask_again(step, turn),
+            Signal::Skipped { step: skipped } if skipped == step => self.skip(step, turn),
             Signal::Paused { scope } => {
                 self.pauses.insert(*scope);
                 let resume =
@@ -196,10 +199,12 @@ impl Data {
                     Handled
                 }
             }
-            Signal::SendAnswered { effect, answer } if self.is_open_step(*effect) => {
-                let step = resume.step().clone();
-                self.on_answer(&step, *effect, answer, turn)
-            }
+            // Enrolled into a campaign that was paused already.
+            Signal::Enrolled if self.entered_at.is_none() => self.enter(turn),
+            Signal::SendAnswered { effect, answer } => match self.step_of(*effect) {
+                Some(step) => self.on_answer(&step, *effect, answer, turn),
+                None => Super,
+            },
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
             Signal::AttributeChanged => match resume {
                 Resume::Held { step, .. } => {
@@ -209,11 +214,8 @@ impl Data {
                 Resume::Wait { .. } | Resume::Step { .. } => Handled,
             },
             // Past the gate it cannot be called back.
-            Signal::Skipped if self.open.iter().any(|open| open.step.is_some()) => Handled,
-            Signal::Skipped => {
-                let step = resume.step().clone();
-                self.skip(&step, turn)
-            }
+            Signal::Skipped { .. } if self.open.iter().any(|open| open.step.is_some()) => Handled,
+            Signal::Skipped { step } if step == resume.step() => self.skip(step, turn),
             _ => Super,
         }
     }
@@ -265,14 +267,23 @@ impl Data {
     #[superstate(superstate = "live")]
     fn with_person(&mut self, turn: &mut Turn<'_>, signal: &Signal) -> Next<State> {
         match signal {
-            Signal::Replied { step, .. } => {
-                self.note_reply(step.as_ref());
+            Signal::Replied { to, step } => {
+                self.note_reply(*to, step.as_ref(), turn);
+                self.note_goal(turn);
                 Handled
             }
             Signal::AttributeChanged => {
-                if self.goal_is_met(turn) {
-                    self.reached = self.reached.max(Some(Outcome::Met));
-                }
+                self.note_goal(turn);
+                Handled
+            }
+            Signal::Delivered { step } => {
+                self.delivered(step);
+                self.note_goal(turn);
+                Handled
+            }
+            Signal::Clicked { step } => {
+                self.clicked(step);
+                self.note_goal(turn);
                 Handled
             }
             Signal::HandoverClosed { .. } => self.end(Outcome::Completed, turn),
@@ -304,16 +315,20 @@ impl Data {
                 Handled
             }
             Signal::SendAnswered { effect, answer } => self.late_answer(*effect, answer, turn),
-            Signal::Delivered { .. } | Signal::Clicked { .. } => {
-                self.note_event(signal);
-                Handled
+            Signal::Delivered { step } => {
+                self.delivered(step);
+                self.unless_met(turn)
+            }
+            Signal::Clicked { step } => {
+                self.clicked(step);
+                self.unless_met(turn)
             }
             // Early, late or repeated: already accounted for.
             Signal::Enrolled
             | Signal::Woke
             | Signal::AttributeChanged
-            | Signal::Skipped
-            | Signal::SendNow
+            | Signal::Skipped { .. }
+            | Signal::SendNow { .. }
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
@@ -342,8 +357,17 @@ impl Data {
             {
                 self.offer(turn)
             }
-            Signal::Replied { step, .. } => {
-                self.note_reply(step.as_ref());
+            Signal::Replied { to, step } => {
+                self.note_reply(*to, step.as_ref(), turn);
+                Handled
+            }
+            Signal::Paused { scope } => {
+                // A late answer may lead back from a person to automation.
+                self.pauses.insert(*scope);
+                Handled
+            }
+            Signal::Resumed { scope, .. } => {
+                self.pauses.remove(scope);
                 Handled
             }
             Signal::Bounced { severity, .. } => self.bounced(*severity, turn),
@@ -351,18 +375,20 @@ impl Data {
             Signal::Stopped => self.end(Outcome::Stopped, turn),
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
             Signal::SendAnswered { effect, answer } => self.late_answer(*effect, answer, turn),
-            Signal::Delivered { .. } | Signal::Clicked { .. } => {
-                self.note_event(signal);
-                Handled
+            Signal::Delivered { step } => {
+                self.delivered(step);
+                self.unless_met(turn)
+            }
+            Signal::Clicked { step } => {
+                self.clicked(step);
+                self.unless_met(turn)
             }
             Signal::Enrolled
             | Signal::Woke
             | Signal::AttributeChanged
             | Signal::AutoReplied { .. }
-            | Signal::Paused { .. }
-            | Signal::Resumed { .. }
-            | Signal::Skipped
-            | Signal::SendNow
+            | Signal::Skipped { .. }
+            | Signal::SendNow { .. }
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered

@@ -20,20 +20,24 @@ const SOFT_BOUNCE_DAYS: usize = 3;
 impl Data {
     pub(super) fn enter(&mut self, turn: &mut Turn<'_>) -> Next<State> {
         self.entered_at = Some(turn.context.now);
-        if self.goal_is_met(turn) {
-            return self.end(Outcome::Met, turn);
-        }
         self.go_on(turn.context.now, turn)
     }
 
     /// Turns to the next step that is not done; its delay begins at `since`.
     pub(super) fn go_on(&mut self, since: DateTime<Utc>, turn: &mut Turn<'_>) -> Next<State> {
+        if self.goal_is_met(turn) {
+            return self.end(Outcome::Met, turn);
+        }
         let version = turn.context.version;
         let zone = turn.context.zone();
         while let Some(step) = version.next(&self.history) {
             let earliest = match &step.kind {
                 StepKind::WaitUntil(until) if self.attribute_came(until, turn) => {
                     self.done(&step.key, Done::Waited { by: Wake::Attribute });
+                    continue;
+                }
+                StepKind::WaitUntil(until) if self.click_came(until) => {
+                    self.done(&step.key, Done::Waited { by: Wake::Click });
                     continue;
                 }
                 StepKind::WaitUntil(until) => {
@@ -104,12 +108,20 @@ impl Data {
 
     /// Takes `key` up again as soon as windows and absences allow.
     pub(super) fn ask_again(&mut self, key: &StepKey, turn: &mut Turn<'_>) -> Next<State> {
-        let now = turn.context.now;
-        match turn.context.version.step(key) {
-            Some(step) if !self.history.done.contains_key(key) => {
-                self.wait_for(step, Earliest { at: now, because: Why::Delay }, turn)
-            }
-            _ => self.go_on(now, turn),
+        let earliest = Earliest { at: turn.context.now, because: Why::Delay };
+        self.wait_unless_moved(key, earliest, turn)
+    }
+
+    /// Waits for `key`, or for the step that a move to another version put in its place.
+    pub(super) fn wait_unless_moved(
+        &mut self,
+        key: &StepKey,
+        earliest: Earliest,
+        turn: &mut Turn<'_>,
+    ) -> Next<State> {
+        match turn.context.version.next(&self.history) {
+            Some(step) if step.key == *key => self.wait_for(step, earliest, turn),
+            _ => self.go_on(turn.context.now, turn),
         }
     }
 
@@ -159,11 +171,12 @@ impl Data {
                 since: *since,
             }),
             Resume::Step { step } => self.back_to(step, turn),
-            Resume::Wait { step: key, wait } => match turn.context.version.step(key) {
-                Some(step) if !self.history.done.contains_key(key) => {
+            Resume::Wait { step: key, wait } => match turn.context.version.next(&self.history) {
+                Some(step) if step.key == *key => {
                     let at = resumed_at(step, wait, paused_at, rule, &turn.context);
                     self.wait_for(step, Earliest { at, because: wait.because }, turn)
                 }
+                // The version was moved meanwhile.
                 _ => self.go_on(turn.context.now, turn),
             },
         }
@@ -203,7 +216,7 @@ impl Data {
                 Transition(State::Paused { since: turn.context.now, resume })
             }
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
-            Signal::Skipped => self.skip(step, turn),
+            Signal::Skipped { step: skipped } if skipped == step => self.skip(step, turn),
             Signal::VersionMoved => {
                 self.release(turn);
                 self.ask_again(step, turn)
@@ -219,18 +232,13 @@ impl Data {
         turn: &mut Turn<'_>,
     ) -> Next<State> {
         let version = turn.context.version;
+        self.note_reply(to, step, turn);
         match (to, version.reply_scope, version.on_reply) {
             (ReplyTo::Other, ReplyScope::Campaign, _) => Handled,
             // The campaign that was answered tells a person; once is enough.
             (ReplyTo::Other, ReplyScope::Person, _) => self.end(Outcome::Replied, turn),
-            (ReplyTo::This, _, ReplyRule::Stop) => {
-                self.note_reply(step);
-                self.end(Outcome::Replied, turn)
-            }
-            (ReplyTo::This, _, ReplyRule::HandOver) => {
-                self.note_reply(step);
-                self.offer(turn)
-            }
+            (ReplyTo::This, _, ReplyRule::Stop) => self.end(Outcome::Replied, turn),
+            (ReplyTo::This, _, ReplyRule::HandOver) => self.offer(turn),
         }
     }
 
@@ -258,9 +266,7 @@ impl Data {
 
     pub(super) fn done(&mut self, key: &StepKey, done: Done) {
         self.history.done.insert(key.clone(), done);
-        self.attempts = 0;
-        self.refusals = 0;
-        self.variant = None;
+        self.asked.remove(key);
     }
 
     pub(super) fn waited(&mut self, key: &StepKey, by: Wake, turn: &mut Turn<'_>) -> Next<State> {
@@ -297,8 +303,21 @@ impl Data {
         }
     }
 
-    pub(super) fn note_reply(&mut self, step: Option<&StepKey>) {
-        self.history.replied.extend(step.cloned());
+    /// Whether a message that the wait is about was clicked before the wait began: the fact and the
+    /// answer to the send may arrive in either order.
+    fn click_came(&self, until: &WaitUntil) -> bool {
+        until.clicks.iter().any(|step| self.history.clicked.contains(step))
+    }
+
+    /// Notes an answer that counts here: one to another campaign is none of this one's steps.
+    pub(super) fn note_reply(&mut self, to: ReplyTo, step: Option<&StepKey>, turn: &Turn<'_>) {
+        match (to, turn.context.version.reply_scope) {
+            (ReplyTo::This, ReplyScope::Person | ReplyScope::Campaign) => {
+                self.history.replied.extend(step.cloned());
+            }
+            (ReplyTo::Other, ReplyScope::Person) => {}
+            (ReplyTo::Other, ReplyScope::Campaign) => return,
+        }
         self.reached = self.reached.max(Some(Outcome::Replied));
     }
 
@@ -309,16 +328,24 @@ impl Data {
         }
     }
 
-    pub(super) fn note_event(&mut self, signal: &Signal) {
-        match signal {
-            Signal::Delivered { step } => {
-                self.soft_bounces.clear();
-                self.history.delivered.insert(step.clone());
-            }
-            Signal::Clicked { step } => {
-                self.history.clicked.insert(step.clone());
-            }
-            _ => {}
+    pub(super) fn delivered(&mut self, step: &StepKey) {
+        self.soft_bounces.clear();
+        self.history.delivered.insert(step.clone());
+    }
+
+    pub(super) fn clicked(&mut self, step: &StepKey) {
+        self.history.clicked.insert(step.clone());
+    }
+
+    /// Ends the enrollment if what was just noted is the campaign's goal.
+    pub(super) fn unless_met(&mut self, turn: &mut Turn<'_>) -> Next<State> {
+        if self.goal_is_met(turn) { self.end(Outcome::Met, turn) } else { Handled }
+    }
+
+    /// Notes that the goal is met where a person has the lead and decides how it ends.
+    pub(super) fn note_goal(&mut self, turn: &Turn<'_>) {
+        if self.goal_is_met(turn) {
+            self.reached = self.reached.max(Some(Outcome::Met));
         }
     }
 }
