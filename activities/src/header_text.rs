@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 const LENGTH_MAX: usize = 250;
 
 /// One line of visible text, trimmed, 1 to 250 characters, free of control characters.
+///
+/// Blanks stand alone: headers are folded at them, and two would not come back as two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HeaderText(String);
@@ -59,7 +61,13 @@ impl FromStr for HeaderText {
         if let Some(position) = text.chars().position(breaks_a_line) {
             return Err(InvalidHeaderText::Control(position + 1));
         }
-        Ok(Self(text.to_owned()))
+        let mut line = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c != ' ' || !line.ends_with(' ') {
+                line.push(c);
+            }
+        }
+        Ok(Self(line))
     }
 }
 
@@ -102,7 +110,7 @@ mod tests {
 
     #[test]
     fn text_is_trimmed_and_bounded() {
-        assert_eq!(" Hello ✓\n".parse::<HeaderText>().unwrap().as_str(), "Hello ✓");
+        assert_eq!(" Hello   ✓\n".parse::<HeaderText>().unwrap().as_str(), "Hello ✓");
         assert_eq!(" \r\n".parse::<HeaderText>(), Err(InvalidHeaderText::Empty));
         assert!("ä".repeat(250).parse::<HeaderText>().is_ok());
         assert_eq!("ä".repeat(251).parse::<HeaderText>(), Err(InvalidHeaderText::TooLong));

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use lettre::address::AddressError;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
+use machine::ids::SendId;
 use url::Url;
-use uuid::Uuid;
 
 use super::message_id::MessageId;
 use crate::address::EmailAddress;
@@ -21,7 +21,7 @@ const REFERENCES_MAX: usize = 10;
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// The send; it names the message.
-    pub send_id: Uuid,
+    pub send: SendId,
     /// Who writes.
     pub from: &'a EmailAddress,
     /// The name shown for the writer.
@@ -71,7 +71,7 @@ pub struct MessageFault {
 impl Message<'_> {
     /// The name of the message: the same for every attempt of its send.
     pub fn id(&self) -> MessageId {
-        MessageId::of_send(self.send_id, self.from)
+        MessageId::of_send(self.send, self.from)
     }
 
     /// Writes the message, with CRLF line ends and nothing but ASCII (save where an address itself
@@ -101,7 +101,7 @@ impl Message<'_> {
         // Quoted-printable writes `=` as `=3D`, so a line of a body cannot look like this.
         let parts = MultiPart::builder()
             .kind(MultiPartKind::Alternative)
-            .boundary(format!("=_{}", self.send_id.simple()))
+            .boundary(format!("=_{}", self.send.uuid().simple()))
             .singlepart(SinglePart::plain(self.text.to_owned()))
             .singlepart(SinglePart::html(self.html.to_owned()));
         let message = builder
@@ -111,7 +111,7 @@ impl Message<'_> {
     }
 
     fn own_headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![("X-Meridian-Send", self.send_id.to_string())];
+        let mut headers = vec![("X-Meridian-Send", self.send.to_string())];
         match self.purpose {
             Purpose::Outreach { unsubscribe } => {
                 headers.push(("List-Unsubscribe", format!("<{unsubscribe}>")));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use machine::ids::SendId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,15 +27,15 @@ pub struct InvalidMessageId;
 
 impl MessageId {
     /// The id of the message of this send.
-    pub fn of_send(send_id: Uuid, sender: &EmailAddress) -> Self {
-        Self(format!("{send_id}@{}", sender.ascii_domain()))
+    pub fn of_send(send: SendId, sender: &EmailAddress) -> Self {
+        Self(format!("{send}@{}", sender.ascii_domain()))
     }
 
     /// The send this names, if it is one of ours. That it is has still to be looked up.
-    pub fn send_id(&self) -> Option<Uuid> {
+    pub fn send_id(&self) -> Option<SendId> {
         let (local, _) = self.0.split_once('@')?;
         // The only spelling we write; others would let two ids name one send.
-        Uuid::try_parse(local).ok().filter(|id| id.to_string() == local)
+        Uuid::try_parse(local).ok().map(SendId::new).filter(|id| id.to_string() == local)
     }
 
     /// The id without angle brackets.
@@ -111,7 +112,7 @@ mod tests {
         #[test]
         fn the_id_names_its_send_and_no_other(a: u128, b: u128) {
             let sender: EmailAddress = "grace@bücher.de".parse().unwrap();
-            let (a, b) = (Uuid::from_u128(a), Uuid::from_u128(b));
+            let (a, b) = (SendId::new(Uuid::from_u128(a)), SendId::new(Uuid::from_u128(b)));
             let (id_a, id_b) = (MessageId::of_send(a, &sender), MessageId::of_send(b, &sender));
             prop_assert_eq!(id_a.send_id(), Some(a));
             prop_assert_eq!(id_a == id_b, a == b);

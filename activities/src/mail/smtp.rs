@@ -19,9 +19,9 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::{Response, Severity};
+use machine::ids::SendId;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
-use uuid::Uuid;
 
 use super::account::{Security, SmtpAccount};
 use super::message::wire_address;
@@ -71,7 +71,7 @@ pub struct Envelope<'a> {
     /// The one recipient.
     pub to: &'a EmailAddress,
     /// Comes back in bounce reports, where the server knows how (`ENVID`).
-    pub send_id: Uuid,
+    pub send: SendId,
 }
 
 /// Why an account cannot be used at all.
@@ -311,7 +311,7 @@ impl Line {
         }
         if self.features.dsn {
             for (keyword, value) in
-                [("RET", "HDRS".to_owned()), ("ENVID", envelope.send_id.to_string())]
+                [("RET", "HDRS".to_owned()), ("ENVID", envelope.send.to_string())]
             {
                 let keyword = keyword.to_owned();
                 parameters.push(MailParameter::Other { keyword, value: Some(value) });

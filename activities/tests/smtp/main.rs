@@ -11,6 +11,7 @@ use activities::mail::smtp::{Envelope, Limits, SetupFault, SmtpTransport};
 use activities::outcome::{Outcome, Refusal, RefusalClass};
 use double::{Act, Point, Server, Tls, say};
 use futures::future::join_all;
+use machine::ids::SendId;
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -43,7 +44,7 @@ fn encrypted(server: &Server, scheme: &str, host: &str, password: &str) -> SmtpT
 async fn send_to(transport: &SmtpTransport, to: &str, message: &[u8]) -> Outcome {
     let from: EmailAddress = "grace@example.com".parse().unwrap();
     let to: EmailAddress = to.parse().unwrap();
-    let envelope = Envelope { from: &from, to: &to, send_id: Uuid::from_u128(7) };
+    let envelope = Envelope { from: &from, to: &to, send: SendId::new(Uuid::from_u128(7)) };
     transport.send(&envelope, message, BUDGET).await
 }
 
@@ -260,7 +261,7 @@ async fn nobody_there_means_not_sent() {
 #[tokio::test]
 async fn the_budget_of_the_call_ends_every_wait() {
     let from: EmailAddress = "grace@example.com".parse().unwrap();
-    let envelope = Envelope { from: &from, to: &from, send_id: Uuid::nil() };
+    let envelope = Envelope { from: &from, to: &from, send: SendId::new(Uuid::nil()) };
     for (point, expected) in
         [(Point::Rcpt, Verdict::NotSent(RefusalClass::Retry)), (Point::Message, Verdict::Unknown)]
     {
