@@ -41,7 +41,7 @@ pub async fn call(
         None => Purpose::Notice,
     };
     let mail = Message {
-        send_id: message.ask.send.uuid(),
+        send: message.ask.send,
         from: &message.sender.from,
         from_name: message.sender.from_name.as_ref(),
         to: &message.to,
@@ -66,7 +66,7 @@ pub async fn call(
             let envelope = Envelope {
                 from: &message.sender.from,
                 to: &message.to,
-                send_id: message.ask.send.uuid(),
+                send: message.ask.send,
             };
             let budget = lease.saturating_sub(waited).saturating_sub(Duration::from_secs(5));
             Called::Answered(transport.send(&envelope, &bytes, budget).await)

@@ -321,7 +321,7 @@ fn allot(
 
 fn message_id(message: &Prepared) -> String {
     let id = crate::mail::message_id::MessageId::of_send(
-        message.ask.send.uuid(),
+        message.ask.send,
         &message.sender.from,
     );
     id.as_str().to_owned()
