@@ -1,7 +1,7 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
-mod base32;
 pub mod address;
+mod base32;
 pub mod campaign_settings;
 pub mod content;
 pub mod endpoint_key;
@@ -9,6 +9,8 @@ pub mod error;
 pub mod header_text;
 pub mod ids;
 pub mod inbound;
+pub mod ingest;
+pub mod interpret;
 pub mod key_ring;
 pub mod mail;
 pub mod mailgun;
@@ -19,6 +21,7 @@ pub mod send;
 pub mod senders;
 pub mod store;
 pub mod suppression_key;
+pub mod tag;
 pub mod token;
 pub mod turn;
 pub mod versions;
