@@ -8,6 +8,7 @@ pub mod endpoint_key;
 pub mod error;
 pub mod header_text;
 pub mod ids;
+pub mod import;
 pub mod inbound;
 pub mod ingest;
 pub mod interpret;
