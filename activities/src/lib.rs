@@ -3,6 +3,7 @@
 mod base32;
 pub mod address;
 pub mod campaign_settings;
+pub mod campaign_verb;
 pub mod content;
 pub mod endpoint_key;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod campaign_verbs;
 pub mod clock;
 pub mod enrollments;
 pub mod gates;
@@ -14,5 +15,6 @@ pub mod records;
 pub mod senders;
 pub mod sends;
 pub mod turns;
+pub mod work;
 
 pub use pool::{Store, Tx};

@@ -125,7 +125,7 @@ pub async fn prepare(
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
         let parts = Parts { lead, sender, thread, dossier };
-        readied.push(match compose(mailroom, workspace, &ask, parts) {
+        readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => Readied::Ready(Box::new(message.into_prepared(ask))),
             Err(answer) => Readied::Answered(ask, answer),
         });
@@ -189,7 +189,7 @@ fn compose(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     ask: &Ask,
-    parts: Parts<'_>,
+    parts: &Parts<'_>,
 ) -> std::result::Result<Composed, Answer> {
     let channel = match &ask.what {
         What::Step { channel, .. } => *channel,
