@@ -1,7 +1,7 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
-mod base32;
 pub mod address;
+mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
 pub mod content;

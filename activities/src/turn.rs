@@ -124,8 +124,7 @@ pub async fn due(
 ) -> Result<Turned> {
     let mut tx = store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let locked =
-        enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
+    let locked = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
     let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
     tx.commit().await?;
     Ok(turned)

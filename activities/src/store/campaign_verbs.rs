@@ -51,9 +51,7 @@ pub async fn add(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string())
-        .fetch_one(conn)
-        .await?;
+    sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string()).fetch_one(conn).await?;
     Ok(())
 }
 

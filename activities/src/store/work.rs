@@ -9,11 +9,10 @@ use sqlx::PgConnection;
 pub async fn due_workspaces(
     conn: &mut PgConnection,
 ) -> sqlx::Result<Vec<(WorkspaceId, Option<DateTime<Utc>>)>> {
-    let rows = sqlx::query!(
-        r#"SELECT workspace_id AS "workspace_id!", wake_at FROM due_workspaces()"#
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        sqlx::query!(r#"SELECT workspace_id AS "workspace_id!", wake_at FROM due_workspaces()"#)
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|row| (WorkspaceId::new(row.workspace_id), row.wake_at)).collect())
 }
 

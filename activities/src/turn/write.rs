@@ -241,7 +241,9 @@ impl Writes {
             let (measure, step) = match &applied.signal {
                 Signal::SendAnswered { effect, answer: Answer::Accepted } => {
                     let open = done.open_before.iter().find(|open| open.id == *effect);
-                    if let Some((step, open)) = open.and_then(|open| Some((open.step.as_ref()?, open))) {
+                    if let Some((step, open)) =
+                        open.and_then(|open| Some((open.step.as_ref()?, open)))
+                    {
                         let variant = open.variant.as_ref().map(ToString::to_string);
                         self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
                     }

@@ -10,9 +10,7 @@ use machine::effect::{Effect, EffectId};
 use machine::enrollment::{Applied, Enrollment};
 use machine::outcome::Outcome;
 use machine::sequence::Version;
-use machine::signal::{
-    Answer, Bounce, Missing, PauseScope, Refusal, ReplyTo, ResumeRule, Signal,
-};
+use machine::signal::{Answer, Bounce, Missing, PauseScope, Refusal, ReplyTo, ResumeRule, Signal};
 use machine::state::{Done, Responder, State, Why};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -290,7 +288,10 @@ fn an_escalation_does_not_wait_for_a_mail_that_is_in_flight() {
 
 #[test]
 fn a_refused_offer_is_tried_again_under_its_own_name_and_at_last_daily() {
-    let mut lead = Lead::enrolled(json!([email("intro")]), json!({ "handover": { "to": "a@b.c", "answer_within": "1 hour" } }));
+    let mut lead = Lead::enrolled(
+        json!([email("intro")]),
+        json!({ "handover": { "to": "a@b.c", "answer_within": "1 hour" } }),
+    );
     let first = lead.hears(&Signal::HandOver).effects.pop().unwrap().id();
     let refused = || Answer::Rejected { class: Refusal::Retry, retry_after_s: None };
     lead.hears(&answered(first, refused()));

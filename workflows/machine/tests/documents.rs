@@ -33,9 +33,7 @@ fn with(path: &str, value: Value) -> Value {
 #[test]
 fn a_fault_names_its_field_and_its_fix() {
     let email = |key: &str| json!({ "key": key, "email": { "body": "x" } });
-    let condition = |when: Value| {
-        json!([{ "key": "c", "condition": { "when": when, "then": [{ "key": "t", "email": { "body": "x" } }] } }])
-    };
+    let condition = |when: Value| json!([{ "key": "c", "condition": { "when": when, "then": [{ "key": "t", "email": { "body": "x" } }] } }]);
     let cases = [
         (with("/name", json!("  ")), "name", "give the campaign a name"),
         (with("/steps", json!([])), "steps", "add at least one step"),
@@ -60,30 +58,45 @@ fn a_fault_names_its_field_and_its_fix() {
             "add `body` or `html`",
         ),
         (
-            with("/steps/0/email", json!({ "variants": [
+            with(
+                "/steps/0/email",
+                json!({ "variants": [
                 { "key": "a", "body": "x" }, { "key": "a", "body": "y" },
-            ] })),
+            ] }),
+            ),
             "steps[0].email.variants",
             "keys are unique",
         ),
         (
-            with("/steps/0/email", json!({ "variants": [{ "key": "a", "body": "x", "weight": 0 }] })),
+            with(
+                "/steps/0/email",
+                json!({ "variants": [{ "key": "a", "body": "x", "weight": 0 }] }),
+            ),
             "steps[0].email.variants",
             "give at least one a share",
         ),
         (
-            with("/steps/0/email", json!({ "variants": [{ "key": "a", "body": "x", "weight": 1001 }] })),
+            with(
+                "/steps/0/email",
+                json!({ "variants": [{ "key": "a", "body": "x", "weight": 1001 }] }),
+            ),
             "steps[0].email.variants",
             "use smaller shares",
         ),
         (with("/steps", json!([{ "key": "s", "sms": {} }])), "steps[0].sms", "add `body`"),
         (
-            with("/steps", json!([{ "key": "s", "sms": { "body": "x", "variants": [{ "key": "a", "body": "y" }] } }])),
+            with(
+                "/steps",
+                json!([{ "key": "s", "sms": { "body": "x", "variants": [{ "key": "a", "body": "y" }] } }]),
+            ),
             "steps[0].sms",
             "move it into a variant",
         ),
         (
-            with("/steps", json!([{ "key": "w", "wait": "1 day", "wait_until": { "for": "1 day" } }])),
+            with(
+                "/steps",
+                json!([{ "key": "w", "wait": "1 day", "wait_until": { "for": "1 day" } }]),
+            ),
             "steps[0].wait_until",
             "the wait's length is `for`",
         ),
@@ -93,7 +106,10 @@ fn a_fault_names_its_field_and_its_fix() {
             "write it like `5 days`",
         ),
         (
-            with("/steps", json!([{ "key": "w", "wait_until": { "for": "1 day", "clicks": ["nowhere"] } }])),
+            with(
+                "/steps",
+                json!([{ "key": "w", "wait_until": { "for": "1 day", "clicks": ["nowhere"] } }]),
+            ),
             "steps[0].wait_until.clicks[0]",
             "use the key of a step",
         ),
@@ -127,7 +143,10 @@ fn a_fault_names_its_field_and_its_fix() {
             "write it like `4 hours`",
         ),
         (
-            with("/handover", json!({ "to": "a@b.c", "hours": [{ "days": [], "from": "09:00", "to": "17:00" }] })),
+            with(
+                "/handover",
+                json!({ "to": "a@b.c", "hours": [{ "days": [], "from": "09:00", "to": "17:00" }] }),
+            ),
             "handover.hours[0].days",
             "name at least one day",
         ),
@@ -174,7 +193,8 @@ fn conditions_nested_too_deep_are_refused() {
     let mut steps = json!([{ "key": "leaf", "email": { "body": "x" } }]);
     for depth in 0..10 {
         let when = json!({ "attribute": "a", "exists": true });
-        steps = json!([{ "key": format!("c{depth}"), "condition": { "when": when, "then": steps } }]);
+        steps =
+            json!([{ "key": format!("c{depth}"), "condition": { "when": when, "then": steps } }]);
     }
     let faults = compile(&parse(with("/steps", steps))).unwrap_err();
     assert!(faults[0].message.contains("flatten the conditions"), "{faults:#?}");
@@ -235,7 +255,10 @@ fn a_whole_campaign_compiles() {
             { "key": "team", "handover": {} },
         ],
     }));
-    assert_eq!((version.on_reply, version.reply_scope), (ReplyRule::HandOver, ReplyScope::Campaign));
+    assert_eq!(
+        (version.on_reply, version.reply_scope),
+        (ReplyRule::HandOver, ReplyScope::Campaign)
+    );
     assert_eq!(version.refusals_max, 4);
     let names: Vec<_> = version.attributes.iter().map(|name| name.as_str()).collect();
     assert_eq!(names, ["rooms", "stage"]);

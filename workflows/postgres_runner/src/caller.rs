@@ -32,7 +32,8 @@ type Finished = (Option<SenderId>, SendId, i32);
 /// is answered.
 pub(crate) async fn gate_asked(shared: Arc<Shared>) {
     let mut calls = JoinSet::new();
-    while let Some((workspace, asks)) = shared.lanes.take(BATCH_MAX.min(shared.settings.batch)).await
+    while let Some((workspace, asks)) =
+        shared.lanes.take(BATCH_MAX.min(shared.settings.batch)).await
     {
         while calls.try_join_next().is_some() {}
         let names: Vec<Finished> = asks.iter().map(name).collect();
@@ -77,7 +78,10 @@ async fn pass(
     for dispatch in gated.dispatched {
         let ask = &dispatch.message.ask;
         if let Outlet::Discard = dispatch.message.outlet {
-            let known = known(&dispatch, call(&shared.mailroom, workspace, &dispatch, Duration::ZERO).await);
+            let known = known(
+                &dispatch,
+                call(&shared.mailroom, workspace, &dispatch, Duration::ZERO).await,
+            );
             recorded.push(answered(ask, known));
             continue;
         }

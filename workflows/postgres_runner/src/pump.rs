@@ -97,9 +97,8 @@ async fn batch(
     workspace: WorkspaceId,
     scans: &mut HashMap<WorkspaceId, Scan>,
 ) -> Result<bool> {
-    let scan = scans
-        .entry(workspace)
-        .or_insert_with(|| Scan { cursor: None, began: Instant::now() });
+    let scan =
+        scans.entry(workspace).or_insert_with(|| Scan { cursor: None, began: Instant::now() });
     if scan.began.elapsed() > CURSOR_AGE {
         *scan = Scan { cursor: None, began: Instant::now() };
     }
@@ -111,7 +110,10 @@ async fn batch(
         Ok(turned) => turned,
         Err(error) if is_outage(&error) => return Err(error),
         Err(error) => {
-            tracing::error!(error = chain(&error), "a batch of turns failed; looking for the cause");
+            tracing::error!(
+                error = chain(&error),
+                "a batch of turns failed; looking for the cause"
+            );
             recovery::turn_by_halves(shared, workspace).await?;
             return Ok(true);
         }
@@ -127,11 +129,9 @@ async fn batch(
 /// Whether the database is away, so that no lead is to blame.
 pub(crate) fn is_outage(error: &ActivityError) -> bool {
     match error {
-        ActivityError::Database(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| {
-                ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            })
-        }
+        ActivityError::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+            ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
         ActivityError::Database(_) => true,
         _ => false,
     }

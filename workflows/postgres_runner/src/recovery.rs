@@ -113,8 +113,7 @@ pub(crate) async fn look_at_open_requests(shared: &Shared) -> Result<()> {
             tx.commit().await?;
             let Some(last) = page.last() else { break };
             after = *last;
-            let turned =
-                turn::these(&mailroom.store, &mailroom.versions, workspace, &page).await?;
+            let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &page).await?;
             shared.take_up(workspace, turned);
         }
     }

@@ -107,7 +107,9 @@ impl Author<'_> {
     fn steps(&mut self, depth: usize) -> Vec<StepDocument> {
         let count = 1 + self.dice.below(if depth == 0 { 6 } else { 2 });
         let mut steps = Vec::new();
-        while steps.len() < count && steps.last().is_none_or(|last: &StepDocument| last.finish.is_none()) {
+        while steps.len() < count
+            && steps.last().is_none_or(|last: &StepDocument| last.finish.is_none())
+        {
             steps.push(self.step(depth));
         }
         steps
@@ -203,7 +205,8 @@ impl Author<'_> {
     fn condition(&mut self, depth: usize) -> Condition {
         let keys = self.keys.clone();
         let step = if keys.is_empty() { None } else { Some(self.dice.pick(&keys)) };
-        let parts = |author: &mut Self| vec![author.condition(depth + 1), author.condition(depth + 1)];
+        let parts =
+            |author: &mut Self| vec![author.condition(depth + 1), author.condition(depth + 1)];
         match (self.dice.below(if depth < 2 { 10 } else { 7 }), step) {
             (3, Some(sent)) => Condition { sent: Some(sent), ..Condition::default() },
             (4, Some(key)) => Condition { clicked: Some(key), ..Condition::default() },

@@ -76,10 +76,8 @@ impl Run {
         for version in &versions {
             version.each_step(&mut |step| steps.push(step.key.clone()));
         }
-        let mut facts = Facts {
-            zone: dice.pick(&[None, Some(ZONES[1]), Some(ZONES[2])]),
-            ..Facts::default()
-        };
+        let mut facts =
+            Facts { zone: dice.pick(&[None, Some(ZONES[1]), Some(ZONES[2])]), ..Facts::default() };
         if dice.chance(70) {
             facts.consent.sms = Consent::Granted;
             facts.consent.call = Consent::Granted;
@@ -331,7 +329,9 @@ impl Run {
         let result = dice.pick(&[HandoverResult::Won, HandoverResult::Lost]);
         match dice.below(6) {
             0 | 1 => Signal::GivenBack,
-            2 => Signal::HandoverAccepted { by: dice.pick(&[Responder::First, Responder::Fallback]) },
+            2 => {
+                Signal::HandoverAccepted { by: dice.pick(&[Responder::First, Responder::Fallback]) }
+            }
             3 => Signal::HandoverAnswered,
             4 => Signal::HandoverClosed { result },
             _ => Signal::HandOver,
