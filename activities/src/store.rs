@@ -12,9 +12,11 @@ pub mod pool;
 pub mod prepares;
 pub mod quotas;
 pub mod records;
+pub mod replays;
 pub mod senders;
 pub mod sends;
 pub mod turns;
+pub mod verifies;
 pub mod work;
 
 pub use pool::{Store, Tx};
