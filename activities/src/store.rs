@@ -1,12 +1,17 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod audit;
 pub mod campaign_verbs;
 pub mod clock;
+pub mod dead_letters;
 pub mod enrollments;
 pub mod gates;
+pub mod inbound_events;
 pub mod journal;
+pub mod leads;
 pub mod locks;
+pub mod matches;
 pub mod parked;
 pub mod pool;
 pub mod prepares;
@@ -15,8 +20,12 @@ pub mod records;
 pub mod replays;
 pub mod senders;
 pub mod sends;
+pub mod signals;
+pub mod suppressions;
 pub mod turns;
 pub mod verifies;
+pub mod webhook_endpoints;
 pub mod work;
+pub mod workspaces;
 
 pub use pool::{Store, Tx};
