@@ -1,8 +1,9 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
-mod base32;
 pub mod address;
+mod base32;
 pub mod campaign_settings;
+pub mod campaigns;
 pub mod content;
 pub mod endpoint_key;
 pub mod error;

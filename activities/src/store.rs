@@ -1,6 +1,8 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod audience;
+pub mod campaigns;
 pub mod clock;
 pub mod enrollments;
 pub mod gates;
@@ -11,8 +13,10 @@ pub mod pool;
 pub mod prepares;
 pub mod quotas;
 pub mod records;
+pub mod schema;
 pub mod senders;
 pub mod sends;
+pub mod sequence_versions;
 pub mod turns;
 
 pub use pool::{Store, Tx};
