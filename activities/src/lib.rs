@@ -3,6 +3,7 @@
 pub mod address;
 mod base32;
 pub mod campaign_settings;
+pub mod campaign_verb;
 pub mod campaigns;
 pub mod capture;
 pub mod content;

@@ -2,6 +2,7 @@
 //! this module and the Postgres runner speaks SQL.
 
 pub mod audience;
+pub mod campaign_verbs;
 pub mod campaigns;
 pub mod clock;
 pub mod enrollments;
@@ -18,5 +19,6 @@ pub mod senders;
 pub mod sends;
 pub mod sequence_versions;
 pub mod turns;
+pub mod work;
 
 pub use pool::{Store, Tx};

@@ -9,3 +9,9 @@ pub mod tables;
 pub mod telemetry;
 pub mod terminal;
 pub mod times;
+
+/// Installs the one TLS provider of the process. Called before any client is built.
+pub fn init_tls() {
+    // An error only means that somebody already installed one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

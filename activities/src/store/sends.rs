@@ -107,8 +107,7 @@ pub async fn plan(
             sender_id = excluded.sender_id,
             detail = CASE WHEN sends.slot_day IS NULL THEN NULL ELSE sends.detail END
         WHERE sends.attempt < excluded.attempt
-          AND (sends.state IN ('deferred', 'rejected', 'cancelled', 'planned')
-               OR (sends.kind = 'handover' AND sends.state = 'accepted'))
+          AND sends.state IN ('deferred', 'rejected', 'cancelled', 'planned')
         "#,
         workspace.uuid(),
         &planned.ids,
