@@ -2,13 +2,18 @@
 //! this module and the Postgres runner speaks SQL.
 
 pub mod audience;
+pub mod audit;
 pub mod campaign_verbs;
 pub mod campaigns;
 pub mod clock;
+pub mod dead_letters;
 pub mod enrollments;
 pub mod gates;
+pub mod inbound_events;
 pub mod journal;
+pub mod leads;
 pub mod locks;
+pub mod matches;
 pub mod parked;
 pub mod pool;
 pub mod prepares;
@@ -18,7 +23,11 @@ pub mod schema;
 pub mod senders;
 pub mod sends;
 pub mod sequence_versions;
+pub mod signals;
+pub mod suppressions;
 pub mod turns;
+pub mod webhook_endpoints;
 pub mod work;
+pub mod workspaces;
 
 pub use pool::{Store, Tx};

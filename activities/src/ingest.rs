@@ -1,0 +1,382 @@
+//! SIGNAL: an event from outside, or a person's order, becomes a fact for the machine. One
+//! transaction stores the event, keeps the promise it implies and tells every enrollment of the
+//! person; whoever waits for the answer may hang up without disturbing it. What a mail means is read
+//! later, in [`crate::interpret`]; that it holds the lead is certain from here on.
+
+mod consequence;
+mod event;
+pub(crate) mod stored_mail;
+mod target;
+
+use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
+use machine::signal::Signal;
+use sqlx::PgConnection;
+
+pub use event::{NewEvent, PostBody, Provider};
+
+use crate::error::{ActivityError, Result};
+use crate::ids;
+use crate::mailroom::Mailroom;
+use crate::send::record::{self, Known, Recorded};
+use crate::store::audit::{self, Act};
+use crate::store::clock::{self, Clocks};
+use crate::store::dead_letters::{self, Subject};
+use crate::store::inbound_events::{self, EventId, NewRow, Progress};
+use crate::store::matches::{self, Call, NamedSend};
+use crate::store::signals::{self, Content, NewSignal};
+use crate::store::suppressions::{self, Reason, Value};
+use crate::store::{Store, Tx, locks};
+use crate::suppression_key::SuppressionKey;
+use crate::token::Claim;
+use consequence::{Consequence, Locks};
+use event::{Author, Fact};
+use target::{Found, Target};
+
+/// How often a transaction is begun again that stood in another's way.
+const TRIES: u8 = 3;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signalled {
+    /// It is stored, and these enrollments will hear of it; of many events nobody does.
+    Stored {
+        /// By id.
+        enrollments: Vec<EnrollmentId>,
+    },
+    /// It was stored before; nothing happened.
+    Repeated,
+    /// It is stored, and belongs to no lead of ours.
+    Unmatched,
+}
+
+/// An order of a person about one enrollment.
+#[derive(Debug, Clone)]
+pub struct Verb {
+    /// Which.
+    pub enrollment: EnrollmentId,
+    /// What the machine is told.
+    pub signal: Signal,
+    /// The same for every repeat of the same order.
+    pub source_key: String,
+    /// Who orders it, for the record.
+    pub actor: String,
+}
+
+/// Stores an event and tells the machine. Once this was called, a dropped caller changes nothing.
+///
+/// # Errors
+///
+/// When the database fails. Nothing was stored then, or all of it: whoever brought the event brings
+/// it again.
+pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) -> Result<Signalled> {
+    let room = room.clone();
+    undisturbed(async move {
+        let mut tries = 1;
+        let (signalled, lost) = loop {
+            match take(&room, workspace, &event).await {
+                Err(error) if tries < TRIES && is_conflict(&error) => tries += 1,
+                answer => break answer?,
+            }
+        };
+        // Asked of a repeat too: the first time may have been cut off before this.
+        if let Some(lost) = lost {
+            settle(&room, workspace, &lost, event.fact.kind()).await?;
+        }
+        Ok(signalled)
+    })
+    .await
+}
+
+/// Opts the recipient of a send out, for good: whoever holds the link may use it at any time and as
+/// often as they like.
+///
+/// # Errors
+///
+/// As [`signal`].
+pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
+    let (workspace, send) = (WorkspaceId::new(claim.workspace), SendId::new(claim.id));
+    let mut tx = room.store.begin(workspace).await?;
+    let named = matches::first_send(&mut tx, workspace, &[send]).await?;
+    // A link used again after a person lifted the promise makes it anew.
+    let lifted = match named.and_then(|named| named.address) {
+        Some(address) => {
+            let hash = room.suppressions.address(&address);
+            suppressions::times_lifted(&mut tx, workspace, &hash).await?
+        }
+        None => 0,
+    };
+    tx.commit().await?;
+    signal(room, workspace, NewEvent::of_opt_out_link(send, lifted)).await
+}
+
+/// Tells one enrollment what a person ordered, and puts the order on record.
+///
+/// # Errors
+///
+/// [`ActivityError::NoSuchEnrollment`], or when the database fails: the same order may be given again.
+pub async fn verb(store: &Store, workspace: WorkspaceId, verb: Verb) -> Result<Signalled> {
+    let store = store.clone();
+    undisturbed(async move {
+        let mut tx = store.begin(workspace).await?;
+        let lead = signals::lead_of(&mut tx, workspace, verb.enrollment)
+            .await?
+            .ok_or(ActivityError::NoSuchEnrollment(verb.enrollment))?;
+        if verb.signal.holds() {
+            locks::lock_exclusive(&mut tx, &[locks::lead_key(workspace, lead)]).await?;
+        }
+        let now = clock::read(&mut tx).await?;
+        let act = verb.signal.kind();
+        let new = NewSignal {
+            enrollment: verb.enrollment,
+            content: Content::Known(verb.signal),
+            source_key: verb.source_key,
+            event: None,
+            refs: None,
+        };
+        let enrollments = signals::write(&mut tx, workspace, &[new], now.campaign).await?;
+        if enrollments.is_empty() {
+            return Ok(Signalled::Repeated);
+        }
+        let subject = format!("enrollment/{}", verb.enrollment);
+        let act = Act { actor: &verb.actor, act, subject: &subject, details: None };
+        audit::record(&mut tx, workspace, &act, now.wall).await?;
+        tx.commit().await?;
+        Ok(Signalled::Stored { enrollments })
+    })
+    .await
+}
+
+/// Takes the exclusive locks of a lead and of the addresses that `reason` is about: those of an
+/// opt-out are all we know of the person, a bounce concerns the one that was written to. Returns the
+/// addresses.
+pub(crate) async fn lock_lead(
+    conn: &mut PgConnection,
+    key: &SuppressionKey,
+    workspace: WorkspaceId,
+    lead: LeadId,
+    sent_to: Option<&str>,
+    reason: Option<Reason>,
+) -> Result<Vec<Value>> {
+    let mut addresses: Vec<String> = Vec::new();
+    if reason.is_some() {
+        addresses.extend(sent_to.map(str::to_owned));
+    }
+    match reason {
+        None | Some(Reason::HardBounce) => {}
+        Some(Reason::OptedOut | Reason::Complained | Reason::ByPerson | Reason::Imported) => {
+            addresses.extend(matches::addresses_of(conn, workspace, lead).await?);
+        }
+    }
+    let values: Vec<Value> =
+        addresses.iter().map(|address| Value::address(key, address)).collect();
+    let mut wanted = vec![locks::lead_key(workspace, lead)];
+    wanted.extend(values.iter().map(|value| locks::address_key(workspace, value.hash())));
+    locks::lock_exclusive(conn, &wanted).await?;
+    Ok(values)
+}
+
+/// The transaction. Also returns a lost call that the event settles.
+async fn take(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    event: &NewEvent,
+) -> Result<(Signalled, Option<NamedSend>)> {
+    let id: EventId = ids::new();
+    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, &event.payload);
+    let mut tx = room.store.begin(workspace).await?;
+    let now = clock::read(&mut tx).await?;
+    let found = target::find(&mut tx, workspace, &event.names).await?;
+    let lost = found.named().filter(|named| named.call == Call::Lost).cloned();
+    let row = NewRow {
+        id,
+        provider: event.provider.as_str(),
+        event_key: &event.event_key,
+        token: event.token.as_deref(),
+        kind: event.fact.kind(),
+        send: found.named().map(|named| named.send),
+        sealed: &sealed,
+        progress: progress(&event.fact, &found),
+    };
+    if !inbound_events::add(&mut tx, workspace, &row, now).await? {
+        return Ok((Signalled::Repeated, lost));
+    }
+    let signalled = match &found {
+        Found::Lead(target) => tell(&mut tx, room, (id, event), target).await?,
+        Found::Responder(_) => {
+            unmatched(&mut tx, workspace, (id, event), now, "an answer to an offer").await?
+        }
+        Found::Nobody => {
+            unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
+        }
+    };
+    tx.commit().await?;
+    Ok((signalled, lost))
+}
+
+fn progress(fact: &Fact, found: &Found) -> Progress {
+    match (fact, found) {
+        (Fact::Mail(_), Found::Lead(_)) => Progress::Waiting,
+        (
+            Fact::Mail(_)
+            | Fact::Noted(_)
+            | Fact::Delivered
+            | Fact::Clicked
+            | Fact::Bounced(_)
+            | Fact::Complained
+            | Fact::OptedOut,
+            Found::Lead(_) | Found::Responder(_) | Found::Nobody,
+        ) => Progress::Done,
+    }
+}
+
+async fn tell(
+    tx: &mut Tx,
+    room: &Mailroom,
+    (id, event): (EventId, &NewEvent),
+    target: &Target,
+) -> Result<Signalled> {
+    let workspace = tx.workspace();
+    let consequence = Consequence::of(&event.fact, target);
+    let values = match consequence.locks {
+        Locks::None => Vec::new(),
+        Locks::Lead(reason) => {
+            let (key, sent_to) = (&room.suppressions, target.sent_to());
+            lock_lead(tx, key, workspace, target.lead, sent_to, reason).await?
+        }
+    };
+    // Read after the locks: a stop is never stamped earlier than a gate that was before it.
+    let now = clock::read(tx).await?;
+    if let Some(reason) = consequence.suppress {
+        suppressions::add_all(tx, workspace, &values, reason, now.campaign).await?;
+    }
+    let audience = audience(tx, room, &consequence, &event.fact, target).await?;
+    let own = target.own.as_ref().map(|own| own.enrollment);
+    let new: Vec<NewSignal> = audience
+        .into_iter()
+        .filter_map(|enrollment| {
+            let is_own = Some(enrollment) == own;
+            let content = if is_own { &consequence.own } else { &consequence.others };
+            Some(NewSignal {
+                enrollment,
+                content: content.clone()?,
+                source_key: format!("{}/{}", event.provider.as_str(), event.event_key),
+                event: Some(id),
+                refs: Some(target.refs(enrollment)),
+            })
+        })
+        .collect();
+    let enrollments = signals::write(tx, workspace, &new, now.campaign).await?;
+    if let Fact::Mail(author) = event.fact
+        && enrollments.is_empty()
+    {
+        not_enrolled(tx, workspace, (id, author), &values, now).await?;
+    }
+    Ok(Signalled::Stored { enrollments })
+}
+
+/// Returns who hears of a fact.
+async fn audience(
+    tx: &mut Tx,
+    room: &Mailroom,
+    consequence: &Consequence,
+    fact: &Fact,
+    target: &Target,
+) -> Result<Vec<EnrollmentId>> {
+    let workspace = tx.workspace();
+    if consequence.others.is_some() {
+        return Ok(signals::enrollments_of(tx, workspace, target.lead).await?);
+    }
+    let Some(own) = &target.own else { return Ok(Vec::new()) };
+    if let (Fact::Clicked, Some(step)) = (fact, target.step()) {
+        let name = matches::version_of(tx, workspace, own.enrollment).await?;
+        let versions = room.versions.get(tx, workspace, &[name].into()).await?;
+        if !versions.values().any(|loaded| loaded.version.clicks.contains(step)) {
+            return Ok(Vec::new());
+        }
+    }
+    Ok(vec![own.enrollment])
+}
+
+/// A mail from a lead who is in no campaign: no turn will ever read it.
+async fn not_enrolled(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    (id, author): (EventId, Author),
+    values: &[Value],
+    now: Clocks,
+) -> Result<()> {
+    match author {
+        Author::Machine => {}
+        Author::Objector => {
+            suppressions::add_all(conn, workspace, values, Reason::OptedOut, now.campaign).await?;
+        }
+        Author::Person => {
+            let cause = "its sender is in no campaign";
+            let subject = Subject::Unmatched(id);
+            dead_letters::add(conn, workspace, subject, cause, now.campaign).await?;
+        }
+    }
+    inbound_events::finish(conn, workspace, id, now.wall).await?;
+    Ok(())
+}
+
+async fn unmatched(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    (id, event): (EventId, &NewEvent),
+    now: Clocks,
+    cause: &str,
+) -> Result<Signalled> {
+    match event.fact {
+        Fact::Mail(Author::Person | Author::Objector) => {
+            let subject = Subject::Unmatched(id);
+            dead_letters::add(conn, workspace, subject, cause, now.campaign).await?;
+        }
+        // Machines write to everybody, and other programs may share the provider's account.
+        Fact::Mail(Author::Machine)
+        | Fact::Noted(_)
+        | Fact::Delivered
+        | Fact::Clicked
+        | Fact::Bounced(_)
+        | Fact::Complained
+        | Fact::OptedOut => {}
+    }
+    Ok(Signalled::Unmatched)
+}
+
+/// Records that a call of which nobody knew the outcome arrived: an event names its send. What the
+/// turn asks for is found by the runners, whom the turn wakes.
+async fn settle(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    lost: &NamedSend,
+    kind: &str,
+) -> Result<()> {
+    let recorded = Recorded {
+        send: lost.send,
+        attempt: lost.attempt,
+        enrollment: lost.enrollment,
+        what: Known::Found(format!("an event names it: {kind}")),
+    };
+    tracing::info!(send.id = %lost.send, enrollment.id = %lost.enrollment, kind, "lost call found");
+    record::record(room, workspace, &[recorded]).await?;
+    Ok(())
+}
+
+/// Runs `work` to its end even if nobody waits for it any more.
+async fn undisturbed<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Only the end of the program cancels it.
+        Err(_) => Err(sqlx::Error::PoolClosed.into()),
+    }
+}
+
+/// Whether Postgres ended the transaction in favour of another one.
+fn is_conflict(error: &ActivityError) -> bool {
+    let ActivityError::Database(sqlx::Error::Database(error)) = error else { return false };
+    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+}

@@ -1,0 +1,209 @@
+//! INTERPRET: what a stored mail means. Ingest stored it and holds its leads; here it is opened and
+//! read outside any transaction, then its signals get their meaning. A mail that cannot be read five
+//! times counts as a reply, the reading on which nothing more is sent and a person looks.
+
+use std::sync::Arc;
+
+use machine::ids::{EnrollmentId, WorkspaceId};
+use machine::signal::{Bounce, ReplyTo, Signal};
+use secrecy::ExposeSecret;
+
+use crate::error::Result;
+use crate::inbound::classification::{Kind, classify};
+use crate::inbound::dsn::{Action, BounceClass, Dsn};
+use crate::ingest::stored_mail::StoredMail;
+use crate::ingest::lock_lead;
+use crate::key_ring::KeyRing;
+use crate::mailroom::Mailroom;
+use crate::store::dead_letters::{self, Subject};
+use crate::store::inbound_events::{self, Event};
+use crate::store::signals::{self, Held, MatchedBy, Uninterpreted};
+use crate::store::suppressions::{self, Reason};
+use crate::store::{Store, clock, matches};
+
+/// Signals that one call looks at.
+const BATCH: u16 = 100;
+
+/// Failures after which a mail is not read again.
+const FAILURES_MAX: i16 = 5;
+
+/// What the machine is told of mail that concerns it no further: a machine answered, and said
+/// nothing about when the lead is back.
+const NOTHING: Signal = Signal::AutoReplied { back_on: None };
+
+/// What one call did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interpreted {
+    /// Mails whose meaning is known now.
+    pub mails: usize,
+    /// Mails that could not be read this time.
+    pub failed: usize,
+}
+
+/// What a mail leads to.
+struct Meaning {
+    suppress: Option<Reason>,
+    /// For the enrollment it answers.
+    own: Signal,
+    /// For the person's other enrollments.
+    others: Signal,
+}
+
+/// Interprets mails of `workspace`, oldest first, as many as belong to 100 signals. A caller that is
+/// told of any calls again.
+///
+/// # Errors
+///
+/// When the database fails. A mail that cannot be read is no error: it is counted.
+pub async fn interpret(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+) -> Result<Interpreted> {
+    let mut tx = room.store.begin(workspace).await?;
+    let waiting = signals::uninterpreted(&mut tx, workspace, BATCH).await?;
+    tx.commit().await?;
+    let mut interpreted = Interpreted::default();
+    for mail in &waiting {
+        let mut tx = room.store.begin(workspace).await?;
+        let event = inbound_events::get(&mut tx, workspace, mail.event).await?;
+        tx.commit().await?;
+        let read = match event {
+            Some(event) => read(Arc::clone(&room.keys), workspace, event).await,
+            None => Err("it is no longer stored".to_owned()),
+        };
+        match read {
+            Ok(kind) => {
+                settle(room, workspace, mail, &Meaning::of(&kind, mail)).await?;
+                interpreted.mails += 1;
+            }
+            Err(cause) => {
+                tracing::warn!(event.id = %mail.event, cause, "stored mail cannot be read");
+                fail(&room.store, workspace, mail, &cause).await?;
+                interpreted.failed += 1;
+            }
+        }
+    }
+    Ok(interpreted)
+}
+
+/// Opens and classifies a mail, away from the threads that serve others: it may be large, and meant
+/// to harm.
+async fn read(keys: Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Result<Kind, String> {
+    let work = move || {
+        let payload = inbound_events::open_payload(&keys, workspace, &event)
+            .map_err(|error| error.to_string())?;
+        let mail =
+            StoredMail::parse(payload.expose_secret()).map_err(|error| error.to_string())?;
+        Ok(classify(&mail, event.at))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(kind) => kind,
+        Err(_) => Err("reading it panicked".to_owned()),
+    }
+}
+
+async fn settle(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    mail: &Uninterpreted,
+    meaning: &Meaning,
+) -> Result<()> {
+    let mut tx = room.store.begin(workspace).await?;
+    if let Some(reason) = meaning.suppress {
+        let send = mail.enrollments.iter().find_map(|held| held.refs.send);
+        let named = matches::first_send(&mut tx, workspace, send.as_slice()).await?;
+        let sent_to = named.and_then(|named| named.address);
+        // Every enrollment that a mail holds is the same person's.
+        if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
+            let sent_to = sent_to.as_deref();
+            let values =
+                lock_lead(&mut tx, &room.suppressions, workspace, lead, sent_to, Some(reason)).await?;
+            let now = clock::read(&mut tx).await?.campaign;
+            suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
+        }
+    }
+    let now = clock::read(&mut tx).await?;
+    let told = meaning.signals(&mail.enrollments);
+    signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
+    inbound_events::finish(&mut tx, workspace, mail.event, now.wall).await?;
+    tx.commit().await
+}
+
+/// Counts a failure; after the last one the mail is a reply, and a person is told.
+async fn fail(
+    store: &Store,
+    workspace: WorkspaceId,
+    mail: &Uninterpreted,
+    cause: &str,
+) -> Result<()> {
+    let mut tx = store.begin(workspace).await?;
+    let failures = inbound_events::fail(&mut tx, workspace, mail.event).await?;
+    if failures.is_none_or(|failures| failures >= FAILURES_MAX) {
+        let now = clock::read(&mut tx).await?;
+        let told = Meaning::reply(mail).signals(&mail.enrollments);
+        let told =
+            signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
+        if !told.is_empty() {
+            let subject = Subject::Event(mail.event);
+            dead_letters::add(&mut tx, workspace, subject, cause, now.campaign).await?;
+            inbound_events::give_up(&mut tx, workspace, mail.event, now.wall).await?;
+        }
+    }
+    tx.commit().await
+}
+
+impl Meaning {
+    fn of(kind: &Kind, mail: &Uninterpreted) -> Self {
+        let everywhere =
+            |suppress, signal: Signal| Self { suppress, own: signal.clone(), others: signal };
+        // Anyone can write a report; ours gives back what only the recipient of our mail has.
+        let is_proven = mail.enrollments.iter().all(|held| held.refs.by == MatchedBy::Send);
+        match kind {
+            Kind::Reply => Self::reply(mail),
+            Kind::OptOutRequest => everywhere(Some(Reason::OptedOut), Signal::OptedOut),
+            Kind::AutoReply(notice) => {
+                everywhere(None, Signal::AutoReplied { back_on: notice.back_on })
+            }
+            Kind::DeliveryReport(report) if is_proven => Self::report(report, mail),
+            Kind::FeedbackReport(report) if is_proven && report.is_opt_out() => {
+                everywhere(Some(Reason::Complained), Signal::Complained)
+            }
+            Kind::DeliveryReport(_) | Kind::FeedbackReport(_) => everywhere(None, NOTHING),
+        }
+    }
+
+    fn reply(mail: &Uninterpreted) -> Self {
+        let step = mail.enrollments.iter().find_map(|held| held.refs.step.clone());
+        Self {
+            suppress: None,
+            own: Signal::Replied { to: ReplyTo::This, step },
+            others: Signal::Replied { to: ReplyTo::Other, step: None },
+        }
+    }
+
+    fn report(report: &Dsn, mail: &Uninterpreted) -> Self {
+        let step = mail.enrollments.iter().find_map(|held| held.refs.step.clone());
+        let bounced = |step, severity| Signal::Bounced { step, severity };
+        let arrived = report.recipients.iter().any(|one| one.action == Action::Delivered);
+        let (suppress, own, others) = match (report.class(), step) {
+            (Some(BounceClass::Hard), step) => (
+                Some(Reason::HardBounce),
+                bounced(step, Bounce::Hard),
+                bounced(None, Bounce::Hard),
+            ),
+            (Some(BounceClass::Soft), step) => (None, bounced(step, Bounce::Soft), NOTHING),
+            (None, Some(step)) if arrived => (None, Signal::Delivered { step }, NOTHING),
+            // Delayed, or refused for a reason that lies with us.
+            (Some(BounceClass::NotTheRecipient) | None, _) => (None, NOTHING, NOTHING),
+        };
+        Self { suppress, own, others }
+    }
+
+    fn signals(&self, held: &[Held]) -> Vec<(EnrollmentId, Signal)> {
+        let signal = |held: &Held| match held.refs.to {
+            ReplyTo::This => self.own.clone(),
+            ReplyTo::Other => self.others.clone(),
+        };
+        held.iter().map(|held| (held.enrollment, signal(held))).collect()
+    }
+}

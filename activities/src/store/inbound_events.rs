@@ -1,0 +1,241 @@
+//! What the world told us: each event once, sealed, with the time it came.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use machine::ids::{Id, SendId, WorkspaceId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::clock::Clocks;
+use crate::error::{ActivityError, Result};
+use crate::key_ring::KeyRing;
+use crate::seal::{self, Place};
+
+/// Names an inbound event.
+pub enum EventKind {}
+
+/// An inbound event.
+pub type EventId = Id<EventKind>;
+
+/// A row to be stored.
+#[derive(Debug)]
+pub struct NewRow<'a> {
+    /// Its id.
+    pub id: EventId,
+    /// Who told us.
+    pub provider: &'a str,
+    /// The provider's own name for the event: what makes a repeat a repeat.
+    pub event_key: &'a str,
+    /// A token that may be used once.
+    pub token: Option<&'a str>,
+    /// What happened, in a word.
+    pub kind: &'a str,
+    /// The send it is about.
+    pub send: Option<SendId>,
+    /// What came, from [`seal_payload`].
+    pub sealed: &'a [u8],
+    /// Whether somebody still has to read it.
+    pub progress: Progress,
+}
+
+/// Whether an event still has to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// What it means is known.
+    Done,
+    /// It is a mail that nobody has interpreted.
+    Waiting,
+}
+
+/// A stored event.
+#[derive(Debug)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// When it came, in campaign time.
+    pub at: DateTime<Utc>,
+    /// How often reading it failed.
+    pub attempts: i16,
+    /// What came.
+    pub sealed: Vec<u8>,
+}
+
+/// Seals what came with an event.
+pub fn seal_payload(
+    keys: &KeyRing,
+    workspace: WorkspaceId,
+    event: EventId,
+    payload: &[u8],
+) -> Vec<u8> {
+    seal::seal(keys, place(workspace, event), payload)
+}
+
+/// Opens what [`seal_payload`] sealed.
+///
+/// # Errors
+///
+/// When the key is missing or the payload was changed.
+pub fn open_payload(
+    keys: &KeyRing,
+    workspace: WorkspaceId,
+    event: &Event,
+) -> Result<secrecy::SecretSlice<u8>> {
+    seal::open(keys, place(workspace, event.id), &event.sealed)
+        .map_err(|error| ActivityError::Secret(error.to_string()))
+}
+
+/// Stores an event. Returns whether it is new: neither its key nor its token was seen before.
+pub async fn add(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    row: &NewRow<'_>,
+    now: Clocks,
+) -> sqlx::Result<bool> {
+    let processed_at = match row.progress {
+        Progress::Done => Some(now.wall),
+        Progress::Waiting => None,
+    };
+    let done = sqlx::query!(
+        r#"
+        INSERT INTO inbound_events
+            (workspace_id, event_id, provider, event_key, token, kind, send_id, payload,
+             received_at, at, processed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT DO NOTHING
+        "#,
+        workspace.uuid(),
+        row.id.uuid(),
+        row.provider,
+        row.event_key,
+        row.token,
+        row.kind,
+        row.send.map(SendId::uuid),
+        row.sealed,
+        now.wall,
+        now.campaign,
+        processed_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Returns one event.
+pub async fn get(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    event: EventId,
+) -> sqlx::Result<Option<Event>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT at, attempts, payload
+        FROM inbound_events
+        WHERE workspace_id = $1
+          AND event_id = $2
+        "#,
+        workspace.uuid(),
+        event.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Event { id: event, at: row.at, attempts: row.attempts, sealed: row.payload }))
+}
+
+/// Notes that an event is dealt with.
+pub async fn finish(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    event: EventId,
+    wall: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE inbound_events
+        SET processed_at = coalesce(processed_at, $3)
+        WHERE workspace_id = $1
+          AND event_id = $2
+        "#,
+        workspace.uuid(),
+        event.uuid(),
+        wall
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that reading an event failed once more; returns how often by now, or `None` if it is gone.
+pub async fn fail(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    event: EventId,
+) -> sqlx::Result<Option<i16>> {
+    sqlx::query_scalar!(
+        r#"
+        UPDATE inbound_events
+        SET attempts = attempts + 1
+        WHERE workspace_id = $1
+          AND event_id = $2
+        RETURNING attempts
+        "#,
+        workspace.uuid(),
+        event.uuid()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Gives an event up: it stays, and is not read again.
+pub async fn give_up(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    event: EventId,
+    wall: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE inbound_events
+        SET dead_at = coalesce(dead_at, $3)
+        WHERE workspace_id = $1
+          AND event_id = $2
+        "#,
+        workspace.uuid(),
+        event.uuid(),
+        wall
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Returns those of `sends` that some event names: the provider took them.
+pub async fn evidence(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[SendId],
+) -> sqlx::Result<HashSet<SendId>> {
+    let sends: Vec<Uuid> = sends.iter().map(|send| send.uuid()).collect();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT send_id AS "send_id!"
+        FROM inbound_events
+        WHERE workspace_id = $1
+          AND send_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        &sends
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(SendId::new).collect())
+}
+
+fn place(workspace: WorkspaceId, event: EventId) -> Place<'static> {
+    Place {
+        table: "inbound_events",
+        column: "payload",
+        workspace: workspace.uuid(),
+        row: event.uuid(),
+    }
+}

@@ -1,0 +1,211 @@
+//! To whom something that came in belongs: by a send of ours that it names, else by its sender.
+
+use machine::ids::{EnrollmentId, LeadId, SendId, SequenceId, WorkspaceId};
+use machine::key::StepKey;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::address::EmailAddress;
+use crate::error::{ActivityError, Result};
+
+/// A send that something names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSend {
+    /// The send.
+    pub send: SendId,
+    /// Whose enrollment it belongs to.
+    pub enrollment: EnrollmentId,
+    /// Whom it was for, or is about.
+    pub lead: LeadId,
+    /// What kind of message it is.
+    pub message: Message,
+    /// Which ask of it is the newest.
+    pub attempt: i32,
+    /// What is known about its call.
+    pub call: Call,
+    /// Where it went, unless that was erased or it never passed the gate.
+    pub address: Option<String>,
+}
+
+/// What a send carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The message of a step, to the lead.
+    Step(StepKey),
+    /// An offer to a person of ours: what becomes of it says nothing about the lead.
+    Handover,
+}
+
+/// What is known about the call of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Nobody knows whether it arrived, and whatever names the send proves that it did.
+    Lost,
+    /// It was not made, is being made, or was answered.
+    Settled,
+}
+
+/// The enrollment that an answer without a reference most likely belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWrittenTo {
+    /// The enrollment.
+    pub enrollment: EnrollmentId,
+    /// Its newest message, if one was accepted.
+    pub sent: Option<(SendId, StepKey)>,
+}
+
+/// Returns the first of `candidates`, best first, that is a send of this workspace.
+pub async fn first_send(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    candidates: &[SendId],
+) -> Result<Option<NamedSend>> {
+    let candidates: Vec<Uuid> = candidates.iter().map(|send| send.uuid()).collect();
+    let row = sqlx::query!(
+        r#"
+        SELECT s.send_id, s.enrollment_id, s.lead_id, s.kind, s.step_key, s.attempt,
+            s.state IN ('unknown', 'needs_review') AS "lost!", s.address
+        FROM unnest($2::uuid[]) WITH ORDINALITY AS c (send_id, place)
+        JOIN sends AS s ON s.workspace_id = $1 AND s.send_id = c.send_id
+        ORDER BY c.place
+        LIMIT 1
+        "#,
+        workspace.uuid(),
+        &candidates
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let message = match row.kind.as_str() {
+        "handover" => Message::Handover,
+        _ => Message::Step(step(&row.step_key)?),
+    };
+    Ok(Some(NamedSend {
+        send: row.send_id.into(),
+        enrollment: row.enrollment_id.into(),
+        lead: row.lead_id.into(),
+        message,
+        attempt: row.attempt,
+        call: if row.lost { Call::Lost } else { Call::Settled },
+        address: row.address,
+    }))
+}
+
+/// Returns the lead with this mail address.
+pub async fn lead_at(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    address: &EmailAddress,
+) -> sqlx::Result<Option<LeadId>> {
+    let lead = sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'email'
+          AND address = $2
+        "#,
+        workspace.uuid(),
+        address.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(lead.map(LeadId::new))
+}
+
+/// Returns the mail addresses of a lead.
+pub async fn addresses_of(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT address
+        FROM addresses
+        WHERE workspace_id = $1
+          AND lead_id = $2
+          AND channel = 'email'
+        ORDER BY address
+        "#,
+        workspace.uuid(),
+        lead.uuid()
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns the enrollment of `lead` that we wrote to last; without a message, the one whose state
+/// changed last.
+///
+/// The ledger has no index by lead, so the journal tells which message was accepted last: a few rows
+/// of each of the lead's few enrollments.
+pub async fn last_written_to(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> Result<Option<LastWrittenTo>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT e.enrollment_id, sent.send_id AS "send_id?", sent.step_key AS "step_key?"
+        FROM enrollments AS e
+        LEFT JOIN LATERAL (
+            SELECT s.send_id, s.step_key, j.at
+            FROM journal AS j
+            JOIN sends AS s
+                ON s.workspace_id = j.workspace_id
+                AND s.send_id = (j.signal::json #>> '{effect,send}')::uuid
+                AND s.kind = 'step'
+            WHERE j.workspace_id = e.workspace_id
+              AND j.enrollment_id = e.enrollment_id
+              AND j.cause = 'send_answered'
+              AND j.signal::json #>> '{answer,answer}' = 'accepted'
+            ORDER BY j.turn DESC
+            LIMIT 1) AS sent ON true
+        WHERE e.workspace_id = $1
+          AND e.lead_id = $2
+        ORDER BY sent.at DESC NULLS LAST, e.ended_at IS NULL DESC, e.changed_at DESC,
+            e.enrollment_id
+        LIMIT 1
+        "#,
+        workspace.uuid(),
+        lead.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let sent = match (row.send_id, row.step_key) {
+        (Some(send), Some(key)) => Some((send.into(), step(&key)?)),
+        (None, _) | (_, None) => None,
+    };
+    Ok(Some(LastWrittenTo { enrollment: row.enrollment_id.into(), sent }))
+}
+
+/// Returns the version of its sequence that `enrollment` runs.
+pub async fn version_of(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+) -> sqlx::Result<(SequenceId, i32)> {
+    let row = sqlx::query!(
+        r#"
+        SELECT c.sequence_id, e.version
+        FROM enrollments AS e
+        JOIN campaigns AS c USING (workspace_id, campaign_id)
+        WHERE e.workspace_id = $1
+          AND e.enrollment_id = $2
+        "#,
+        workspace.uuid(),
+        enrollment.uuid()
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.sequence_id.into(), row.version))
+}
+
+fn step(key: &str) -> Result<StepKey> {
+    key.parse().map_err(|error: machine::key::InvalidKey| ActivityError::Stored {
+        what: "step key",
+        why: error.to_string(),
+    })
+}

@@ -1,0 +1,399 @@
+//! Facts on their way to the machine. Every one is written here: its enrollment is locked, gets the
+//! next number and is woken, and the runners hear of it once.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
+use machine::key::StepKey;
+use machine::signal::{ReplyTo, Signal};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::inbound_events::EventId;
+use crate::error::{ActivityError, Result};
+
+/// The channel on which runners hear that a workspace has work; the payload is the workspace.
+pub const CHANNEL: &str = "meridian";
+
+/// A signal to be stored.
+#[derive(Debug, Clone)]
+pub struct NewSignal {
+    /// Who is told.
+    pub enrollment: EnrollmentId,
+    /// What.
+    pub content: Content,
+    /// What makes a repeat a repeat: the same key is stored once for each enrollment.
+    pub source_key: String,
+    /// The event it came with.
+    pub event: Option<EventId>,
+    /// What is known about where it came from.
+    pub refs: Option<Refs>,
+}
+
+/// What is known of a signal when it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Everything.
+    Known(Signal),
+    /// A mail came in. Until somebody has read it, nothing may be sent.
+    Uninterpreted,
+}
+
+/// Where a signal came from, as ingest found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refs {
+    /// Whether it concerns this enrollment's own message or another campaign's.
+    pub to: ReplyTo,
+    /// The send it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<SendId>,
+    /// The step of that send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepKey>,
+    /// What it was matched by.
+    pub by: MatchedBy,
+}
+
+/// What an event was matched by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchedBy {
+    /// It names a send of ours, or carries a token of one: proof.
+    Send,
+    /// Nothing but the sender's address, which anyone can write: it stops, and a person confirms.
+    Sender,
+}
+
+/// A stored mail that nobody has read, and whom it may concern.
+#[derive(Debug, Clone)]
+pub struct Uninterpreted {
+    /// The mail.
+    pub event: EventId,
+    /// Who is held by it, by id.
+    pub enrollments: Vec<Held>,
+}
+
+/// An enrollment that a mail holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Which.
+    pub enrollment: EnrollmentId,
+    /// Whose.
+    pub lead: LeadId,
+    /// What ingest found out.
+    pub refs: Refs,
+}
+
+/// Stores signals and wakes their enrollments. Returns the enrollments that were told something new.
+///
+/// The caller holds the lead's exclusive lock where a signal may stop it. Enrollments that do not
+/// exist are left out.
+pub async fn write(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    signals: &[NewSignal],
+    now: DateTime<Utc>,
+) -> Result<Vec<EnrollmentId>> {
+    let wanted: BTreeSet<EnrollmentId> = signals.iter().map(|one| one.enrollment).collect();
+    let mut numbers = lock(conn, workspace, &wanted).await?;
+    // A statement of its own after the lock: it sees what was stored while we waited.
+    let mut seen = stored_keys(conn, workspace, signals).await?;
+    let mut columns = Columns::default();
+    for signal in signals {
+        let Some(number) = numbers.get_mut(&signal.enrollment) else { continue };
+        if seen.insert((signal.enrollment, signal.source_key.clone())) {
+            *number += 1;
+            columns.push(signal, *number)?;
+        }
+    }
+    if columns.enrollments.is_empty() {
+        return Ok(Vec::new());
+    }
+    columns.insert(conn, workspace, now).await?;
+    wake(conn, workspace, &columns.enrollments, now).await?;
+    let told: BTreeSet<EnrollmentId> = columns.enrollments.into_iter().map(Into::into).collect();
+    Ok(told.into_iter().collect())
+}
+
+/// Returns the mails that nobody has read, oldest enrollment first, from at most `limit` signals.
+pub async fn uninterpreted(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    limit: u16,
+) -> Result<Vec<Uninterpreted>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.event_id AS "event_id!", s.enrollment_id, e.lead_id, s.refs
+        FROM signals AS s
+        JOIN enrollments AS e USING (workspace_id, enrollment_id)
+        WHERE s.workspace_id = $1
+          AND s.kind IS NULL
+          AND s.event_id IN (
+              SELECT event_id
+              FROM signals
+              WHERE workspace_id = $1
+                AND kind IS NULL
+              LIMIT $2)
+        ORDER BY s.event_id, s.enrollment_id
+        "#,
+        workspace.uuid(),
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut mails: Vec<Uninterpreted> = Vec::new();
+    for row in rows {
+        let event = EventId::new(row.event_id);
+        let held = Held {
+            enrollment: row.enrollment_id.into(),
+            lead: row.lead_id.into(),
+            refs: refs(row.refs)?,
+        };
+        match mails.last_mut() {
+            Some(last) if last.event == event => last.enrollments.push(held),
+            Some(_) | None => mails.push(Uninterpreted { event, enrollments: vec![held] }),
+        }
+    }
+    Ok(mails)
+}
+
+/// Says what the signals of a mail mean, once: rows that are interpreted already stay. Wakes their
+/// enrollments. Returns those that were told.
+pub async fn interpret(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    event: EventId,
+    meanings: &[(EnrollmentId, Signal)],
+    now: DateTime<Utc>,
+) -> Result<Vec<EnrollmentId>> {
+    let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|(id, _)| *id).collect();
+    lock(conn, workspace, &wanted).await?;
+    let enrollments: Vec<Uuid> = meanings.iter().map(|(id, _)| id.uuid()).collect();
+    let kinds: Vec<String> =
+        meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
+    let signals = meanings.iter().map(|(_, signal)| json(signal)).collect::<Result<Vec<_>>>()?;
+    let told = sqlx::query_scalar!(
+        r#"
+        UPDATE signals AS s
+        SET kind = m.kind, signal = m.signal
+        FROM unnest($3::uuid[], $4::text[], $5::jsonb[]) AS m (enrollment_id, kind, signal)
+        WHERE s.workspace_id = $1
+          AND s.event_id = $2
+          AND s.enrollment_id = m.enrollment_id
+          AND s.kind IS NULL
+        RETURNING s.enrollment_id
+        "#,
+        workspace.uuid(),
+        event.uuid(),
+        &enrollments,
+        &kinds,
+        &signals
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if !told.is_empty() {
+        wake(conn, workspace, &told, now).await?;
+    }
+    Ok(told.into_iter().map(Into::into).collect())
+}
+
+/// Returns whose run `enrollment` is.
+pub async fn lead_of(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+) -> sqlx::Result<Option<LeadId>> {
+    let lead = sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM enrollments
+        WHERE workspace_id = $1
+          AND enrollment_id = $2
+        "#,
+        workspace.uuid(),
+        enrollment.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(lead.map(LeadId::new))
+}
+
+/// Returns the enrollments of `lead`, ended ones too, by id.
+pub async fn enrollments_of(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> sqlx::Result<Vec<EnrollmentId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT enrollment_id
+        FROM enrollments
+        WHERE workspace_id = $1
+          AND lead_id = $2
+        ORDER BY enrollment_id
+        "#,
+        workspace.uuid(),
+        lead.uuid()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(Into::into).collect())
+}
+
+/// Locks enrollments by id; returns the number of the newest signal of each.
+async fn lock(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollments: &BTreeSet<EnrollmentId>,
+) -> sqlx::Result<BTreeMap<EnrollmentId, i32>> {
+    let enrollments: Vec<Uuid> = enrollments.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT enrollment_id, signal_seq
+        FROM enrollments
+        WHERE workspace_id = $1
+          AND enrollment_id = ANY($2)
+        ORDER BY enrollment_id
+        FOR UPDATE
+        "#,
+        workspace.uuid(),
+        &enrollments
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.enrollment_id.into(), row.signal_seq)).collect())
+}
+
+async fn stored_keys(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    signals: &[NewSignal],
+) -> sqlx::Result<HashSet<(EnrollmentId, String)>> {
+    let enrollments: Vec<Uuid> = signals.iter().map(|one| one.enrollment.uuid()).collect();
+    let keys: Vec<String> = signals.iter().map(|one| one.source_key.clone()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.enrollment_id, s.source_key
+        FROM signals AS s
+        JOIN unnest($2::uuid[], $3::text[]) AS k (enrollment_id, source_key)
+            USING (enrollment_id, source_key)
+        WHERE s.workspace_id = $1
+        "#,
+        workspace.uuid(),
+        &enrollments,
+        &keys
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.enrollment_id.into(), row.source_key)).collect())
+}
+
+/// Makes enrollments due and tells the runners. An enrollment that is overdue keeps its place.
+async fn wake(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollments: &[Uuid],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE enrollments AS e
+        SET wake_at = least(e.wake_at, $3),
+            signal_seq = greatest(e.signal_seq, (
+                SELECT max(s.seq)
+                FROM signals AS s
+                WHERE s.workspace_id = e.workspace_id
+                  AND s.enrollment_id = e.enrollment_id))
+        WHERE e.workspace_id = $1
+          AND e.enrollment_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        enrollments,
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    // Equal notifications of one transaction are sent once.
+    sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, workspace.to_string())
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
+
+/// New rows, column by column.
+#[derive(Default)]
+struct Columns {
+    enrollments: Vec<Uuid>,
+    seqs: Vec<i32>,
+    kinds: Vec<Option<String>>,
+    signals: Vec<Option<Value>>,
+    holds: Vec<bool>,
+    source_keys: Vec<String>,
+    events: Vec<Option<Uuid>>,
+    refs: Vec<Option<Value>>,
+}
+
+impl Columns {
+    fn push(&mut self, new: &NewSignal, seq: i32) -> Result<()> {
+        let (kind, signal, holds) = match &new.content {
+            Content::Known(signal) => {
+                (Some(signal.kind().to_owned()), Some(json(signal)?), signal.holds())
+            }
+            Content::Uninterpreted => (None, None, true),
+        };
+        self.enrollments.push(new.enrollment.uuid());
+        self.seqs.push(seq);
+        self.kinds.push(kind);
+        self.signals.push(signal);
+        self.holds.push(holds);
+        self.source_keys.push(new.source_key.clone());
+        self.events.push(new.event.map(EventId::uuid));
+        self.refs.push(new.refs.as_ref().map(json).transpose()?);
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        conn: &mut PgConnection,
+        workspace: WorkspaceId,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<()> {
+        sqlx::query!(
+            r#"
+            INSERT INTO signals
+                (workspace_id, enrollment_id, seq, kind, signal, holds, source_key, event_id, refs,
+                 at)
+            SELECT $1, n.*, $10
+            FROM unnest($2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::bool[], $7::text[],
+                $8::uuid[], $9::jsonb[]) AS n
+            "#,
+            workspace.uuid(),
+            &self.enrollments,
+            &self.seqs,
+            &self.kinds as &[Option<String>],
+            &self.signals as &[Option<Value>],
+            &self.holds,
+            &self.source_keys,
+            &self.events as &[Option<Uuid>],
+            &self.refs as &[Option<Value>],
+            now
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value)
+        .map_err(|error| ActivityError::Stored { what: "signal", why: error.to_string() })
+}
+
+fn refs(stored: Option<Value>) -> Result<Refs> {
+    let stored = stored.unwrap_or_default();
+    serde_json::from_value(stored)
+        .map_err(|error| ActivityError::Stored { what: "refs of a signal", why: error.to_string() })
+}
