@@ -4,6 +4,8 @@ pub mod address;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
+pub mod campaigns;
+pub mod capture;
 pub mod content;
 pub mod endpoint_key;
 pub mod error;
