@@ -23,8 +23,8 @@ use crate::tag::Tag;
 use columns::Columns;
 pub use fault::{Reason, RowFault};
 use row::{Parsed, Person};
-pub use source::Unreadable;
 use source::Source;
+pub use source::Unreadable;
 
 /// Rows that one transaction stores.
 const BATCH: usize = 1_000;

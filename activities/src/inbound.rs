@@ -17,6 +17,9 @@ use crate::token;
 /// Identities quoted by one mail that are worth a look-up. Real threads end at a few dozen.
 const IDS_MAX: usize = 50;
 
+/// Bytes of a header in which they are looked for, counted from its end.
+const IDS_LEN_MAX: usize = 64 * 1024;
+
 /// One mailbox of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
@@ -128,7 +131,7 @@ impl InboundMail {
     /// # Errors
     ///
     /// [`NotAMail`] if the bytes hold no header at all.
-    pub fn from_raw(raw: &[u8], envelope: Envelope) -> Result<Self, NotAMail> {
+    pub fn from_raw(raw: &[u8], envelope: &Envelope) -> Result<Self, NotAMail> {
         mime::parse(raw).map(|content| Self::assemble(content, envelope))
     }
 
@@ -156,7 +159,7 @@ impl InboundMail {
     }
 
     /// Builds a mail from its headers and bodies. What the envelope leaves open is read from headers.
-    pub(crate) fn assemble(content: Content, envelope: Envelope) -> Self {
+    pub(crate) fn assemble(content: Content, envelope: &Envelope) -> Self {
         let Content { headers, text, stripped_text, html, report_parts } = content;
         let return_path = return_path(&headers, envelope.sender.as_deref());
         let recipients = if envelope.recipients.is_empty() {
@@ -182,7 +185,9 @@ impl InboundMail {
             // Another's guess, made again here: both cut, and the shorter one holds.
             Some(guess) if !guess.trim().is_empty() => quoted::strip(&guess),
             Some(_) | None => match html_as_text {
-                Some(html) => quoted::strip(&quoted::html_to_text(quoted::without_quoted_html(html))),
+                Some(html) => {
+                    quoted::strip(&quoted::html_to_text(quoted::without_quoted_html(html)))
+                }
                 None => quoted::strip(&text),
             },
         };
@@ -232,14 +237,14 @@ impl Mailbox {
 /// nobody wrote brackets, every word with an `@`.
 pub fn message_ids(value: &str) -> Vec<String> {
     let mut ids = Vec::new();
-    let mut rest = value;
+    let mut rest = &value[value.ceil_char_boundary(value.len().saturating_sub(IDS_LEN_MAX))..];
     while let Some((_, after)) = rest.split_once('<') {
         let Some((id, after)) = after.split_once('>') else { break };
         ids.extend(bare_message_id(id));
         rest = after;
     }
     if ids.is_empty() {
-        ids.extend(value.split([' ', '\t', ',', '\r', '\n']).filter_map(bare_message_id));
+        ids.extend(rest.split([' ', '\t', ',', '\r', '\n']).filter_map(bare_message_id));
     }
     ids
 }
@@ -277,8 +282,7 @@ fn plain_address(text: &str) -> Option<String> {
         sign.is_whitespace() || sign.is_control() || matches!(sign, ',' | ';' | '<' | '>')
     });
     // 254 is the longest path SMTP can carry.
-    (one_word && !local.is_empty() && !domain.is_empty() && address.len() <= 254)
-        .then_some(address)
+    (one_word && !local.is_empty() && !domain.is_empty() && address.len() <= 254).then_some(address)
 }
 
 fn return_path(headers: &[(String, String)], sender: Option<&str>) -> ReturnPath {
@@ -310,13 +314,11 @@ fn recipients_in(headers: &[(String, String)]) -> Vec<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        Correlator, Envelope, InboundMail, Mailbox, ReportPart, ReturnPath, message_ids,
-    };
+    use super::{Correlator, Envelope, InboundMail, Mailbox, ReportPart, ReturnPath, message_ids};
 
     fn read(raw: &str) -> InboundMail {
         let raw = raw.replace('\n', "\r\n");
-        InboundMail::from_raw(raw.as_bytes(), Envelope::default()).expect("a mail")
+        InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).expect("a mail")
     }
 
     #[test]
@@ -391,7 +393,7 @@ mod tests {
     #[test]
     fn latin_1_without_a_declared_charset_is_still_read() {
         let raw = b"From: a@example.com\r\nSubject: Gr\xfc\xdfe\r\n\r\nGr\xfc\xdfe\r\n";
-        let mail = InboundMail::from_raw(raw, Envelope::default()).expect("a mail");
+        let mail = InboundMail::from_raw(raw, &Envelope::default()).expect("a mail");
         assert_eq!(mail.stripped_text, "Grüße");
         assert_eq!(mail.subject, "Grüße");
     }
@@ -403,7 +405,7 @@ mod tests {
             sender: Some(String::new()),
             recipients: vec!["Reply-X@in.example.org".to_owned()],
         };
-        let mail = InboundMail::from_raw(raw, envelope).expect("a mail");
+        let mail = InboundMail::from_raw(raw, &envelope).expect("a mail");
         assert_eq!(mail.return_path, ReturnPath::Empty);
         assert_eq!(mail.recipients, ["reply-x@in.example.org"]);
     }
@@ -438,7 +440,7 @@ mod tests {
     #[test]
     fn mails_nested_without_end_are_read_in_bounded_stack() {
         let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
-        let mail = InboundMail::from_raw(nested.as_bytes(), Envelope::default());
+        let mail = InboundMail::from_raw(nested.as_bytes(), &Envelope::default());
         assert!(mail.is_ok());
 
         // Hidden behind an encoding, where a parser that decodes would recurse.
@@ -447,7 +449,7 @@ mod tests {
         let raw = format!(
             "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{hidden}\r\n"
         );
-        assert!(InboundMail::from_raw(raw.as_bytes(), Envelope::default()).is_ok());
+        assert!(InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).is_ok());
     }
 
     #[test]
@@ -457,21 +459,23 @@ mod tests {
             "Content-Type: multipart/report; boundary=b\r\n\r\n{}--b--\r\n",
             part.repeat(20_000)
         );
-        let mail = InboundMail::from_raw(raw.as_bytes(), Envelope::default()).expect("a mail");
+        let mail = InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).expect("a mail");
         assert!(mail.report_parts.len() <= 500);
         assert!(matches!(mail.report_parts[0], ReportPart::DeliveryStatus(_)));
 
         let mut deep = String::new();
         for level in 0..20_000 {
-            deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"));
+            deep.push_str(&format!(
+                "Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"
+            ));
         }
-        assert!(InboundMail::from_raw(deep.as_bytes(), Envelope::default()).is_ok());
+        assert!(InboundMail::from_raw(deep.as_bytes(), &Envelope::default()).is_ok());
     }
 
     proptest! {
         #[test]
         fn parsing_is_total(raw in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = InboundMail::from_raw(&raw, Envelope::default());
+            let _ = InboundMail::from_raw(&raw, &Envelope::default());
         }
 
         #[test]
@@ -491,7 +495,7 @@ mod tests {
                 ".{0,20}",
             ], 0..30)
         ) {
-            if let Ok(mail) = InboundMail::from_raw(lines.join("\r\n").as_bytes(), Envelope::default()) {
+            if let Ok(mail) = InboundMail::from_raw(lines.join("\r\n").as_bytes(), &Envelope::default()) {
                 mail.correlators();
             }
         }

@@ -100,7 +100,8 @@ pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
     let nth = match named.and_then(|named| named.address) {
         Some(address) => {
             let hash = room.suppressions.address(&address);
-            let used = inbound_events::count(&mut tx, workspace, Provider::Link.as_str(), send).await?;
+            let used =
+                inbound_events::count(&mut tx, workspace, Provider::Link.as_str(), send).await?;
             let stands = suppressions::in_force(&mut tx, workspace, &[hash]).await?;
             // Used again after a person lifted the promise, the link makes it anew.
             if used > 0 && stands.contains(&hash) { used - 1 } else { used }
@@ -169,8 +170,7 @@ pub(crate) async fn lock_lead(
             addresses.extend(matches::addresses_of(conn, workspace, lead).await?);
         }
     }
-    let values: Vec<Value> =
-        addresses.iter().map(|address| Value::address(key, address)).collect();
+    let values: Vec<Value> = addresses.iter().map(|address| Value::address(key, address)).collect();
     let mut wanted = vec![locks::lead_key(workspace, lead)];
     wanted.extend(values.iter().map(|value| locks::address_key(workspace, value.hash())));
     locks::lock_exclusive(conn, &wanted).await?;

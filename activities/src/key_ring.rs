@@ -295,7 +295,7 @@ mod tests {
 
     impl Folder {
         fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("keys-{}", uuid::Uuid::now_v7()));
+            let path = std::env::temp_dir().join(format!("keys-{:032x}", rand::random::<u128>()));
             std::fs::create_dir(&path).expect("a fresh folder");
             Self(path)
         }

@@ -26,8 +26,8 @@ const KEY_LEN_MAX: usize = 200;
 /// Compares in constant time.
 pub fn verify(key: &[u8], timestamp: &str, token: &str, signature_hex: &str) -> bool {
     let Ok(signature) = hex::decode(signature_hex) else { return false };
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key)
-        .expect("HMAC takes keys of any length");
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(timestamp.as_bytes());
     mac.update(token.as_bytes());
     mac.verify_slice(&signature).is_ok()
@@ -37,8 +37,7 @@ pub fn verify(key: &[u8], timestamp: &str, token: &str, signature_hex: &str) -> 
 ///
 /// A narrower window would drop real stops: Mailgun repeats for eight hours after an outage.
 pub fn stale(timestamp: &str, now: DateTime<Utc>) -> bool {
-    let signed_at =
-        timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let signed_at = timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     signed_at.is_none_or(|signed_at| now.signed_duration_since(signed_at) > AGE_MAX)
 }
 
@@ -339,7 +338,8 @@ mod tests {
         let key = b"key-example";
         assert!(verify(key, TIMESTAMP, TOKEN, SIGNATURE));
         assert!(verify(key, TIMESTAMP, TOKEN, &SIGNATURE.to_uppercase()));
-        for signature in ["", "00", &SIGNATURE[..62], "not hexadecimal", &format!("{SIGNATURE}00")] {
+        for signature in ["", "00", &SIGNATURE[..62], "not hexadecimal", &format!("{SIGNATURE}00")]
+        {
             assert!(!verify(key, TIMESTAMP, TOKEN, signature), "{signature}");
         }
         assert!(!verify(b"key-of-another-workspace", TIMESTAMP, TOKEN, SIGNATURE));

@@ -94,11 +94,7 @@ pub fn open(keys: &KeyRing, place: Place<'_>, blob: &[u8]) -> Result<SecretSlice
 /// # Errors
 ///
 /// [`SealError`], as [`open`], and [`SealError::NotText`].
-pub fn open_text(
-    keys: &KeyRing,
-    place: Place<'_>,
-    blob: &[u8],
-) -> Result<SecretString, SealError> {
+pub fn open_text(keys: &KeyRing, place: Place<'_>, blob: &[u8]) -> Result<SecretString, SealError> {
     let bytes = open_bytes(keys, place, blob)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SecretString::from(text)),

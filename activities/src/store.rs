@@ -1,7 +1,10 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod audience;
 pub mod audit;
+pub mod campaign_verbs;
+pub mod campaigns;
 pub mod clock;
 pub mod dead_letters;
 pub mod enrollments;
@@ -16,12 +19,17 @@ pub mod pool;
 pub mod prepares;
 pub mod quotas;
 pub mod records;
+pub mod replays;
+pub mod schema;
 pub mod senders;
 pub mod sends;
+pub mod sequence_versions;
 pub mod signals;
 pub mod suppressions;
 pub mod turns;
+pub mod verifies;
 pub mod webhook_endpoints;
+pub mod work;
 pub mod workspaces;
 
 pub use pool::{Store, Tx};

@@ -52,8 +52,7 @@ fn plain_address(address: &str) -> String {
         Some((base, _)) if !base.is_empty() && !local.starts_with('"') => base,
         Some(_) | None => local,
     };
-    let local =
-        if domain == "gmail.com" { untagged.replace('.', "") } else { untagged.to_owned() };
+    let local = if domain == "gmail.com" { untagged.replace('.', "") } else { untagged.to_owned() };
     format!("{local}@{domain}")
 }
 

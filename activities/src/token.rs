@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn other_addresses_hold_no_token() {
-        for address in ["ada@example.com", "reply-@example.com", "reply-x", "répl-x@example.com", ""]
+        for address in
+            ["ada@example.com", "reply-@example.com", "reply-x", "répl-x@example.com", ""]
         {
             assert_eq!(in_reply_address(address), None, "{address}");
         }

@@ -97,6 +97,8 @@ pub struct Turned {
     pub spoiled: Vec<(EnrollmentId, String)>,
     /// Where the scan of due enrollments stopped.
     pub cursor: Option<Cursor>,
+    /// The earliest time at which one of them is due again.
+    pub next_wake: Option<DateTime<Utc>>,
 }
 
 /// An answer to an effect, or another signal that has no row of its own.
@@ -122,8 +124,7 @@ pub async fn due(
 ) -> Result<Turned> {
     let mut tx = store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let locked =
-        enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
+    let locked = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
     let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
     tx.commit().await?;
     Ok(turned)
@@ -167,6 +168,7 @@ pub(crate) async fn advance(
             let enrollment = EnrollmentId::new(last.enrollment_id);
             last.wake_at.map(|wake_at| Cursor { wake_at, enrollment })
         }),
+        next_wake: None,
     };
     if locked.is_empty() {
         return Ok(turned);

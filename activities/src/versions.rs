@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use machine::document::{self, CampaignDocument};
-use machine::ids::{SequenceId, WorkspaceId};
-use machine::sequence::Version;
 use machine::document::{EmailDocument, StepDocument};
+use machine::ids::{SequenceId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
+use machine::sequence::Version;
 use sqlx::PgConnection;
 
 use crate::content::step::{BodySource, CompiledStep};
@@ -99,7 +99,8 @@ async fn load(
 }
 
 /// The checked wordings of a version, by step and variant.
-pub type Wordings = HashMap<(StepKey, Option<VariantKey>), std::result::Result<CompiledStep, String>>;
+pub type Wordings =
+    HashMap<(StepKey, Option<VariantKey>), std::result::Result<CompiledStep, String>>;
 
 fn collect_wordings(steps: &[StepDocument], wordings: &mut Wordings, mails: &mut Vec<StepKey>) {
     for step in steps {
@@ -138,7 +139,6 @@ fn wording(subject: Option<&String>, body: Option<&String>, html: Option<&String
         (Some(text), Some(html)) => BodySource::Both { text, html },
         (None, None) => return Err("has no text".to_owned()),
     };
-    CompiledStep::compile(subject.map(String::as_str), source).map_err(|faults| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    })
+    CompiledStep::compile(subject.map(String::as_str), source)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }

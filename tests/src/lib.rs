@@ -1,1 +1,4 @@
 //! The world the tests run in.
+
+pub mod bench;
+pub mod cluster;

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn columns_are_known_by_many_names_and_once() {
-        let header = ["E-Mail", "Vorname", "Surname", "TimeZone", "2nd", "客室数", "mail", "Tags", ""];
+        let header =
+            ["E-Mail", "Vorname", "Surname", "TimeZone", "2nd", "客室数", "mail", "Tags", ""];
         let columns = Columns::of(&StringRecord::from(header.to_vec())).unwrap();
         let kinds: Vec<_> = columns.iter().map(|(_, column)| column.clone()).collect();
         let attribute = |name: &str| Column::Attribute(name.parse().unwrap());

@@ -42,8 +42,7 @@ pub(super) async fn store(
     locks::lock_exclusive(&mut tx, &refusing).await?;
     let ids: Vec<LeadId> = known.values().copied().collect();
     let current = leads::lock(&mut tx, workspace, &ids).await?;
-    let current: HashMap<LeadId, Lead> =
-        current.into_iter().map(|lead| (lead.id, lead)).collect();
+    let current: HashMap<LeadId, Lead> = current.into_iter().map(|lead| (lead.id, lead)).collect();
     let tags = leads::tags_of(&mut tx, workspace, &ids).await?;
     let now = clock::read(&mut tx).await?.campaign;
 

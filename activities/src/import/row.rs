@@ -241,7 +241,13 @@ mod tests {
     #[test]
     fn a_full_row_is_a_person() {
         let person = person(&[
-            " Ada@Example.com ", "Ada", "Europe/Lisbon", "VIP; lisbon ;vip", "yes", "Refused", "40",
+            " Ada@Example.com ",
+            "Ada",
+            "Europe/Lisbon",
+            "VIP; lisbon ;vip",
+            "yes",
+            "Refused",
+            "40",
         ]);
         assert_eq!(person.address.as_str(), "ada@example.com");
         assert_eq!(person.zone, Some(chrono_tz::Europe::Lisbon));
@@ -269,7 +275,11 @@ mod tests {
             (&["ada@example.com", "A\nB"], "first_name", Reason::Control),
             (&["ada@example.com", "M\u{fffd}ller"], "first_name", Reason::Garbled),
             (&["ada@example.com", "", "Lisbon"], "zone", Reason::Zone("Lisbon".to_owned())),
-            (&["ada@example.com", "", "", "", "maybe"], "consent", Reason::Consent("maybe".to_owned())),
+            (
+                &["ada@example.com", "", "", "", "maybe"],
+                "consent",
+                Reason::Consent("maybe".to_owned()),
+            ),
             (&["ada@example.com", "", "", "", "", "", "4", "x"], "the row", Reason::ExtraCells),
         ] {
             let (parsed, faults) = read(cells);
@@ -298,7 +308,11 @@ mod tests {
             let (parsed, faults) = read(&["ada@example.com", text]);
             let Parsed::Person(person) = parsed else { panic!("{text}") };
             assert_eq!(person.attributes.values().next().map(String::as_str), Some(text));
-            assert_eq!(faults.iter().any(|(_, reason)| *reason == Reason::Formula), is_told, "{text}");
+            assert_eq!(
+                faults.iter().any(|(_, reason)| *reason == Reason::Formula),
+                is_told,
+                "{text}"
+            );
         }
     }
 

@@ -366,7 +366,10 @@ mod tests {
 
     #[test]
     fn lines_are_counted_through_quoted_breaks_and_empty_lines() {
-        for text in ["email,a\n\nx,\"one\ntwo\"\n\n\ny,z\n", "email,a\r\n\r\nx,\"one\r\ntwo\"\r\n\r\n\r\ny,z"] {
+        for text in [
+            "email,a\n\nx,\"one\ntwo\"\n\n\ny,z\n",
+            "email,a\r\n\r\nx,\"one\r\ntwo\"\r\n\r\n\r\ny,z",
+        ] {
             let records = read(text.as_bytes()).unwrap();
             let lines: Vec<_> = records.iter().map(|(line, _)| *line).collect();
             assert_eq!(lines, [1, 3, 7], "{text:?}");

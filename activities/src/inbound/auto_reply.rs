@@ -3,13 +3,15 @@
 //! of the two alone proves nothing, and neither does `X-Auto-Response-Suppress` (a wish, which
 //! Outlook puts on everyday mail) or `Precedence: list`.
 
+mod announcements;
 mod dates;
 mod return_date;
 mod vocabulary;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::{InboundMail, ReturnPath, words};
+use super::{InboundMail, ReturnPath};
+use return_date::Topic;
 
 /// What an automatic answer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +51,13 @@ impl AutoReply {
     /// Reads an automatic answer; `None` if a person may have written the mail.
     pub fn read(mail: &InboundMail, received_at: DateTime<Utc>) -> Option<Self> {
         let sign = sign(mail)?;
-        let body =
-            if mail.stripped_text.is_empty() { &mail.text } else { &mail.stripped_text };
+        let body = if mail.stripped_text.is_empty() { &mail.text } else { &mail.stripped_text };
         let today = sender_date(mail, received_at);
-        let back_on = return_date::read(body, today)
-            .or_else(|| return_date::read(&mail.subject, today));
+        let tells = return_date::tells_of_absence;
+        let about =
+            if tells(body) || tells(&mail.subject) { Topic::Absence } else { Topic::SomethingElse };
+        let back_on = return_date::read(body, about, today)
+            .or_else(|| return_date::read(&mail.subject, about, today));
         Some(Self { back_on, sign })
     }
 }
@@ -69,9 +73,10 @@ fn sign(mail: &InboundMail) -> Option<Sign> {
 
     if values("Auto-Submitted").any(|value| first_word(&value) != "no") {
         Some(Sign::AutoSubmitted)
-    } else if AUTO_REPLY_HEADERS.iter().any(|name| {
-        values(name).any(|value| !matches!(first_word(&value), "no" | "false" | "0"))
-    }) {
+    } else if AUTO_REPLY_HEADERS
+        .iter()
+        .any(|name| values(name).any(|value| !matches!(first_word(&value), "no" | "false" | "0")))
+    {
         Some(Sign::AutoReplyHeader)
     } else if values("Precedence")
         .any(|value| matches!(first_word(&value), "bulk" | "junk" | "auto_reply" | "auto-reply"))
@@ -81,7 +86,9 @@ fn sign(mail: &InboundMail) -> Option<Sign> {
         Some(Sign::Report)
     } else if mail.return_path == ReturnPath::Empty {
         Some(Sign::EmptyReturnPath)
-    } else if subject_announces(&mail.subject) && body_announces(&mail.stripped_text) {
+    } else if announcements::in_subject(&mail.subject)
+        && announcements::in_body(&mail.stripped_text)
+    {
         Some(Sign::SubjectAndBody)
     } else {
         None
@@ -90,21 +97,6 @@ fn sign(mail: &InboundMail) -> Option<Sign> {
 
 fn first_word(value: &str) -> &str {
     value.split([';', ' ', '\t', '(']).next().unwrap_or_default()
-}
-
-/// Whether the subject announces an automatic answer. One that begins as a reply was kept by a
-/// person, even if the mail it answers was about somebody's absence.
-fn subject_announces(subject: &str) -> bool {
-    let space = words::phrase_space(subject);
-    let is_reply = space
-        .split_whitespace()
-        .next()
-        .is_some_and(|word| vocabulary::REPLY_PREFIXES.contains(&word));
-    !is_reply && words::contains_any(&space, vocabulary::SUBJECTS)
-}
-
-fn body_announces(text: &str) -> bool {
-    words::contains_any(&words::phrase_space(text), vocabulary::BODIES)
 }
 
 /// The date on the sender's wall when the mail came: a notice that says "Monday" means theirs.

@@ -1,5 +1,5 @@
 //! What kind of mail came in. The order of the questions is the rule: what machines report is asked
-//! first, then whether a person wants us to stop, then whether a machine answered for a person;
+//! first, then whether a machine answered for a person, then whether a person wants us to stop;
 //! what is left was written by someone, and counts as a reply. It knows nothing of leads: which one
 //! a mail concerns, and what follows, is decided elsewhere.
 
@@ -33,13 +33,14 @@ pub fn classify(mail: &InboundMail, received_at: DateTime<Utc>) -> Kind {
     if let Some(dsn) = Dsn::read(mail) {
         return Kind::DeliveryReport(dsn);
     }
-    // Before the signs of machines: some mail programs write the mail behind an unsubscribe link by
-    // themselves, and a stop must not be lost because a machine typed it.
-    if opt_out::asks(&mail.stripped_text, &mail.subject) {
-        return Kind::OptOutRequest;
-    }
     match AutoReply::read(mail, received_at) {
+        // What a mail program writes for the link behind an unsubscribe header. A stop must not be
+        // lost because a machine typed it.
+        Some(_) if mail.text.trim().is_empty() && opt_out::asks("", &mail.subject) => {
+            Kind::OptOutRequest
+        }
         Some(notice) => Kind::AutoReply(notice),
+        None if opt_out::asks(&mail.stripped_text, &mail.subject) => Kind::OptOutRequest,
         None => Kind::Reply,
     }
 }
@@ -55,7 +56,7 @@ mod tests {
     fn mail(headers: Vec<(String, String)>, text: String) -> InboundMail {
         let content =
             Content { headers, text, stripped_text: None, html: None, report_parts: Vec::new() };
-        InboundMail::assemble(content, Envelope::default())
+        InboundMail::assemble(content, &Envelope::default())
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl BounceClass {
             (5, 1, 1 | 2 | 3 | 6 | 10) | (5, 2, 1) => Self::Hard,
             // The sender's address, and a mail too long for this mailbox.
             (5, 1, 7 | 8) | (5, 2, 3) => Self::NotTheRecipient,
-            (5, 5 | 6 | 7, _) => Self::NotTheRecipient,
+            (5, 5..=7, _) => Self::NotTheRecipient,
             _ => Self::Soft,
         }
     }
@@ -335,7 +335,7 @@ mod tests {
 
     fn read(raw: &str) -> Option<Dsn> {
         let raw = raw.replace('\n', "\r\n");
-        let mail = InboundMail::from_raw(raw.as_bytes(), Envelope::default()).expect("a mail");
+        let mail = InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).expect("a mail");
         Dsn::read(&mail)
     }
 

@@ -76,7 +76,7 @@ mod tests {
         From: sales@example.org\r\nMessage-ID: <ours@example.org>\r\n\r\nHello\r\n--b--\r\n";
 
     fn read(raw: &str) -> Option<Feedback> {
-        let mail = InboundMail::from_raw(raw.as_bytes(), Envelope::default()).expect("a mail");
+        let mail = InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).expect("a mail");
         Feedback::read(&mail)
     }
 

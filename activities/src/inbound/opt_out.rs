@@ -9,16 +9,65 @@ const WORDS_MAX: usize = 6;
 
 /// Words that add nothing to a request.
 const POLITE: &[&str] = &[
-    "please", "pls", "plz", "thanks", "thank", "thx", "hi", "hello", "hey", "dear", "sir", "madam",
-    "regards", "kindly", "just", "now", "immediately", "asap", "bitte", "danke", "hallo", "merci",
-    "bonjour", "svp", "favor", "gracias", "hola", "obrigado", "obrigada", "favore", "grazie", "ciao",
-    "alstublieft", "aub", "bedankt", "sofort", "cordialement", "groeten",
+    "please",
+    "pls",
+    "plz",
+    "thanks",
+    "thank",
+    "thx",
+    "hi",
+    "hello",
+    "hey",
+    "dear",
+    "sir",
+    "madam",
+    "regards",
+    "kindly",
+    "just",
+    "now",
+    "immediately",
+    "asap",
+    "bitte",
+    "danke",
+    "hallo",
+    "merci",
+    "bonjour",
+    "svp",
+    "favor",
+    "gracias",
+    "hola",
+    "obrigado",
+    "obrigada",
+    "favore",
+    "grazie",
+    "ciao",
+    "alstublieft",
+    "aub",
+    "bedankt",
+    "sofort",
+    "cordialement",
+    "groeten",
 ];
 
 /// Requests that count only as the whole reply: each is also an everyday word.
 const WHOLE_REPLIES: &[&str] = &[
-    "stop", "stopp", "quit", "end", "revoke", "cancel", "remove", "arret", "arretez", "baja", "basta",
-    "parar", "pare", "remover", "cancellazione", "abmelden", "austragen",
+    "stop",
+    "stopp",
+    "quit",
+    "end",
+    "revoke",
+    "cancel",
+    "remove",
+    "arret",
+    "arretez",
+    "baja",
+    "basta",
+    "parar",
+    "pare",
+    "remover",
+    "cancellazione",
+    "abmelden",
+    "austragen",
 ];
 
 /// Requests that count as the whole reply or as its first line.
@@ -178,12 +227,28 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// Words right before a keyword that turn it round: `don't unsubscribe me`.
-const NEGATIONS: &[&str] = &["not", "t", "dont", "never", "nicht", "pas", "no", "nao", "non", "niet"];
+const NEGATIONS: &[&str] =
+    &["not", "t", "dont", "never", "nicht", "pas", "no", "nao", "non", "niet"];
 
 /// First words of a greeting line.
 const GREETINGS: &[&str] = &[
-    "hi", "hello", "hey", "dear", "good", "hallo", "guten", "sehr", "liebe", "lieber", "bonjour",
-    "hola", "ola", "buongiorno", "ciao", "beste", "geachte",
+    "hi",
+    "hello",
+    "hey",
+    "dear",
+    "good",
+    "hallo",
+    "guten",
+    "sehr",
+    "liebe",
+    "lieber",
+    "bonjour",
+    "hola",
+    "ola",
+    "buongiorno",
+    "ciao",
+    "beste",
+    "geachte",
 ];
 
 /// Whether a reply asks us to stop writing. `text` is the reply without what it quotes; a reply
@@ -193,7 +258,9 @@ pub fn asks(text: &str, subject: &str) -> bool {
         return is_request(&words_of(subject));
     }
     let words = words_of(text);
-    is_request(&words) || (words.len() <= WORDS_MAX && holds_keyword(&words)) || opens_with_one(text)
+    is_request(&words)
+        || (words.len() <= WORDS_MAX && holds_keyword(&words))
+        || opens_with_one(text)
 }
 
 /// Folded words without the polite ones.

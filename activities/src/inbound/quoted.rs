@@ -33,8 +33,19 @@ const SEPARATORS: &[&str] = &[
 /// The first and the second line of a quoted mail's header, as Outlook writes it.
 const QUOTED_FROM: &[&str] = &["from:", "von:", "de:", "da:", "van:", "fra:"];
 const QUOTED_SENT: &[&str] = &[
-    "sent:", "date:", "gesendet:", "datum:", "envoye:", "envoye le:", "enviado:", "enviado el:",
-    "enviada:", "enviada em:", "fecha:", "inviato:", "verzonden:",
+    "sent:",
+    "date:",
+    "gesendet:",
+    "datum:",
+    "envoye:",
+    "envoye le:",
+    "enviado:",
+    "enviado el:",
+    "enviada:",
+    "enviada em:",
+    "fecha:",
+    "inviato:",
+    "verzonden:",
 ];
 
 /// Notes that telephones put under a mail.

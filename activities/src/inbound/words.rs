@@ -150,7 +150,7 @@ fn fold_into(plain: &mut String, sign: char) {
             'è' | 'é' | 'ê' | 'ë' | 'ē' | 'ę' => plain.push('e'),
             'ì' | 'í' | 'î' | 'ï' | 'ı' => plain.push('i'),
             'ñ' | 'ń' => plain.push('n'),
-            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' | 'º' => plain.push('o'),
+            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' | 'º' | '°' => plain.push('o'),
             'ù' | 'ú' | 'û' | 'ü' | 'ū' => plain.push('u'),
             'ý' | 'ÿ' => plain.push('y'),
             'ß' => plain.push_str("ss"),

@@ -28,7 +28,11 @@ pub(super) fn parse(body: &[u8]) -> Result<MailgunPost, PostFault> {
     };
     let kind = required(data, "/event", "event-data.event")?.to_ascii_lowercase();
     let about = about(data);
-    Ok(MailgunPost { event_key: event_key(&kind, &about, &signature), event: event(kind, about, data), signature })
+    Ok(MailgunPost {
+        event_key: event_key(&kind, &about, &signature),
+        event: event(kind, about, data),
+        signature,
+    })
 }
 
 fn event(kind: String, about: About, data: &Value) -> MailgunEvent {
@@ -75,11 +79,12 @@ fn event_key(kind: &str, about: &About, signature: &Signature) -> String {
 }
 
 fn failure(data: &Value) -> Failure {
-    let message = [text(data, "/delivery-status/message"), text(data, "/delivery-status/description")]
-        .into_iter()
-        .flatten()
-        .find(|message| !message.is_empty())
-        .unwrap_or_default();
+    let message =
+        [text(data, "/delivery-status/message"), text(data, "/delivery-status/description")]
+            .into_iter()
+            .flatten()
+            .find(|message| !message.is_empty())
+            .unwrap_or_default();
     let enhanced = text(data, "/delivery-status/enhanced-code").and_then(|code| code.parse().ok());
     let is_delayed =
         data.pointer("/flags/is-delayed-bounce").and_then(Value::as_bool) == Some(true);
@@ -152,25 +157,25 @@ mod tests {
 
     use crate::inbound::dsn::BounceClass;
     use crate::mailgun::{
-        BounceArrival, FailureMeaning, MailgunEvent, PostFault, Reason, SendMode, Visitor,
-        parse_event,
+        BounceArrival, FailureMeaning, MailgunEvent, MailgunPost, PostFault, Reason, SendMode,
+        Visitor, parse_event,
     };
 
-    fn post(data: Value) -> Value {
+    fn post(data: &Value) -> Value {
         json!({
             "signature": { "timestamp": "1529006854", "token": "t0ken", "signature": "abcd" },
             "event-data": data,
         })
     }
 
-    fn read(data: Value) -> crate::mailgun::MailgunPost {
+    fn read(data: &Value) -> MailgunPost {
         parse_event(post(data).to_string().as_bytes()).expect("a post")
     }
 
     #[test]
     fn a_permanent_failure_is_read_with_its_reason_and_our_send() {
         let send = Uuid::from_u128(7);
-        let read = read(json!({
+        let read = read(&json!({
             "event": "failed", "id": "G9Bn5sl1TC6nu79C8C0bwg", "timestamp": 1529006854.329574,
             "severity": "permanent", "reason": "bounce", "recipient": "Joe@example.com",
             "message": { "headers": { "message-id": "20180614@example.org", "to": "x" }, "size": 1 },
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_event_has_its_value() {
-        let kind = |data: Value| read(data).event;
+        let kind = |data: Value| read(&data).event;
         assert!(matches!(kind(json!({"event": "accepted"})), MailgunEvent::Accepted(_)));
         assert!(matches!(kind(json!({"event": "delivered"})), MailgunEvent::Delivered(_)));
         assert!(matches!(kind(json!({"event": "complained"})), MailgunEvent::Complained(_)));
@@ -207,15 +212,14 @@ mod tests {
             kind(json!({"event": "failed", "severity": "temporary", "reason": "greylisted"})),
             MailgunEvent::FailedTemporary { .. }
         ));
-        assert!(matches!(
-            kind(json!({"event": "failed"})),
-            MailgunEvent::FailedTemporary { .. }
-        ));
+        assert!(matches!(kind(json!({"event": "failed"})), MailgunEvent::FailedTemporary { .. }));
         assert!(matches!(
             kind(json!({"event": "opened", "client-info": {"bot": "apple"}})),
             MailgunEvent::Opened { visitor: Visitor::Bot(_), .. }
         ));
-        let clicked = kind(json!({"event": "clicked", "url": "https://x.example", "client-info": {"bot": ""}}));
+        let clicked = kind(
+            json!({"event": "clicked", "url": "https://x.example", "client-info": {"bot": ""}}),
+        );
         let MailgunEvent::Clicked { url, visitor, .. } = clicked else { panic!("{clicked:?}") };
         assert_eq!((url.as_str(), visitor), ("https://x.example", Visitor::Person));
         assert_eq!(
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn absent_and_odd_fields_are_answers() {
-        let read = read(json!({
+        let read = read(&json!({
             "event": "delivered", "timestamp": "soon", "user-variables": [], "message": null,
             "flags": "none", "recipient": 5,
         }));
@@ -241,16 +245,16 @@ mod tests {
         let missing = |field| PostFault::Missing { field };
         assert_eq!(fault(json!({})), missing("signature.timestamp"));
         assert_eq!(fault(json!([])), missing("signature.timestamp"));
-        assert_eq!(fault(post(json!({}))), missing("event-data.event"));
+        assert_eq!(fault(post(&json!({}))), missing("event-data.event"));
         assert_eq!(
-            fault(post(json!("text"))),
+            fault(post(&json!("text"))),
             PostFault::Wrong { field: "event-data", expected: "an object" }
         );
         assert_eq!(
-            fault(post(json!({"event": {}}))),
+            fault(post(&json!({"event": {}}))),
             PostFault::Wrong { field: "event-data.event", expected: "a text" }
         );
-        let mut unsigned = post(json!({"event": "opened"}));
+        let mut unsigned = post(&json!({"event": "opened"}));
         unsigned["signature"]["token"] = Value::Null;
         assert_eq!(fault(unsigned), missing("signature.token"));
         assert!(matches!(parse_event(b"{"), Err(PostFault::NotJson { line: 1, .. })));
@@ -259,14 +263,14 @@ mod tests {
     #[test]
     fn the_key_of_an_event_is_the_same_for_each_repeat_and_fits_an_index() {
         let one = json!({"event": "opened", "id": "abc", "timestamp": 1529006854.1});
-        let first = read(one.clone());
-        let mut repeat = post(one);
+        let first = read(&one);
+        let mut repeat = post(&one);
         repeat["signature"]["token"] = json!("another");
         let repeat = parse_event(repeat.to_string().as_bytes()).expect("a post");
         assert_eq!(first.event_key, repeat.event_key);
 
         let long = json!({"event": "opened", "id": "x".repeat(100_000), "timestamp": 1.0});
-        assert!(read(long).event_key.len() <= 200);
+        assert!(read(&long).event_key.len() <= 200);
     }
 
     proptest! {
@@ -274,7 +278,7 @@ mod tests {
         fn reading_is_total(body in proptest::collection::vec(any::<u8>(), 0..200), stamp in any::<f64>()) {
             let _ = parse_event(&body);
             let data = json!({"event": "opened", "id": "a", "timestamp": stamp});
-            prop_assert!(parse_event(post(data).to_string().as_bytes()).is_ok());
+            prop_assert!(parse_event(post(&data).to_string().as_bytes()).is_ok());
         }
     }
 }

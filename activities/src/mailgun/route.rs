@@ -56,9 +56,9 @@ pub(super) fn parse(fields: Vec<(String, String)>) -> Result<MailgunPost, PostFa
     };
 
     let mail = match field("body-mime") {
-        Some(mime) => InboundMail::from_raw(mime.as_bytes(), envelope)
+        Some(mime) => InboundMail::from_raw(mime.as_bytes(), &envelope)
             .map_err(|_| PostFault::Wrong { field: "body-mime", expected: "a mail" })?,
-        None => InboundMail::assemble(content(fields)?, envelope),
+        None => InboundMail::assemble(content(fields)?, &envelope),
     };
     let event_key = event_key(&mail, &signature);
     Ok(MailgunPost { signature, event_key, event: MailgunEvent::Inbound(Box::new(mail)) })
@@ -242,9 +242,15 @@ mod tests {
     fn a_bounce_is_understood_through_its_attachments() {
         let (_, mail) = read(&[
             ("sender", ""),
-            ("message-headers", r#"[["Content-Type","multipart/report; report-type=delivery-status"]]"#),
+            (
+                "message-headers",
+                r#"[["Content-Type","multipart/report; report-type=delivery-status"]]"#,
+            ),
             ("body-plain", "It did not work."),
-            ("attachment-1", "Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; ada@example.com\nAction: failed\nStatus: 5.1.1\n"),
+            (
+                "attachment-1",
+                "Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; ada@example.com\nAction: failed\nStatus: 5.1.1\n",
+            ),
             ("attachment-2", "From: us\nMessage-ID: <ours@example.org>\n\nHello"),
         ]);
         let Kind::DeliveryReport(dsn) = classify(&mail, DateTime::UNIX_EPOCH) else {
@@ -259,7 +265,10 @@ mod tests {
         let (_, mail) = read(&[
             ("message-headers", HEADERS),
             ("body-plain", "See the bounce we got from you."),
-            ("attachment-1", "Final-Recipient: rfc822; ada@example.com\nAction: failed\nStatus: 5.1.1\n"),
+            (
+                "attachment-1",
+                "Final-Recipient: rfc822; ada@example.com\nAction: failed\nStatus: 5.1.1\n",
+            ),
         ]);
         assert_eq!(classify(&mail, DateTime::UNIX_EPOCH), Kind::Reply);
     }

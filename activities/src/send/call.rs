@@ -63,11 +63,8 @@ pub async fn call(
     match &message.outlet {
         Outlet::Discard => accepted("discarded"),
         Outlet::Smtp(transport) => {
-            let envelope = Envelope {
-                from: &message.sender.from,
-                to: &message.to,
-                send: message.ask.send,
-            };
+            let envelope =
+                Envelope { from: &message.sender.from, to: &message.to, send: message.ask.send };
             let budget = lease.saturating_sub(waited).saturating_sub(Duration::from_secs(5));
             Called::Answered(transport.send(&envelope, &bytes, budget).await)
         }
@@ -103,4 +100,3 @@ async fn capture(
 fn accepted(detail: &str) -> Called {
     Called::Answered(Outcome::Accepted { provider_id: None, detail: Detail::new(detail) })
 }
-

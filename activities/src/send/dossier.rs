@@ -16,9 +16,9 @@ use crate::address::EmailAddress;
 use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
 use crate::header_text::HeaderText;
+use crate::store::Tx;
 use crate::store::journal::{self, Entry};
 use crate::store::prepares::LeadRow;
-use crate::store::Tx;
 use crate::turn::{Ask, What};
 
 /// How many journal rows a dossier tells.
@@ -59,9 +59,8 @@ pub(super) fn compose(
     lead: &LeadRow,
     dossier: Option<&Dossier>,
 ) -> std::result::Result<Offer, Answer> {
-    let no_address = Answer::Held {
-        missing: Missing::Address { channel: machine::sequence::Channel::Email },
-    };
+    let no_address =
+        Answer::Held { missing: Missing::Address { channel: machine::sequence::Channel::Email } };
     let handover = ask.settings.handover.as_ref();
     let address = handover.and_then(|handover| match to {
         Responder::First => Some(handover.to.as_str()),
@@ -93,8 +92,7 @@ fn who(lead: &LeadRow) -> String {
     };
     let name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
     let company = field("company");
-    let parts: Vec<String> =
-        [name, company].into_iter().filter(|part| !part.is_empty()).collect();
+    let parts: Vec<String> = [name, company].into_iter().filter(|part| !part.is_empty()).collect();
     match parts.is_empty() {
         true => lead.email.clone().unwrap_or_else(|| "A lead".to_owned()),
         false => parts.join(", "),

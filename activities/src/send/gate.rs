@@ -11,7 +11,7 @@ use machine::state::Why;
 use uuid::Uuid;
 
 use super::prepare::Prepared;
-use super::slots::{Booking, Book, CampaignLimits, Candidate as Asking, SenderLimits, Verdict};
+use super::slots::{Book, Booking, CampaignLimits, Candidate as Asking, SenderLimits, Verdict};
 use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::store::gates::{self, Candidate, Passed, PutOff};
@@ -205,7 +205,8 @@ fn inspect(message: &Prepared, candidate: &Candidate) -> Inspection {
         Channel::Email => &candidate.email_consent,
         Channel::Sms | Channel::Call => &candidate.sms_consent,
     };
-    let granted_needed = *channel != Channel::Email || message.ask.version.version.mail_needs_consent;
+    let granted_needed =
+        *channel != Channel::Email || message.ask.version.version.mail_needs_consent;
     let consents = match consent.as_str() {
         "granted" => true,
         "refused" => false,
@@ -242,8 +243,7 @@ async fn open_book(
     }
     book.campaigns = campaigns;
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let mut owners: Vec<(Scope, Uuid)> =
-        limited.iter().map(|id| (Scope::Campaign, *id)).collect();
+    let mut owners: Vec<(Scope, Uuid)> = limited.iter().map(|id| (Scope::Campaign, *id)).collect();
     for sender in gates::lock_senders(tx, workspace, &ids).await? {
         if !sender.active {
             continue;
@@ -261,9 +261,9 @@ async fn open_book(
         book.senders.insert(sender.sender_id, limits);
     }
     if !owners.is_empty() {
-        let slots = standing.iter().filter_map(|(_, candidate)| {
-            candidate.slot_day.min(candidate.slot_campaign_day)
-        });
+        let slots = standing
+            .iter()
+            .filter_map(|(_, candidate)| candidate.slot_day.min(candidate.slot_campaign_day));
         let today = now.date_naive() - TimeDelta::days(1);
         let since = slots.min().map_or(today, |day| day.min(today));
         book.counts = quotas::lock(tx, workspace, &owners, since).await?;
@@ -320,9 +320,6 @@ fn allot(
 }
 
 fn message_id(message: &Prepared) -> String {
-    let id = crate::mail::message_id::MessageId::of_send(
-        message.ask.send,
-        &message.sender.from,
-    );
+    let id = crate::mail::message_id::MessageId::of_send(message.ask.send, &message.sender.from);
     id.as_str().to_owned()
 }

@@ -125,7 +125,7 @@ pub async fn prepare(
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
         let parts = Parts { lead, sender, thread, dossier };
-        readied.push(match compose(mailroom, workspace, &ask, parts) {
+        readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => Readied::Ready(Box::new(message.into_prepared(ask))),
             Err(answer) => Readied::Answered(ask, answer),
         });
@@ -189,7 +189,7 @@ fn compose(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     ask: &Ask,
-    parts: Parts<'_>,
+    parts: &Parts<'_>,
 ) -> std::result::Result<Composed, Answer> {
     let channel = match &ask.what {
         What::Step { channel, .. } => *channel,
@@ -212,13 +212,17 @@ fn compose(
         }
         What::Handover { to, answer_by } => {
             let mail = dossier::compose(ask, *to, *answer_by, lead, parts.dossier.as_ref())?;
-            (mail.to, Mail { subject: mail.subject, text: mail.text, html: mail.html, way_out: None })
+            (
+                mail.to,
+                Mail { subject: mail.subject, text: mail.text, html: mail.html, way_out: None },
+            )
         }
     };
     let (to, mail) = message;
-    let thread = parts.thread.iter().filter_map(|earlier| {
-        earlier.message_id.as_deref().and_then(|id| id.parse().ok())
-    });
+    let thread = parts
+        .thread
+        .iter()
+        .filter_map(|earlier| earlier.message_id.as_deref().and_then(|id| id.parse().ok()));
     let reply_to = mailroom.reply_domain.as_ref().filter(|_| mail.way_out.is_some());
     let reply_to = reply_to.and_then(|domain| {
         let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
@@ -301,7 +305,12 @@ fn step_mail(
     Ok(Mail { subject, text: rendered.text, html: rendered.html, way_out: Some(way_out) })
 }
 
-fn sending_values(ask: &Ask, sender: &Sender, to: &EmailAddress, way_out: &Url) -> Map<String, Value> {
+fn sending_values(
+    ask: &Ask,
+    sender: &Sender,
+    to: &EmailAddress,
+    way_out: &Url,
+) -> Map<String, Value> {
     let name = sender.from_name.as_ref().map(HeaderText::as_str);
     let values = json!({
         "email": to.as_str(),

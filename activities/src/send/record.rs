@@ -57,6 +57,23 @@ pub enum Known {
     ReviewedAsLost,
 }
 
+impl Known {
+    /// Returns the word under which it is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Gate(Answer::Accepted) | Self::Found(_) | Self::ReviewedAsSent => "accepted",
+            Self::Gate(Answer::Rejected { .. }) | Self::ReviewedAsLost => "rejected",
+            Self::Gate(Answer::Deferred { .. }) => "deferred",
+            Self::Gate(Answer::Held { .. }) => "held",
+            Self::Call { outcome: Outcome::Accepted { .. }, .. } => "accepted",
+            Self::Call { outcome: Outcome::Refused(_), .. } => "rejected",
+            Self::Call { outcome: Outcome::Unknown { .. }, .. } => "unknown",
+            Self::NotCalled { .. } => "planned",
+            Self::NotFound(_) => "needs_review",
+        }
+    }
+}
+
 /// Records outcomes of one workspace and turns the leads they answer.
 ///
 /// An outcome whose send has moved on meanwhile changes nothing: the row's state, attempt and fence

@@ -113,7 +113,11 @@ impl Book {
         let (Some(&sender), Some(&campaign)) =
             (self.senders.get(&candidate.sender), self.campaigns.get(&candidate.campaign))
         else {
-            return Verdict::Defer { until: now + LATE, because: Why::SenderDisconnected, days: None };
+            return Verdict::Defer {
+                until: now + LATE,
+                because: Why::SenderDisconnected,
+                days: None,
+            };
         };
         let kept = candidate.booked.filter(|booked| {
             let late = sender.spacing.max(LATE);

@@ -77,8 +77,7 @@ async fn evidence(
         }
     }
     let kept = lost.iter().filter(|it| it.sender_id.is_some_and(|id| capturing.contains(&id)));
-    let (sends, attempts): (Vec<Uuid>, Vec<i32>) =
-        kept.map(|it| (it.send_id, it.attempt)).unzip();
+    let (sends, attempts): (Vec<Uuid>, Vec<i32>) = kept.map(|it| (it.send_id, it.attempt)).unzip();
     let captured = prepares::captured(&mut tx, workspace, &sends, &attempts).await?;
     tx.commit().await?;
     Ok(captured.into_iter().map(|send| (send, "the capture sender has it")).collect())

@@ -56,7 +56,7 @@ pub async fn lock_due(
     after: Option<Cursor>,
     limit: i64,
 ) -> sqlx::Result<Vec<Locked>> {
-    let after_at = after.map_or(DateTime::<Utc>::MIN_UTC, |cursor| cursor.wake_at);
+    let after_at = after.map_or(DateTime::UNIX_EPOCH, |cursor| cursor.wake_at);
     let after_id = after.map_or(Uuid::nil(), |cursor| cursor.enrollment.uuid());
     sqlx::query_as!(
         Locked,
@@ -302,4 +302,3 @@ pub async fn behind_verb(
     .await?;
     Ok(rows.into_iter().map(|row| (row.enrollment_id, row.lead_id)).collect())
 }
-

@@ -172,8 +172,7 @@ pub async fn interpret(
     let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|(id, _)| *id).collect();
     lock(conn, workspace, &wanted).await?;
     let enrollments: Vec<Uuid> = meanings.iter().map(|(id, _)| id.uuid()).collect();
-    let kinds: Vec<String> =
-        meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
+    let kinds: Vec<String> = meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
     let signals = meanings.iter().map(|(_, signal)| json(signal)).collect::<Result<Vec<_>>>()?;
     let told = sqlx::query_scalar!(
         r#"

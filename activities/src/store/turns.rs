@@ -230,9 +230,8 @@ pub async fn bury_silent(
     now: DateTime<Utc>,
     silence: TimeDelta,
 ) -> sqlx::Result<u64> {
-    let done = sqlx::query!("DELETE FROM runners WHERE beat_at < $1", now - silence)
-        .execute(conn)
-        .await?;
+    let done =
+        sqlx::query!("DELETE FROM runners WHERE beat_at < $1", now - silence).execute(conn).await?;
     Ok(done.rows_affected())
 }
 

@@ -58,12 +58,13 @@ pub(super) struct Done {
 ///
 /// The reason why the enrollment cannot go on: the machine panicked, or will not come to rest.
 pub(super) fn apply(workspace: WorkspaceId, clocks: Clocks, read: Read) -> Result<Done, String> {
-    catch_unwind(AssertUnwindSafe(|| Run::new(workspace, clocks, read).finish()))
-        .unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| Run::new(workspace, clocks, read).finish())).unwrap_or_else(
+        |panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             Err(format!("the machine panicked: {}", text.unwrap_or_default()))
-        })
+        },
+    )
 }
 
 struct Run {
@@ -135,9 +136,8 @@ impl Run {
         let Some(step) = step else { return };
         let in_flight = &self.done.read.facts.in_flight;
         let open = self.done.read.enrollment.data.open.iter();
-        let mut proved = open.filter(|open| {
-            open.step.as_ref() == Some(step) && in_flight.contains(&open.id.send)
-        });
+        let mut proved = open
+            .filter(|open| open.step.as_ref() == Some(step) && in_flight.contains(&open.id.send));
         if let Some(effect) = proved.next().map(|open| open.id) {
             self.done.proved.push(effect.send);
             self.tell(Signal::SendAnswered { effect, answer: Answer::Accepted }, now);

@@ -15,11 +15,11 @@ use uuid::Uuid;
 use super::{RUNNER_SILENCE, Read, Told};
 use crate::campaign_settings::CampaignSettings;
 use crate::error::{ActivityError, Result};
+use crate::store::Tx;
 use crate::store::clock::Clocks;
 use crate::store::enrollments::Locked;
 use crate::store::sends::{self, Open};
 use crate::store::turns::{self, Attributes, CampaignRow, LeadRow, VerbRow};
-use crate::store::Tx;
 use crate::versions::Versions;
 
 /// Enrollments that can be turned, and those whose stored state does not load.
@@ -61,10 +61,11 @@ pub(super) async fn read(
         .into_iter()
         .map(|row| (row.lead_id, row))
         .collect();
-    let mut told_by = told.into_iter().fold(HashMap::<Uuid, Vec<Signal>>::new(), |mut map, told| {
-        map.entry(told.enrollment.uuid()).or_default().push(told.signal);
-        map
-    });
+    let mut told_by =
+        told.into_iter().fold(HashMap::<Uuid, Vec<Signal>>::new(), |mut map, told| {
+            map.entry(told.enrollment.uuid()).or_default().push(told.signal);
+            map
+        });
 
     let mut sorted: Sorted = (Vec::with_capacity(locked.len()), Vec::new());
     for row in locked {

@@ -51,7 +51,11 @@ impl Writes {
         self.note_counts(&done);
         let look_again = self.note_open_sends(clocks, &done, turned);
         self.release_slot(workspace, &done);
-        self.note_enrollment(&done, look_again);
+        let wake_at = self.note_enrollment(&done, look_again);
+        turned.next_wake = match (turned.next_wake, wake_at) {
+            (Some(earlier), Some(wake_at)) => Some(earlier.min(wake_at)),
+            (earlier, wake_at) => earlier.or(wake_at),
+        };
         turned.applied += done.applied.len();
     }
 
@@ -237,13 +241,11 @@ impl Writes {
             let (measure, step) = match &applied.signal {
                 Signal::SendAnswered { effect, answer: Answer::Accepted } => {
                     let open = done.open_before.iter().find(|open| open.id == *effect);
-                    match open.and_then(|open| open.step.clone()) {
-                        Some(step) => {
-                            let variant = open.and_then(|open| open.variant.as_ref());
-                            let variant = variant.map(ToString::to_string);
-                            self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
-                        }
-                        None => {}
+                    if let Some((step, open)) =
+                        open.and_then(|open| Some((open.step.as_ref()?, open)))
+                    {
+                        let variant = open.variant.as_ref().map(ToString::to_string);
+                        self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
                     }
                     continue;
                 }
@@ -342,7 +344,11 @@ impl Writes {
         }
     }
 
-    fn note_enrollment(&mut self, done: &Done, look_again: Option<DateTime<Utc>>) {
+    fn note_enrollment(
+        &mut self,
+        done: &Done,
+        look_again: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
         let read = &done.read;
         let summary = explain::summary(&read.enrollment, &read.version.version);
         let wake_at = match (read.enrollment.wake_at(), look_again) {
@@ -369,6 +375,7 @@ impl Writes {
         advanced.changed_ats.push(changed_at);
         advanced.wake_ats.push(wake_at);
         advanced.ended_ats.push(read.enrollment.outcome().map(|_| changed_at));
+        wake_at
     }
 
     pub(super) async fn write(self, tx: &mut Tx, clocks: Clocks) -> Result<()> {

@@ -143,7 +143,9 @@ pub fn summary(enrollment: &Enrollment, version: &Version) -> Summary {
     let (why, until, next_at) = match &enrollment.state {
         State::Waiting { wait, .. } => (Some(wait.why), Some(wait.wake_at), Some(wait.wake_at)),
         State::Dispatching { .. } => (None, None, None),
-        State::AwaitingApproval { expires_at, .. } => (Some(Why::Approval), Some(*expires_at), None),
+        State::AwaitingApproval { expires_at, .. } => {
+            (Some(Why::Approval), Some(*expires_at), None)
+        }
         State::AwaitingCall { .. } => (Some(Why::CallQueue), None, None),
         State::Held { missing, .. } => (Some(missing.why()), None, None),
         State::Paused { .. } => (Some(why_paused(enrollment)), None, None),
@@ -216,9 +218,9 @@ fn ladder(
     let schedule = schedule::schedule(step, earliest, &enrollment.data, context);
     let constraints = schedule.constraints.into_iter().map(|constraint| {
         let kind = constraint.why;
-        let without = constraint.binding.then(|| {
-            schedule::without(kind, step, earliest, &enrollment.data, context)
-        });
+        let without = constraint
+            .binding
+            .then(|| schedule::without(kind, step, earliest, &enrollment.data, context));
         let label = words::label(kind, step, enrollment, context);
         let (not_before, binding) = (constraint.not_before, constraint.binding);
         Constraint { kind, label, not_before, binding, without }

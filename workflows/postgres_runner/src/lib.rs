@@ -1,1 +1,160 @@
 //! Drives turns and effects from due rows in Postgres.
+//!
+//! Turns run in batches, woken by a notification or by the next due time, never by polling. What a
+//! turn asks for is handed over in memory; the stored rows are for recovery. Several processes may
+//! share one database: rows are taken with SKIP LOCKED, and a runner that falls silent has its
+//! calls swept by the others, or by itself when it comes back.
+
+mod caller;
+mod housekeeping;
+mod lanes;
+mod pump;
+mod recovery;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use activities::mailroom::Mailroom;
+use activities::send::Recorded;
+use activities::turn::Turned;
+use machine::ids::WorkspaceId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use activities::error::{ActivityError, Result};
+
+/// The channel on which commits that bring work say so.
+const CHANNEL: &str = "meridian";
+
+/// How a runner works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many transactions of turns may run at once: as many as there are cores.
+    pub writers: usize,
+    /// How many enrollments one turn takes.
+    pub batch: usize,
+    /// How many calls one mail account may have open.
+    pub calls_per_mailbox: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let writers = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { writers, batch: 500, calls_per_mailbox: 1 }
+    }
+}
+
+/// A running engine. Dropped, it stops without waiting; [`Runner::drain`] stops it in order.
+pub struct Runner {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    ready: watch::Receiver<bool>,
+}
+
+/// What the tasks of a runner share.
+struct Shared {
+    mailroom: Mailroom,
+    settings: Settings,
+    lanes: lanes::Lanes,
+    /// Rung when there may be turns to run.
+    work: Notify,
+    /// Rung when there may be mail to read or orders to tell.
+    chores: Notify,
+    outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
+    lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
+    stop: CancellationToken,
+    ready: watch::Sender<bool>,
+}
+
+impl Runner {
+    /// Starts driving.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached.
+    pub async fn start(mailroom: Mailroom, settings: Settings) -> Result<Self> {
+        let (outcomes, recorded) = mpsc::unbounded_channel();
+        let (lost, swept) = mpsc::unbounded_channel();
+        let (ready, is_ready) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            lanes: lanes::Lanes::new(settings.calls_per_mailbox),
+            mailroom,
+            settings,
+            work: Notify::new(),
+            chores: Notify::new(),
+            outcomes,
+            lost,
+            stop: CancellationToken::new(),
+            ready,
+        });
+        housekeeping::beat(&shared).await?;
+        let listener = shared.mailroom.store.listen(CHANNEL).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
+        tasks.spawn(housekeeping::keep_beating(Arc::clone(&shared)));
+        tasks.spawn(housekeeping::do_chores(Arc::clone(&shared)));
+        tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
+        tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
+        for _ in 0..shared.settings.writers {
+            tasks.spawn(pump::turn_due(Arc::clone(&shared)));
+            tasks.spawn(caller::gate_asked(Arc::clone(&shared)));
+        }
+        Ok(Self { shared, tasks, ready: is_ready })
+    }
+
+    /// Tells whether turns run.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Rings the bell: there may be work.
+    pub fn wake(&self) {
+        self.shared.work.notify_waiters();
+        self.shared.chores.notify_one();
+    }
+
+    /// Stops in order: no new turns and gates, calls under way finish and are recorded, and the
+    /// runner's name is taken off the list.
+    pub async fn drain(mut self) {
+        self.shared.ready.send_replace(false);
+        self.shared.stop.cancel();
+        self.shared.work.notify_waiters();
+        self.shared.chores.notify_waiters();
+        self.shared.lanes.close();
+        while self.tasks.join_next().await.is_some() {}
+        if let Err(error) = housekeeping::say_farewell(&self.shared).await {
+            tracing::warn!(error = activities::error::chain(&error), "could not sign off");
+        }
+    }
+}
+
+impl Shared {
+    fn stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Passes on what a turn led to.
+    fn take_up(&self, workspace: WorkspaceId, turned: Turned) {
+        metrics::counter!("meridian_turns_total").increment(turned.taken as u64);
+        metrics::counter!("meridian_transitions_total").increment(turned.applied as u64);
+        if !turned.lost.is_empty() {
+            // The receiver lives as long as the runner does.
+            let _ = self.lost.send((workspace, turned.lost));
+        }
+        if !turned.asks.is_empty() {
+            self.lanes.put(workspace, turned.asks);
+        }
+        if turned.next_wake.is_some() {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits, unless the runner stops first.
+    async fn pause(&self, for_how_long: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(for_how_long) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}

@@ -19,6 +19,15 @@ const VERB_REACH: usize = 12;
 /// Tokens that are looked at on each side of a date.
 const WINDOW: usize = 24;
 
+/// What the mail is about, subject and body taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// Someone is away.
+    Absence,
+    /// No word of it.
+    SomethingElse,
+}
+
 /// What a mention means, in rising order of weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Meaning {
@@ -32,16 +41,28 @@ enum Meaning {
     Back,
 }
 
+/// Whether a text speaks of an absence at all.
+pub(super) fn tells_of_absence(text: &str) -> bool {
+    words::contains_any(&words::phrase_space(text), vocabulary::ABSENCE)
+}
+
 /// Reads the first day back; `today` is the sender's date when the notice came.
 ///
 /// The answer lies between today and 400 days ahead.
-pub(super) fn read(text: &str, today: NaiveDate) -> Option<NaiveDate> {
+pub(super) fn read(text: &str, about: Topic, today: NaiveDate) -> Option<NaiveDate> {
     let tokens = words::tokens(text);
     let mentions = dates::find(&tokens);
     let mut best: Option<(Meaning, NaiveDate)> = None;
     for at in 0..mentions.len() {
         let Some(meaning) = meaning(&tokens, &mentions, at) else { continue };
-        let Some(back_on) = resolve(mentions[at].when, meaning, today) else { continue };
+        // "Valid until 31 December" in an acknowledgement is about an offer.
+        if meaning == Meaning::LastDay && about == Topic::SomethingElse {
+            continue;
+        }
+        let Mention { when, otherwise, .. } = mentions[at];
+        let back_on = resolve(when, meaning, today)
+            .or_else(|| otherwise.and_then(|when| resolve(when, meaning, today)));
+        let Some(back_on) = back_on else { continue };
         let is_better = best.is_none_or(|(known, date)| match meaning {
             Meaning::Back => known < Meaning::Back,
             Meaning::DayAway | Meaning::LastDay | Meaning::LastDayAway => {
@@ -65,9 +86,11 @@ fn meaning(tokens: &[Token], mentions: &[Mention], at: usize) -> Option<Meaning>
         // "Monday to Friday" is mostly an office hour.
         When::Weekday(_) if !is_about_absence || speaks_of_returning(&sentence) => None,
         _ if is_about_absence => Some(Meaning::LastDayAway),
-        When::Weekday(_) | When::Day { .. } | When::Today | When::Tomorrow => {
-            Some(Meaning::LastDay)
-        }
+        When::Weekday(_)
+        | When::Day { .. }
+        | When::DayOfMonth { .. }
+        | When::Today
+        | When::Tomorrow => Some(Meaning::LastDay),
     };
     if mention.ends_range {
         return last_day;
@@ -92,7 +115,11 @@ fn meaning(tokens: &[Token], mentions: &[Mention], at: usize) -> Option<Meaning>
         None if speaks_of_returning(&after) || speaks_of_returning(&before) => Some(Meaning::Back),
         None => match mention.when {
             When::Day { .. } | When::Today if is_about_absence => Some(Meaning::DayAway),
-            When::Day { .. } | When::Weekday(_) | When::Today | When::Tomorrow => None,
+            When::Day { .. }
+            | When::DayOfMonth { .. }
+            | When::Weekday(_)
+            | When::Today
+            | When::Tomorrow => None,
         },
     }
 }
@@ -103,7 +130,8 @@ fn resolve(when: When, meaning: Meaning, today: NaiveDate) -> Option<NaiveDate> 
     let date = match when {
         When::Day { day, month, year: Some(year) } => NaiveDate::from_ymd_opt(year, month, day)?,
         When::Day { day, month, year: None } => of_this_name(day, month, today)?,
-        When::Weekday(weekday) => next_weekday(weekday, today, is_back)?,
+        When::DayOfMonth { day, weekday } => next_of_a_month(day, weekday, today)?,
+        When::Weekday(weekday) => next_weekday(weekday, today, meaning)?,
         When::Today => today,
         When::Tomorrow => today.succ_opt()?,
     };
@@ -120,10 +148,18 @@ fn of_this_name(day: u32, month: u32, today: NaiveDate) -> Option<NaiveDate> {
         .find(|date| *date >= earliest)
 }
 
-fn next_weekday(weekday: Weekday, today: NaiveDate, is_back: bool) -> Option<NaiveDate> {
+/// The next such day of a month, within the months that a notice without a month can mean.
+fn next_of_a_month(day: u32, weekday: Option<Weekday>, today: NaiveDate) -> Option<NaiveDate> {
+    today
+        .iter_days()
+        .take(95)
+        .find(|date| date.day() == day && weekday.is_none_or(|weekday| date.weekday() == weekday))
+}
+
+fn next_weekday(weekday: Weekday, today: NaiveDate, meaning: Meaning) -> Option<NaiveDate> {
     let mut ahead = weekday.days_since(today.weekday());
     // Nobody who is away on a Monday is "back on Monday" the same day.
-    if ahead == 0 && is_back {
+    if ahead == 0 && meaning == Meaning::Back {
         ahead = 7;
     }
     today.checked_add_days(Days::new(ahead.into()))
@@ -141,14 +177,15 @@ fn nearest_cue(before: &[&str]) -> Option<(Cue, usize)> {
         };
         let last_start = before.len().checked_sub(length);
         let Some(start) = last_start.and_then(|last| {
-            (0..=last).rev().find(|start| phrase.split(' ').eq(before[*start..*start + length].iter().copied()))
+            (0..=last)
+                .rev()
+                .find(|start| phrase.split(' ').eq(before[*start..*start + length].iter().copied()))
         }) else {
             continue;
         };
         let end = start + length;
-        let is_nearer = best.is_none_or(|(_, known_start, known_end)| {
-            (end, known_start) > (known_end, start)
-        });
+        let is_nearer =
+            best.is_none_or(|(_, known_start, known_end)| (end, known_start) > (known_end, start));
         if before.len() - end <= reach && is_nearer {
             best = Some((*cue, start, end));
         }
@@ -162,9 +199,10 @@ fn names_a_return(words: &[&str]) -> bool {
 
 /// Whether the words speak of being back, and not of not being so.
 fn speaks_of_returning(words: &[&str]) -> bool {
-    words.iter().enumerate().any(|(at, word)| {
-        vocabulary::RETURNING.contains(word) && !is_negated(words, at)
-    })
+    words
+        .iter()
+        .enumerate()
+        .any(|(at, word)| vocabulary::RETURNING.contains(word) && !is_negated(words, at))
 }
 
 fn negates_a_return(words: &[&str]) -> bool {
@@ -219,8 +257,10 @@ fn words_between(tokens: &[Token], (start, end): (usize, usize)) -> Vec<&str> {
 fn sentence_of(tokens: &[Token], mention: &Mention) -> (usize, usize) {
     let first = mention.start.saturating_sub(WINDOW);
     let last = tokens.len().min(mention.end + WINDOW);
-    let start =
-        (first..mention.start).rev().find(|at| ends_sentence(tokens, *at)).map_or(first, |at| at + 1);
+    let start = (first..mention.start)
+        .rev()
+        .find(|at| ends_sentence(tokens, *at))
+        .map_or(first, |at| at + 1);
     // A date may end in the dot that also ends its sentence.
     let ends_here = mention.end > 0 && ends_sentence(tokens, mention.end - 1);
     let end = if ends_here {
@@ -270,7 +310,7 @@ fn ends_sentence(tokens: &[Token], at: usize) -> bool {
 mod tests {
     use chrono::NaiveDate;
 
-    use super::read;
+    use super::{Topic, read, tells_of_absence};
 
     /// Friday, 20 November 2026.
     fn today() -> NaiveDate {
@@ -280,7 +320,8 @@ mod tests {
     #[track_caller]
     fn back_on(text: &str, expected: Option<&str>) {
         let expected = expected.map(|date| date.parse::<NaiveDate>().expect("a date"));
-        assert_eq!(read(text, today()), expected, "{text}");
+        let about = if tells_of_absence(text) { Topic::Absence } else { Topic::SomethingElse };
+        assert_eq!(read(text, about, today()), expected, "{text}");
     }
 
     #[test]
@@ -293,7 +334,7 @@ mod tests {
         back_on("I am away until I return on 1 December.", Some("2026-12-01"));
         back_on("I'll be back by 24 November at the latest.", Some("2026-11-24"));
         back_on("I'm not back before 24 November.", Some("2026-11-24"));
-        back_on("I will answer after 24 November.", Some("2026-11-25"));
+        back_on("I am away and will answer after 24 November.", Some("2026-11-25"));
     }
 
     #[test]
@@ -312,7 +353,10 @@ mod tests {
         back_on("Am 3. Dezember bin ich wieder da.", Some("2026-12-03"));
         back_on("Ich kehre am 25.11.2026 ins Büro zurück.", Some("2026-11-25"));
         back_on("Ich bin erst ab Montag, dem 30.11., wieder erreichbar.", Some("2026-11-30"));
-        back_on("Bis einschließlich 24.11. bin ich im Urlaub. In dringenden Fällen ...", Some("2026-11-25"));
+        back_on(
+            "Bis einschließlich 24.11. bin ich im Urlaub. In dringenden Fällen ...",
+            Some("2026-11-25"),
+        );
         back_on("Ich bin nicht vor dem 24.11. zurück.", Some("2026-11-24"));
     }
 
@@ -372,7 +416,55 @@ mod tests {
     }
 
     #[test]
+    fn notices_in_the_words_of_everyday() {
+        back_on(
+            "I will be out of the office starting 11/23/2026 and will not return until 11/30/2026.",
+            Some("2026-11-30"),
+        );
+        back_on("OOO 11/23 - 12/4", Some("2026-12-05"));
+        back_on("I'm back on 12/1/2026.", Some("2026-12-01"));
+        back_on("Out 11/23-11/27, back the 30th.", Some("2026-11-30"));
+        back_on("Limited access until Monday 11/30.", Some("2026-12-01"));
+        back_on("Return date: 30/11/2026", Some("2026-11-30"));
+        back_on("My first day back is 30 November.", Some("2026-11-30"));
+        back_on(
+            "Offline from Friday, Nov 20th until Sunday, Nov 29th (inclusive).",
+            Some("2026-11-30"),
+        );
+        back_on(
+            "Our offices are closed Thursday and Friday and will reopen Monday, November 30.",
+            Some("2026-11-30"),
+        );
+        back_on(
+            "I'm out today, Friday 20 November, and will be back Monday 23 November.",
+            Some("2026-11-23"),
+        );
+        back_on(
+            "Bis zum 27.11.2026 nicht im Haus. Ab dem 30.11.2026 bin ich wieder erreichbar.",
+            Some("2026-11-30"),
+        );
+        back_on(
+            "In der Zeit vom 23.11.2026 bis einschließlich 04.12.2026 bin ich nicht erreichbar.",
+            Some("2026-12-05"),
+        );
+        back_on("Rückkehr: Montag, den 30. November", Some("2026-11-30"));
+        back_on("Ab Montag wieder im Büro", Some("2026-11-23"));
+        back_on("Am 23.11. und 24.11. bin ich nicht im Büro.", Some("2026-11-25"));
+        back_on("Heute in Terminen und ab morgen wieder erreichbar.", Some("2026-11-21"));
+        back_on("In Elternzeit bis voraussichtlich Januar 2028.", None);
+        back_on("Je suis absent du lundi 23 au vendredi 27 novembre.", Some("2026-11-28"));
+        back_on("Absent jusqu'au lundi 30.", Some("2026-12-01"));
+        back_on("Estaré fuera del lunes 23 al viernes 27 de noviembre.", Some("2026-11-28"));
+        back_on("De vacaciones hasta el lunes 30.", Some("2026-12-01"));
+        back_on("Estarei de férias até dia 27/11.", Some("2026-11-28"));
+        back_on("Sarò di nuovo in ufficio dal 30 novembre.", Some("2026-11-30"));
+        back_on("Op maandag 30 november ben ik weer bereikbaar.", Some("2026-11-30"));
+    }
+
+    #[test]
     fn texts_without_a_return_tell_none() {
+        back_on("We got your request. Our winter offer is valid until 31 December.", None);
+        back_on("I work Monday to Wednesday. I'm never in on Thursday.", None);
         back_on("Thank you for your message. We answer within 24 hours, 24/7.", None);
         back_on("Your ticket #20261124 was received on 20 November 2026.", None);
         back_on("Until further notice I am away.", None);

@@ -170,7 +170,7 @@ impl Data {
         match signal {
             Signal::AttributeChanged if self.goal_is_met(turn) => self.end(Outcome::Met, turn),
             Signal::AttributeChanged => self.ask_again(step, turn),
-            Signal::SendNow { step: hurried } if hurried == step => self.ask_again(step, turn),
+            Signal::SendNow { step: hurried } if hurried == step => self.hurry(step, turn),
             Signal::VersionMoved => self.ask_again(step, turn),
             Signal::Skipped { step: skipped } if skipped == step => self.skip(step, turn),
             Signal::Paused { scope } => {

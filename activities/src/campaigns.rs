@@ -1,0 +1,193 @@
+//! Campaigns as people see them: applied from a file, started, enrolled into, read. What happens to
+//! one lead afterwards is not known here.
+
+pub mod apply;
+pub mod enroll;
+pub mod wording;
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use machine::document::{self, CampaignDocument};
+use machine::ids::{CampaignId, SequenceId, WorkspaceId};
+use machine::sequence::Version;
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::campaign_settings::CampaignSettings;
+use crate::error::{ActivityError, Result};
+use crate::store::Store;
+use crate::store::campaigns::{self as store, CampaignRow, Counter};
+use crate::store::sequence_versions;
+
+/// The most campaigns a list shows.
+const LIST_MAX: i64 = 1_000;
+
+/// Where a campaign stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CampaignStatus {
+    /// Applied, and not started.
+    Draft,
+    /// Its leads move.
+    Active,
+    /// A person paused it.
+    Paused,
+    /// A person ended it.
+    Stopped,
+    /// No lead of it has anything left to do.
+    Finished,
+}
+
+impl CampaignStatus {
+    /// Returns the word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Finished => "finished",
+        }
+    }
+
+    fn read(word: &str) -> Option<Self> {
+        [Self::Draft, Self::Active, Self::Paused, Self::Stopped, Self::Finished]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+    }
+}
+
+impl fmt::Display for CampaignStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A campaign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Campaign {
+    /// Its id.
+    pub id: CampaignId,
+    /// Unique in the workspace.
+    pub name: String,
+    /// Where it stands.
+    pub status: CampaignStatus,
+    /// Its sequence.
+    pub sequence: SequenceId,
+    /// The version that new enrollments get, from 1.
+    pub version: i32,
+    /// What the gate and the mails read.
+    pub settings: CampaignSettings,
+    /// The engine that drives it.
+    pub engine: String,
+    /// The newest verb.
+    pub verb_seq: i32,
+    /// Wall time of its making.
+    pub created_at: DateTime<Utc>,
+    /// Campaign time of its start.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Campaign time of its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<CampaignRow> for Campaign {
+    type Error = ActivityError;
+
+    fn try_from(row: CampaignRow) -> Result<Self> {
+        let stored = |why: String| ActivityError::Stored { what: "campaign", why };
+        Ok(Self {
+            id: row.campaign_id.into(),
+            status: CampaignStatus::read(&row.status)
+                .ok_or_else(|| stored(format!("`{}` is no status", row.status)))?,
+            settings: CampaignSettings::load(row.settings)?,
+            name: row.name,
+            sequence: row.sequence_id.into(),
+            version: row.version,
+            engine: row.engine,
+            verb_seq: row.verb_seq,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
+
+/// Returns the campaign of this name.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds is not a campaign.
+pub async fn by_name(
+    store: &Store,
+    workspace: WorkspaceId,
+    name: &str,
+) -> Result<Option<Campaign>> {
+    let mut tx = store.begin(workspace).await?;
+    store::by_name(&mut tx, workspace, name).await?.map(Campaign::try_from).transpose()
+}
+
+/// Returns every campaign by name, each with its counters.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds is not a campaign.
+pub async fn list(store: &Store, workspace: WorkspaceId) -> Result<Vec<(Campaign, Vec<Counter>)>> {
+    let mut tx = store.begin(workspace).await?;
+    let rows = store::list(&mut tx, workspace, LIST_MAX).await?;
+    let campaigns = rows.into_iter().map(Campaign::try_from).collect::<Result<Vec<_>>>()?;
+    let ids: Vec<CampaignId> = campaigns.iter().map(|campaign| campaign.id).collect();
+    let mut counters = store::counters(&mut tx, workspace, &ids).await?;
+    Ok(campaigns
+        .into_iter()
+        .map(|campaign| {
+            let id = campaign.id.uuid();
+            let own = counters.extract_if(.., |counter| counter.campaign_id == id).collect();
+            (campaign, own)
+        })
+        .collect())
+}
+
+/// Returns the counters of a campaign that are not zero.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn counters(
+    store: &Store,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> Result<Vec<Counter>> {
+    let mut tx = store.begin(workspace).await?;
+    Ok(store::counters(&mut tx, workspace, &[campaign]).await?)
+}
+
+/// Returns the document of a version.
+///
+/// # Errors
+///
+/// When the database fails, or the version is not there or not readable by this build.
+pub async fn document(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    version: i32,
+) -> Result<CampaignDocument> {
+    let stored = |why: String| ActivityError::Stored { what: "sequence version", why };
+    let row = sequence_versions::load(conn, workspace, sequence, version)
+        .await?
+        .ok_or_else(|| stored(format!("version {version} is not there")))?;
+    serde_json::from_value(row.document).map_err(|error| stored(error.to_string()))
+}
+
+/// Makes the version that leads run from its stored document.
+///
+/// # Errors
+///
+/// When the document breaks a rule of this build: it was accepted once, so that is a bug.
+pub fn compile(document: &CampaignDocument) -> Result<Version> {
+    document::compile(document).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        ActivityError::Stored { what: "sequence version", why: faults.join("; ") }
+    })
+}

@@ -1,0 +1,342 @@
+//! Applying a campaign file: everything that can be wrong is said at once, then a version is
+//! published if the document is not the newest one already.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use machine::document::{self, CampaignDocument, Fault};
+use machine::ids::{CampaignId, SequenceId, WorkspaceId};
+use machine::key::StepKey;
+use machine::sequence::{Channel, StepKind};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::{Campaign, CampaignStatus, wording};
+use crate::address::EmailAddress;
+use crate::campaign_settings::{CampaignSettings, HandoverAddresses};
+use crate::error::{ActivityError, Result};
+use crate::ids;
+use crate::senders::{Sender, Transport};
+use crate::store::campaigns::{self as store, CampaignRow};
+use crate::store::senders::{self, SenderRow};
+use crate::store::sequence_versions::{self, SequenceVersionRow};
+use crate::store::{Store, Tx};
+
+/// The name of the sender that is made where a workspace has none.
+const CAPTURE: &str = "capture";
+
+/// From whom captured messages seem to come. The domain is reserved and belongs to nobody.
+const CAPTURE_FROM: &str = "campaigns@meridian.example";
+
+/// The most senders a workspace may have.
+const SENDERS_MAX: i64 = 1_000;
+
+/// What applying did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub status: CampaignStatus,
+    /// What became of it.
+    pub change: Change,
+    /// The version that new enrollments get.
+    pub version: i32,
+    /// Whether a sender that keeps every message was made, because there was none at all.
+    pub capture_made: bool,
+    /// The steps on a channel that none of the senders serves; leads will be held there.
+    pub unserved: Vec<StepKey>,
+}
+
+/// What became of the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is new.
+    Created,
+    /// It has a new version.
+    Published,
+    /// Only what its senders resolve to is new.
+    Settings,
+    /// It was so already.
+    Nothing,
+}
+
+/// Applies `document` under its name: a new draft, or a new version of the campaign that has it.
+/// Safe to repeat. The answer is every fault of the document, if there is one.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn apply(
+    store: &Store,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    now: DateTime<Utc>,
+) -> Result<Result<Applied, Vec<Fault>>> {
+    loop {
+        let mut tx = store.begin(workspace).await?;
+        let before = store::lock_by_name(&mut tx, workspace, document.name.trim()).await?;
+        let before = before.map(Campaign::try_from).transpose()?;
+        let checked = check(&mut tx, workspace, document, before.as_ref(), now).await?;
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(faults) => return Ok(Err(faults)),
+        };
+        let (hash, stored) = fingerprint(document)?;
+        let version = SequenceVersionRow { version: 1, document: stored, hash, created_at: now };
+        let change = match &before {
+            Some(campaign) => update(&mut tx, workspace, campaign, version, &checked).await?,
+            None => create(&mut tx, workspace, document, version, &checked, now).await?,
+        };
+        // Somebody applied the same name meanwhile: look again.
+        let Some((campaign, change, version)) = change else { continue };
+        tx.commit().await?;
+        return Ok(Ok(Applied {
+            campaign,
+            name: document.name.trim().to_owned(),
+            status: before.map_or(CampaignStatus::Draft, |campaign| campaign.status),
+            change,
+            version,
+            capture_made: checked.capture_made,
+            unserved: checked.unserved,
+        }));
+    }
+}
+
+/// Returns every fault of a document that can be found without a database.
+pub fn faults(document: &CampaignDocument) -> Vec<Fault> {
+    let mut faults = document::compile(document).err().unwrap_or_default();
+    faults.extend(wording::check(document));
+    faults
+}
+
+/// What a sound document comes to.
+struct Checked {
+    settings: CampaignSettings,
+    capture_made: bool,
+    unserved: Vec<StepKey>,
+}
+
+async fn check(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    before: Option<&Campaign>,
+    now: DateTime<Utc>,
+) -> Result<Result<Checked, Vec<Fault>>> {
+    let mut faults = faults(document);
+    if before.is_some_and(|campaign| campaign.status == CampaignStatus::Stopped) {
+        faults.push(Fault {
+            field: "name".to_owned(),
+            message: format!(
+                "the campaign `{}` is stopped for good: give the file another name",
+                document.name.trim()
+            ),
+        });
+    }
+    let handover = handover(document, &mut faults);
+    let (senders, capture_made) = senders(tx, workspace, document, &mut faults, now).await?;
+    if !faults.is_empty() {
+        return Ok(Err(faults));
+    }
+    let settings = CampaignSettings {
+        senders: senders.iter().map(|sender| sender.id).collect(),
+        per_day: document.caps.per_day,
+        zone: document.zone,
+        handover,
+    };
+    let unserved = unserved(document, &senders)?;
+    Ok(Ok(Checked { settings, capture_made, unserved }))
+}
+
+fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<HandoverAddresses> {
+    let mut read = |field: &str, text: &str| match text.parse::<EmailAddress>() {
+        Ok(address) => Some(address),
+        Err(error) => {
+            // A plainer rule may have said so already.
+            if faults.iter().all(|fault| fault.field != field) {
+                let message = format!("{error}: write it like `sales@example.com`");
+                faults.push(Fault { field: field.to_owned(), message });
+            }
+            None
+        }
+    };
+    let handover = document.handover.as_ref()?;
+    let to = read("handover.to", &handover.to);
+    let fallback =
+        handover.fallback.as_ref().and_then(|address| read("handover.fallback", address));
+    Some(HandoverAddresses { to: to?.to_string(), fallback: fallback.map(String::from) })
+}
+
+/// Resolves the senders that the document names; where a workspace has none at all, one that keeps
+/// every message is made.
+async fn senders(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    faults: &mut Vec<Fault>,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Sender>, bool)> {
+    let rows = senders::list(tx, workspace, SENDERS_MAX).await?;
+    let known: Vec<Sender> = rows.into_iter().map(Sender::try_from).collect::<Result<_>>()?;
+    if document.senders.is_empty() && known.is_empty() && sends_mail(document) {
+        return Ok((vec![make_capture(tx, workspace, now).await?], true));
+    }
+    if document.senders.is_empty() && sends_mail(document) {
+        let names: Vec<&str> = known.iter().map(|sender| sender.name.as_str()).collect();
+        faults.push(Fault {
+            field: "senders".to_owned(),
+            message: format!("names nobody: name one or more of {}", names.join(", ")),
+        });
+    }
+    let mut by_name: BTreeMap<&str, &Sender> =
+        known.iter().map(|sender| (sender.name.as_str(), sender)).collect();
+    let mut found = Vec::new();
+    for (index, name) in document.senders.iter().enumerate() {
+        let field = format!("senders[{index}]");
+        match by_name.remove(name.as_str()) {
+            Some(sender) => found.push(sender.clone()),
+            None if found.iter().any(|sender: &Sender| sender.name == *name) => {
+                let message = format!("`{name}` is named twice: keep one");
+                faults.push(Fault { field, message });
+            }
+            None => faults.push(Fault {
+                field,
+                message: format!(
+                    "there is no sender `{name}`: run \
+                     `meridian sender add {name} smtp://user@host --from ADDRESS`, or \
+                     `meridian sender add {name} capture: --from ADDRESS` to keep every message here"
+                ),
+            }),
+        }
+    }
+    Ok((found, false))
+}
+
+async fn make_capture(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    now: DateTime<Utc>,
+) -> Result<Sender> {
+    let row = SenderRow {
+        sender_id: ids::new::<machine::ids::Sender>().uuid(),
+        name: CAPTURE.to_owned(),
+        channel: Channel::Email.as_str().to_owned(),
+        url: Transport::Capture { script: None }.to_string(),
+        secret: None,
+        from_address: CAPTURE_FROM.to_owned(),
+        from_name: None,
+        postal_address: None,
+        zone: "UTC".to_owned(),
+        per_day: None,
+        spacing_s: 0,
+        weight: 1,
+        status: "active".to_owned(),
+        status_reason: None,
+        next_free_at: None,
+    };
+    let (id, _) = senders::upsert(conn, workspace, &row, now).await?;
+    Sender::try_from(SenderRow { sender_id: id.uuid(), ..row })
+}
+
+fn sends_mail(document: &CampaignDocument) -> bool {
+    fn any(steps: &[machine::document::StepDocument]) -> bool {
+        steps.iter().any(|step| {
+            let lanes = step.condition.iter().any(|it| any(&it.then) || any(&it.otherwise));
+            step.email.is_some() || lanes
+        })
+    }
+    any(&document.steps)
+}
+
+fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepKey>> {
+    let version = super::compile(document)?;
+    let mut keys = Vec::new();
+    version.each_step(&mut |step| match &step.kind {
+        StepKind::Message { channel, .. } => {
+            if senders.iter().all(|sender| sender.transport.channel() != *channel) {
+                keys.push(step.key.clone());
+            }
+        }
+        StepKind::Call
+        | StepKind::WaitUntil(_)
+        | StepKind::Condition { .. }
+        | StepKind::Handover
+        | StepKind::Finish => {}
+    });
+    Ok(keys)
+}
+
+/// Returns the hash of a document, and the document as data.
+fn fingerprint(document: &CampaignDocument) -> Result<(Vec<u8>, Value)> {
+    let stored = |error: serde_json::Error| ActivityError::Stored {
+        what: "campaign file",
+        why: error.to_string(),
+    };
+    let text = serde_json::to_vec(document).map_err(stored)?;
+    let value = serde_json::to_value(document).map_err(stored)?;
+    Ok((Sha256::digest(&text).to_vec(), value))
+}
+
+type Written = Option<(CampaignId, Change, i32)>;
+
+async fn create(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    version: SequenceVersionRow,
+    checked: &Checked,
+    now: DateTime<Utc>,
+) -> Result<Written> {
+    let sequence: SequenceId = ids::new();
+    let campaign: CampaignId = ids::new();
+    sequence_versions::insert(tx, workspace, sequence, &version).await?;
+    let row = CampaignRow {
+        campaign_id: campaign.uuid(),
+        name: document.name.trim().to_owned(),
+        engine: "postgres".to_owned(),
+        status: CampaignStatus::Draft.as_str().to_owned(),
+        sequence_id: sequence.uuid(),
+        version: version.version,
+        settings: as_value(&checked.settings),
+        verb_seq: 0,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+    };
+    let is_new = store::insert(tx, workspace, &row).await?;
+    Ok(is_new.then_some((campaign, Change::Created, version.version)))
+}
+
+async fn update(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    campaign: &Campaign,
+    mut version: SequenceVersionRow,
+    checked: &Checked,
+) -> Result<Written> {
+    let sequence = campaign.sequence;
+    let newest = sequence_versions::load(tx, workspace, sequence, campaign.version).await?;
+    let change = if newest.is_some_and(|newest| newest.hash == version.hash) {
+        version.version = campaign.version;
+        if campaign.settings == checked.settings { Change::Nothing } else { Change::Settings }
+    } else {
+        version.version = campaign.version + 1;
+        sequence_versions::insert(tx, workspace, sequence, &version).await?;
+        Change::Published
+    };
+    if change != Change::Nothing {
+        let settings = as_value(&checked.settings);
+        store::set_version(tx, workspace, campaign.id, version.version, &settings).await?;
+    }
+    Ok(Some((campaign.id, change, version.version)))
+}
+
+fn as_value(settings: &CampaignSettings) -> Value {
+    serde_json::to_value(settings).expect("settings are plain data")
+}

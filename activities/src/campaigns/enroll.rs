@@ -1,0 +1,355 @@
+//! Starting a campaign and adding leads to it, in pages: each page is one transaction, so a run
+//! that is killed in the middle goes on where it was when it is repeated.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use machine::condition::{Condition, Evidence};
+use machine::context::Attributes;
+use machine::document::CampaignDocument;
+use machine::enrollment::Enrollment;
+use machine::ids::{CampaignId, LeadId, WorkspaceId};
+use machine::sequence::{Channel, StepKind, Version};
+use machine::state::History;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Campaign, CampaignStatus};
+use crate::error::{ActivityError, Result};
+use crate::ids;
+use crate::store::audience::{self, Candidate, Entry, Wanted};
+use crate::store::campaigns as store;
+use crate::store::{Store, Tx};
+
+/// Leads in one transaction.
+const PAGE: usize = 5_000;
+
+/// Who is to enter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// Whom the campaign file names under `audience`.
+    Audience,
+    /// Leads with all of these tags.
+    Tags(Vec<String>),
+    /// These leads.
+    Leads(Vec<LeadId>),
+    /// Every lead of the workspace.
+    Everyone,
+}
+
+/// What became of those who were to enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Enrolled {
+    /// They entered.
+    pub added: u64,
+    /// They were in the campaign before.
+    pub already_in: u64,
+    /// They have no address on any channel that the sequence uses.
+    pub no_address: u64,
+    /// The campaign's filter does not hold for them.
+    pub filtered_out: u64,
+}
+
+impl Enrolled {
+    /// Returns how many leads were looked at.
+    pub fn seen(&self) -> u64 {
+        self.added + self.already_in + self.no_address + self.filtered_out
+    }
+}
+
+/// Why nobody can enter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotEnrolled {
+    /// There is no campaign of this name.
+    #[error("there is no campaign `{0}`: run `meridian campaign list`")]
+    NoCampaign(String),
+    /// It has to be started first.
+    #[error("the campaign `{0}` is a draft: run `meridian campaign start {0}`")]
+    Draft(String),
+    /// A start does not end a pause, because a resume needs a rule.
+    #[error("the campaign `{0}` is paused: run `meridian campaign resume {0} --rule keep`")]
+    Paused(String),
+    /// It is over for good.
+    #[error("the campaign `{0}` is stopped for good: apply its file under another name")]
+    Stopped(String),
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Leads looked at.
+    pub seen: u64,
+    /// Leads there are to look at.
+    pub total: u64,
+}
+
+/// Makes a draft active and enrolls its audience. On an active campaign it enrolls whoever of the
+/// audience is not in it yet.
+///
+/// # Errors
+///
+/// When the database fails; repeating goes on where it was.
+pub async fn start(
+    store: &Store,
+    workspace: WorkspaceId,
+    name: &str,
+    now: DateTime<Utc>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Result<Enrolled, NotEnrolled>> {
+    let mut tx = store.begin(workspace).await?;
+    let Some(campaign) = store::lock_by_name(&mut tx, workspace, name).await? else {
+        return Ok(Err(NotEnrolled::NoCampaign(name.to_owned())));
+    };
+    let campaign = Campaign::try_from(campaign)?;
+    match campaign.status {
+        CampaignStatus::Draft | CampaignStatus::Active | CampaignStatus::Finished => {}
+        CampaignStatus::Paused => return Ok(Err(NotEnrolled::Paused(name.to_owned()))),
+        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(name.to_owned()))),
+    }
+    store::start(&mut tx, workspace, campaign.id, now).await?;
+    tx.commit().await?;
+    run(store, workspace, &campaign, &Selection::Audience, now, progress).await
+}
+
+/// Adds leads to a campaign that was started. A lead is in a campaign at most once.
+///
+/// # Errors
+///
+/// When the database fails; repeating goes on where it was.
+pub async fn enroll(
+    store: &Store,
+    workspace: WorkspaceId,
+    name: &str,
+    selection: &Selection,
+    now: DateTime<Utc>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Result<Enrolled, NotEnrolled>> {
+    let mut tx = store.begin(workspace).await?;
+    let Some(campaign) = store::lock_by_name(&mut tx, workspace, name).await? else {
+        return Ok(Err(NotEnrolled::NoCampaign(name.to_owned())));
+    };
+    let campaign = Campaign::try_from(campaign)?;
+    match campaign.status {
+        CampaignStatus::Active | CampaignStatus::Paused => {}
+        CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(name.to_owned()))),
+        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(name.to_owned()))),
+        CampaignStatus::Finished => store::start(&mut tx, workspace, campaign.id, now).await?,
+    }
+    tx.commit().await?;
+    run(store, workspace, &campaign, selection, now, progress).await
+}
+
+/// Whom a selection means in a campaign, ready to be read in pages.
+pub struct Pages {
+    source: Source,
+    filter: Option<Condition>,
+    channels: Vec<String>,
+    after: Uuid,
+}
+
+enum Source {
+    Everyone,
+    Tagged { tag: String, more: Vec<String> },
+    Leads(std::vec::IntoIter<LeadId>),
+}
+
+/// One page of a selection.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Those who may enter.
+    pub leads: Vec<LeadId>,
+    /// What became of the others; nothing is `added` yet.
+    pub left_out: Enrolled,
+}
+
+impl Pages {
+    /// Prepares to read `selection` for a campaign with this document.
+    pub fn new(selection: &Selection, document: &CampaignDocument, version: &Version) -> Self {
+        let audience = document.audience.clone().unwrap_or_default();
+        let (tags, filter) = match selection {
+            Selection::Audience => (audience.tags, audience.filter),
+            Selection::Tags(tags) => (tags.clone(), None),
+            Selection::Leads(_) | Selection::Everyone => (Vec::new(), None),
+        };
+        let mut tags = tags.into_iter();
+        let source = match (selection, tags.next()) {
+            (Selection::Leads(leads), _) => {
+                let leads: BTreeSet<LeadId> = leads.iter().copied().collect();
+                Source::Leads(leads.into_iter().collect::<Vec<_>>().into_iter())
+            }
+            (_, Some(tag)) => Source::Tagged { tag, more: tags.collect() },
+            (_, None) => Source::Everyone,
+        };
+        Self { source, filter, channels: channels(version), after: Uuid::nil() }
+    }
+
+    /// Returns how many leads there are to look at; a little more where several tags are wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn total(&self, tx: &mut Tx) -> Result<u64> {
+        let workspace = tx.workspace();
+        let total = match &self.source {
+            Source::Everyone => audience::count_everyone(tx, workspace).await?,
+            Source::Tagged { tag, .. } => audience::count_tagged(tx, workspace, tag).await?,
+            Source::Leads(leads) => i64::try_from(leads.len()).unwrap_or(i64::MAX),
+        };
+        Ok(total.unsigned_abs())
+    }
+
+    /// Returns the next page of at most `limit` leads, or `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn next(&mut self, tx: &mut Tx, limit: usize) -> Result<Option<Page>> {
+        let workspace = tx.workspace();
+        let wanted = Wanted { channels: &self.channels, attributes: self.filter.is_some() };
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let candidates = match &mut self.source {
+            Source::Everyone => audience::everyone(tx, workspace, wanted, self.after, rows).await?,
+            Source::Tagged { tag, more } => {
+                audience::tagged(tx, workspace, wanted, tag, more, self.after, rows).await?
+            }
+            Source::Leads(leads) => {
+                let leads: Vec<LeadId> = leads.by_ref().take(limit).collect();
+                if leads.is_empty() {
+                    return Ok(None);
+                }
+                audience::named(tx, workspace, wanted, &leads).await?
+            }
+        };
+        match (candidates.last(), &self.source) {
+            (Some(last), _) => self.after = last.lead_id,
+            (None, Source::Leads(_)) => {}
+            (None, Source::Everyone | Source::Tagged { .. }) => return Ok(None),
+        }
+        Ok(Some(self.sort_out(candidates)))
+    }
+
+    fn sort_out(&self, candidates: Vec<Candidate>) -> Page {
+        let mut page = Page::default();
+        for candidate in candidates {
+            if !candidate.reachable && !self.channels.is_empty() {
+                page.left_out.no_address += 1;
+            } else if !self.admits(candidate.attributes) {
+                page.left_out.filtered_out += 1;
+            } else {
+                page.leads.push(candidate.lead_id.into());
+            }
+        }
+        page
+    }
+
+    fn admits(&self, attributes: Option<Value>) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let attributes = attributes_of(attributes.unwrap_or_default());
+        filter.holds(Evidence { attributes: &attributes, history: &History::default() })
+    }
+}
+
+/// Returns a lead's attributes as conditions read them; what cannot be named cannot be asked about.
+pub fn attributes_of(stored: Value) -> Attributes {
+    match stored {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Attributes::new()
+        }
+    }
+}
+
+/// Returns the channels with addresses that the steps of a version use.
+fn channels(version: &Version) -> Vec<String> {
+    let mut channels = BTreeSet::new();
+    version.each_step(&mut |step| match &step.kind {
+        StepKind::Message { channel: channel @ (Channel::Email | Channel::Sms), .. } => {
+            channels.insert(channel.as_str().to_owned());
+        }
+        StepKind::Message { channel: Channel::Call, .. }
+        | StepKind::Call
+        | StepKind::WaitUntil(_)
+        | StepKind::Condition { .. }
+        | StepKind::Handover
+        | StepKind::Finish => {}
+    });
+    channels.into_iter().collect()
+}
+
+async fn run(
+    store: &Store,
+    workspace: WorkspaceId,
+    campaign: &Campaign,
+    selection: &Selection,
+    now: DateTime<Utc>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Result<Enrolled, NotEnrolled>> {
+    let mut tx = store.begin(workspace).await?;
+    let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
+    let version = super::compile(&document)?;
+    let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
+        what: "sequence version",
+        why: "it has no step".to_owned(),
+    })?;
+    let snapshot = serde_json::to_vec(&Enrollment::begin(first, now))
+        .expect("an enrollment that has heard nothing is plain data");
+    let mut pages = Pages::new(selection, &document, &version);
+    let total = pages.total(&mut tx).await?;
+    drop(tx);
+
+    let mut enrolled = Enrolled::default();
+    loop {
+        progress(Progress { seen: enrolled.seen(), total: total.max(enrolled.seen()) });
+        let mut tx = store.begin(workspace).await?;
+        let Some(page) = pages.next(&mut tx, PAGE).await? else { break };
+        let entry = Entry {
+            campaign: campaign.id,
+            version: campaign.version,
+            engine: &campaign.engine,
+            verb_seq: 0,
+            snapshot: &snapshot,
+            first_step: first.key.as_str(),
+            now,
+        };
+        match enroll_page(&mut tx, workspace, campaign.id, entry, &page.leads).await? {
+            Ok(added) => {
+                enrolled.added += added;
+                enrolled.already_in += page.leads.len() as u64 - added;
+                enrolled.no_address += page.left_out.no_address;
+                enrolled.filtered_out += page.left_out.filtered_out;
+            }
+            Err(refused) => return Ok(Err(refused)),
+        }
+        tx.commit().await?;
+    }
+    Ok(Ok(enrolled))
+}
+
+/// Enrolls one page while nobody can pause, stop or end the campaign.
+async fn enroll_page(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    entry: Entry<'_>,
+    leads: &[LeadId],
+) -> Result<Result<u64, NotEnrolled>> {
+    let row = store::hold(tx, workspace, campaign).await?;
+    let row = row.ok_or(ActivityError::NoSuchCampaign(campaign))?;
+    let held = Campaign::try_from(row)?;
+    let verb_seq = match held.status {
+        CampaignStatus::Active | CampaignStatus::Finished => held.verb_seq,
+        // The pause is the newest verb; whoever enters now has yet to hear it.
+        CampaignStatus::Paused => held.verb_seq - 1,
+        CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(held.name))),
+        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(held.name))),
+    };
+    let enrollments: Vec<Uuid> =
+        leads.iter().map(|_| ids::new::<machine::ids::Enrollment>().uuid()).collect();
+    let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
+    let entry = Entry { verb_seq, ..entry };
+    Ok(Ok(audience::enroll(tx, workspace, entry, &enrollments, &leads).await?))
+}

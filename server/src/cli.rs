@@ -1,0 +1,144 @@
+//! The command line: one file per group of commands. A command reads its arguments, calls one
+//! activity and prints what came of it; it decides nothing itself.
+
+mod campaign;
+mod migrate;
+pub mod schema;
+mod sender;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::{
+    self, Config, Environment, Flags, LogFormat, Needs, ProcessEnvironment, RunFlags,
+};
+use crate::session::Session;
+use crate::telemetry;
+use crate::terminal::Terminal;
+
+/// Durable outreach campaigns: every lead is a state machine that sleeps, sends, listens, and hands
+/// over to a person when a person is needed.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "\
+Start with:  meridian up --demo
+Then:        meridian lead import leads.csv
+             meridian campaign apply campaign.yaml
+             meridian campaign rehearse NAME
+             meridian campaign start NAME")]
+pub struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database to this build's schema, and make the roles if they are missing
+    Migrate(migrate::Migrate),
+    /// Print the JSON Schema of the campaign file
+    Schema,
+    #[command(flatten)]
+    Work(Work),
+}
+
+/// Commands that work inside a workspace.
+#[derive(Debug, Subcommand)]
+enum Work {
+    /// Workspaces: one for each tenant
+    #[command(subcommand)]
+    Workspace(workspace::Command),
+    /// Senders: the mailboxes that campaigns send from
+    #[command(subcommand)]
+    Sender(sender::Command),
+    /// Campaigns: apply, rehearse, start, pause, show
+    #[command(subcommand)]
+    Campaign(campaign::Command),
+}
+
+/// What a command works with.
+struct Bench<'a> {
+    config: &'a Config,
+    session: &'a Session,
+    environment: &'a dyn Environment,
+    terminal: &'a mut Terminal,
+}
+
+/// Runs a command.
+///
+/// # Errors
+///
+/// What the person in front of the terminal has to know.
+pub async fn run(cli: Cli, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
+    run_in(cli, &ProcessEnvironment, terminal).await
+}
+
+/// Runs a command in an environment of choice.
+///
+/// # Errors
+///
+/// What the person in front of the terminal has to know.
+pub async fn run_in(
+    cli: Cli,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Schema => schema::run(terminal),
+        Command::Migrate(command) => {
+            let config = read_config(&cli.flags, environment, terminal)?;
+            migrate::run(command, &config, terminal).await
+        }
+        Command::Work(command) => {
+            let config = read_config(&cli.flags, environment, terminal)?;
+            let session = Session::open(&config).await?;
+            let bench = Bench { config: &config, session: &session, environment, terminal };
+            let done = work(command, bench).await;
+            session.close().await;
+            done
+        }
+    }
+}
+
+async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Work::Workspace(command) => workspace::run(command, bench).await,
+        Work::Sender(command) => sender::run(command, bench).await,
+        Work::Campaign(command) => campaign::run(command, bench).await,
+    }
+}
+
+/// Reads the configuration of a command that ends by itself, which logs only what is wrong.
+fn read_config(
+    flags: &Flags,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<Config> {
+    let config = config::read(flags, &RunFlags::default(), environment, Needs::Nothing)?;
+    telemetry::init(
+        config.log.as_deref().unwrap_or("warn"),
+        config.log_format.unwrap_or(LogFormat::Text),
+    );
+    for warning in &config.warnings {
+        terminal.remark(format_args!("warning: {warning}")).context("cannot write")?;
+    }
+    Ok(config)
+}
+
+/// Returns an error as it is told at the end: the message, and what led to it.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some messages repeat the one below.
+        if !told.contains(&cause) {
+            told.push_str(": ");
+            told.push_str(&cause);
+        }
+    }
+    told
+}

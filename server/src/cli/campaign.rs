@@ -1,0 +1,287 @@
+//! `meridian campaign`: from a file to leads that move, and back to a standstill.
+
+mod show;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use activities::campaigns::apply::{self, Applied, Change};
+use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
+use activities::campaigns::{self, Campaign, CampaignStatus};
+use anyhow::bail;
+use clap::Subcommand;
+use machine::document::CampaignDocument;
+use serde::Serialize;
+
+use super::Bench;
+use crate::campaign_file::CampaignFile;
+use crate::terminal::Output;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check a campaign file and store it: a new draft, or a new version of the campaign
+    Apply {
+        /// The file, in YAML; `meridian schema` describes it
+        file: PathBuf,
+        /// Only say what is wrong with it
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a new draft from the newest version of a campaign
+    Duplicate {
+        /// The campaign
+        name: String,
+        /// The name of the draft
+        new_name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a draft active and enroll its audience
+    Start {
+        /// The campaign
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add leads to a campaign that was started
+    Enroll(Enroll),
+    /// List the campaigns
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a campaign: its steps, its leads, its numbers
+    Show {
+        /// The campaign
+        name: String,
+        /// Print its newest version as a campaign file
+        #[arg(long, conflicts_with = "json")]
+        file: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["tag", "all"])]
+pub(super) struct Enroll {
+    /// The campaign
+    name: String,
+    /// Leads with this tag; with several, leads that have all of them
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Every lead of the workspace
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Apply { file, check: true, output } => check(&file, output, bench)?,
+        Command::Apply { file, check: false, output } => apply(&file, output, bench).await?,
+        Command::Duplicate { name, new_name, output } => {
+            duplicate(&name, new_name, output, bench).await?;
+        }
+        Command::Start { name, output } => start(name, output, bench).await?,
+        Command::Enroll(command) => enroll(command, bench).await?,
+        Command::List { output } => show::list(output, bench).await?,
+        Command::Show { name, file: true, output: _ } => show::file(&name, bench).await?,
+        Command::Show { name, file: false, output } => show::one(&name, output, bench).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the campaign of this name.
+///
+/// # Errors
+///
+/// When there is none, with what to do.
+pub(super) async fn find(bench: &Bench<'_>, name: &str) -> anyhow::Result<Campaign> {
+    let session = bench.session;
+    match campaigns::by_name(&session.store, session.workspace, name).await? {
+        Some(campaign) => Ok(campaign),
+        None => bail!("there is no campaign `{name}`: run `meridian campaign list`"),
+    }
+}
+
+/// Returns the newest version of a campaign as its author wrote it.
+pub(super) async fn document(
+    bench: &Bench<'_>,
+    campaign: &Campaign,
+) -> anyhow::Result<CampaignDocument> {
+    let session = bench.session;
+    let mut tx = session.store.begin(session.workspace).await?;
+    let (sequence, version) = (campaign.sequence, campaign.version);
+    Ok(campaigns::document(&mut tx, session.workspace, sequence, version).await?)
+}
+
+#[derive(Serialize)]
+struct Checked {
+    name: String,
+    steps: usize,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "campaign `{}` is sound: {} steps", self.name, self.steps)
+    }
+}
+
+fn check(file: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let file = CampaignFile::read(file)?;
+    let faults = apply::faults(&file.document);
+    if !faults.is_empty() {
+        return Err(file.faulty(&faults).into());
+    }
+    let mut steps = 0;
+    campaigns::compile(&file.document)?.each_step(&mut |_| steps += 1);
+    let checked = Checked { name: file.document.name, steps };
+    bench.terminal.show(output.format(), &checked)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct AppliedView(Applied);
+
+impl fmt::Display for AppliedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Applied { name, version, status, change, capture_made, unserved, .. } = &self.0;
+        match change {
+            Change::Created => {
+                writeln!(f, "campaign `{name}` is a draft, version {version}")?;
+                writeln!(f, "  look ahead:  meridian campaign rehearse {name}")?;
+                writeln!(f, "  start it:    meridian campaign start {name}")?;
+            }
+            Change::Published => {
+                writeln!(f, "campaign `{name}` has a new version, {version}")?;
+                match status {
+                    CampaignStatus::Draft => {}
+                    CampaignStatus::Active
+                    | CampaignStatus::Paused
+                    | CampaignStatus::Stopped
+                    | CampaignStatus::Finished => {
+                        writeln!(f, "  leads in it go on with the version they began on")?;
+                        writeln!(f, "  leads that enter from now on get version {version}")?;
+                        writeln!(f, "  senders, caps and handover addresses count at once")?;
+                    }
+                }
+            }
+            Change::Settings => {
+                writeln!(f, "campaign `{name}` stays at version {version}; its senders changed")?;
+            }
+            Change::Nothing => {
+                writeln!(f, "campaign `{name}` is so already, version {version}")?;
+            }
+        }
+        if *capture_made {
+            writeln!(f, "  no sender was set up, so every mail is kept here: sender `capture`")?;
+        }
+        for key in unserved {
+            writeln!(f, "  no sender serves step `{key}`: leads will be held there")?;
+        }
+        Ok(())
+    }
+}
+
+async fn apply(path: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let file = CampaignFile::read(path)?;
+    let session = bench.session;
+    let now = session.now().await?;
+    match apply::apply(&session.store, session.workspace, &file.document, now).await? {
+        Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
+        Err(faults) => return Err(file.faulty(&faults).into()),
+    }
+    Ok(())
+}
+
+async fn duplicate(
+    name: &str,
+    new_name: String,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let campaign = find(&bench, name).await?;
+    let session = bench.session;
+    if campaigns::by_name(&session.store, session.workspace, &new_name).await?.is_some() {
+        bail!("there is a campaign `{new_name}` already: choose another name");
+    }
+    let document = CampaignDocument { name: new_name, ..document(&bench, &campaign).await? };
+    let now = session.now().await?;
+    match apply::apply(&session.store, session.workspace, &document, now).await? {
+        Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            bail!("the draft would not be sound: {}", faults.join("; "));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct EnrolledView {
+    campaign: String,
+    #[serde(flatten)]
+    enrolled: Enrolled,
+}
+
+impl fmt::Display for EnrolledView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Enrolled { added, already_in, no_address, filtered_out } = self.enrolled;
+        writeln!(f, "{added} leads entered `{}`", self.campaign)?;
+        for (number, what) in [
+            (already_in, "were in it before"),
+            (no_address, "have no address to write to"),
+            (filtered_out, "do not pass the campaign's filter"),
+        ] {
+            if number > 0 {
+                writeln!(f, "  {number} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn start(name: String, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let now = session.now().await?;
+    let bar = bench.terminal.progress("enrolling", 0);
+    let mut progress = |progress: Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.seen);
+    };
+    let done = enroll::start(&session.store, session.workspace, &name, now, &mut progress).await;
+    bar.finish_and_clear();
+    entered(name, done?, output, bench)
+}
+
+async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
+    let Enroll { name, tag, all, output } = command;
+    let selection = if all { Selection::Everyone } else { Selection::Tags(tag) };
+    let session = bench.session;
+    let now = session.now().await?;
+    let bar = bench.terminal.progress("enrolling", 0);
+    let mut progress = |progress: Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.seen);
+    };
+    let (store, workspace) = (&session.store, session.workspace);
+    let done = enroll::enroll(store, workspace, &name, &selection, now, &mut progress).await;
+    bar.finish_and_clear();
+    entered(name, done?, output, bench)
+}
+
+fn entered(
+    campaign: String,
+    done: Result<Enrolled, NotEnrolled>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let view = EnrolledView { campaign, enrolled: done? };
+    bench.terminal.show(output.format(), &view)?;
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What a command works with: the database, the keys, the workspace. Opened once, closed last, so
+//! that a private Postgres outlives everything that uses it.
+
+use std::sync::Arc;
+
+use activities::key_ring::KeyRing;
+use activities::store::clock::{self, Clocks};
+use activities::store::{Store, pool, schema, workspaces};
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
+use machine::ids::WorkspaceId;
+use secrecy::ExposeSecret;
+
+use crate::config::{Config, Database, KeySource};
+use crate::private_postgres::{self, PrivatePostgres};
+
+/// The database of the private Postgres.
+const PRIVATE_DATABASE: &str = "meridian";
+
+/// An open database with the workspace in it.
+pub struct Session {
+    /// The way to the database.
+    pub store: Store,
+    /// The master keys.
+    pub keys: Arc<KeyRing>,
+    /// The workspace of the configuration.
+    pub workspace: WorkspaceId,
+    /// How the database is reached. It may hold a password: not for logs.
+    pub url: String,
+    postgres: Option<PrivatePostgres>,
+}
+
+impl Session {
+    /// Opens what the configuration names. A private Postgres is started if it does not run, and
+    /// brought to this build's schema.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be used as it is, with what to do about it.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let keys = Arc::new(keys(config)?);
+        let (url, postgres) = start_database(config).await?;
+        if postgres.is_some() {
+            pool::migrate(&url).await.context("the private database could not be set up")?;
+        } else {
+            check_schema(&url).await?;
+        }
+        let store =
+            Store::open(&url, config.connections).await.context("the database cannot be used")?;
+        let workspace = workspace(&store, &config.workspace).await?;
+        Ok(Self { store, keys, workspace, url, postgres })
+    }
+
+    /// Returns both clocks.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn clocks(&self) -> anyhow::Result<Clocks> {
+        let mut tx = self.store.begin_outside().await?;
+        Ok(clock::read(&mut tx).await?)
+    }
+
+    /// Returns campaign time.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn now(&self) -> anyhow::Result<DateTime<Utc>> {
+        Ok(self.clocks().await?.campaign)
+    }
+
+    /// Closes the connections, then stops the private Postgres if it is ours to stop.
+    pub async fn close(self) {
+        self.store.close().await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// Returns the URL of the database, and the private Postgres behind it if there is one.
+///
+/// # Errors
+///
+/// When a private Postgres is wanted and cannot be had.
+pub async fn start_database(config: &Config) -> anyhow::Result<(String, Option<PrivatePostgres>)> {
+    match &config.database {
+        Database::Url(url) => Ok((url.clone(), None)),
+        Database::Private => {
+            let settings = private_postgres::Settings {
+                state_dir: config.data_dir.clone(),
+                database: PRIVATE_DATABASE.to_owned(),
+                extra: Vec::new(),
+            };
+            let postgres = private_postgres::start(settings)
+                .await
+                .context("the private Postgres did not start")?;
+            Ok((postgres.url().to_owned(), Some(postgres)))
+        }
+    }
+}
+
+/// Loads the master keys, making a key file where there is none.
+///
+/// # Errors
+///
+/// When there are keys and they cannot be used.
+pub fn keys(config: &Config) -> anyhow::Result<KeyRing> {
+    match &config.keys {
+        KeySource::Hex(hex) => Ok(KeyRing::from_hex(hex.expose_secret())?),
+        KeySource::File(path) => {
+            if let Some(dir) = path.parent() {
+                std::fs::create_dir_all(dir)
+                    .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+            }
+            Ok(KeyRing::load_or_create(path)?)
+        }
+    }
+}
+
+async fn check_schema(url: &str) -> anyhow::Result<()> {
+    let state = schema::state(url).await.context("the database cannot be reached")?;
+    match state {
+        schema::State::Current | schema::State::Unreadable => Ok(()),
+        schema::State::Behind { missing } => {
+            bail!("the database lacks {missing} of this build's migrations: run `meridian migrate`")
+        }
+        schema::State::Ahead { unknown } => bail!(
+            "the database has {unknown} migrations that this build does not know: run a newer \
+             build of meridian"
+        ),
+    }
+}
+
+async fn workspace(store: &Store, name: &str) -> anyhow::Result<WorkspaceId> {
+    if name == workspaces::DEFAULT {
+        return Ok(workspaces::ensure(store, name).await?);
+    }
+    let mut tx = store.begin_outside().await?;
+    match workspaces::find(&mut tx, name).await? {
+        Some(workspace) => Ok(workspace),
+        None => bail!("there is no workspace `{name}`: run `meridian workspace add {name}`"),
+    }
+}

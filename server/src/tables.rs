@@ -1,0 +1,114 @@
+//! Tables for people: aligned columns, no lines between rows, and nothing that a terminal of 80
+//! columns would break.
+
+use std::fmt;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row};
+
+/// One column.
+#[derive(Debug, Clone, Copy)]
+pub enum Column {
+    /// A text, at the left.
+    Text(&'static str),
+    /// A number, at the right.
+    Number(&'static str),
+}
+
+/// A table that is being filled.
+pub struct Table {
+    inner: comfy_table::Table,
+    columns: Vec<Column>,
+    empty: &'static str,
+}
+
+impl Table {
+    /// Returns a table with these columns, which says `empty` if it stays without rows.
+    pub fn new(columns: &[Column], empty: &'static str) -> Self {
+        let mut inner = comfy_table::Table::new();
+        inner.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        let heads = columns.iter().map(|column| match column {
+            Column::Text(head) => Cell::new(head),
+            Column::Number(head) => Cell::new(head).set_alignment(CellAlignment::Right),
+        });
+        inner.set_header(Row::from(heads.collect::<Vec<_>>()));
+        Self { inner, columns: columns.to_vec(), empty }
+    }
+
+    /// Adds a row: one text for each column.
+    pub fn row<I>(&mut self, cells: I)
+    where
+        I: IntoIterator,
+        I::Item: fmt::Display,
+    {
+        let cells = cells.into_iter().zip(&self.columns).map(|(cell, column)| match column {
+            Column::Text(_) => Cell::new(cell),
+            Column::Number(_) => Cell::new(cell).set_alignment(CellAlignment::Right),
+        });
+        self.inner.add_row(Row::from(cells.collect::<Vec<_>>()));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.inner.is_empty() {
+            return writeln!(f, "{}", self.empty);
+        }
+        for line in self.inner.lines() {
+            // Each line begins with the padding of the first column.
+            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Facts about one thing: names at the left, what they are at the right.
+pub struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// Returns an empty list.
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a fact.
+    pub fn add(&mut self, name: &'static str, value: impl fmt::Display) -> &mut Self {
+        self.0.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds a fact if there is one.
+    pub fn add_some(&mut self, name: &'static str, value: Option<impl fmt::Display>) -> &mut Self {
+        if let Some(value) = value {
+            self.add(name, value);
+        }
+        self
+    }
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        self.0.iter().try_for_each(|(name, value)| writeln!(f, "{name:width$}  {value}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_an_empty_table_says_so() {
+        let mut table = Table::new(&[Column::Text("name"), Column::Number("sent")], "no sender");
+        assert_eq!(table.to_string(), "no sender\n");
+        table.row(["a", "1"]);
+        table.row(["longer", "1000"]);
+        assert_eq!(table.to_string(), "name    sent\na          1\nlonger  1000\n");
+    }
+}

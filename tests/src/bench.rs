@@ -1,0 +1,3 @@
+//! Benchmark L: a campaign of three messages for N leads, driven by the Postgres engine.
+
+pub mod fill;

@@ -1,0 +1,136 @@
+//! Everything a runner does on the side: listening, showing that it lives, telling orders, reading
+//! mail, finishing campaigns.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use activities::campaign_verb;
+use activities::error::{Result, chain};
+use activities::store::{clock, turns, work};
+use activities::turn::RUNNER_SILENCE;
+use sqlx::postgres::PgListener;
+
+use super::{Shared, recovery};
+
+/// How often a runner shows that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How often campaigns are looked over and counters folded.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// How often the database's safety settings are checked.
+const SAFETY: Duration = Duration::from_secs(60);
+
+/// Rings the bells when a commit says that it brought work.
+pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
+    while !shared.stopping() {
+        tokio::select! {
+            heard = listener.recv() => match heard {
+                Ok(_) => {
+                    shared.work.notify_waiters();
+                    shared.work.notify_one();
+                    shared.chores.notify_one();
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "lost the bell line; reconnecting");
+                    shared.pause(Duration::from_millis(500)).await;
+                }
+            },
+            () = shared.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Shows that this runner lives.
+pub(crate) async fn beat(shared: &Shared) -> Result<u64> {
+    let mut conn = shared.mailroom.store.begin_outside().await?;
+    let clocks = clock::read(&mut conn).await?;
+    turns::beat(&mut conn, shared.mailroom.runner, clocks.wall).await?;
+    let buried = turns::bury_silent(&mut conn, clocks.wall, RUNNER_SILENCE).await?;
+    conn.commit().await?;
+    Ok(buried)
+}
+
+/// Takes this runner off the list.
+pub(crate) async fn say_farewell(shared: &Shared) -> Result<()> {
+    let mut conn = shared.mailroom.store.begin_outside().await?;
+    turns::bury(&mut conn, shared.mailroom.runner).await?;
+    conn.commit().await?;
+    Ok(())
+}
+
+/// Shows again and again that this runner lives, and takes up what silent ones left.
+pub(crate) async fn keep_beating(shared: Arc<Shared>) {
+    let mut look = true;
+    let mut checked = Instant::now();
+    while !shared.stopping() {
+        let beaten = async {
+            look |= beat(&shared).await? > 0;
+            if look {
+                recovery::look_at_open_requests(&shared).await?;
+                look = false;
+            }
+            if checked.elapsed() > SAFETY {
+                shared.mailroom.store.check_safety().await?;
+                checked = Instant::now();
+            }
+            Ok::<(), activities::error::ActivityError>(())
+        };
+        if let Err(error) = beaten.await {
+            tracing::error!(error = chain(&error), "could not show that this runner lives");
+        }
+        shared.pause(BEAT).await;
+    }
+}
+
+/// Tells orders, reads mail, finishes campaigns and folds counters: at the bell, and now and then.
+pub(crate) async fn do_chores(shared: Arc<Shared>) {
+    let mut last_round = Instant::now();
+    while !shared.stopping() {
+        if let Err(error) = chores(&shared, &mut last_round).await {
+            tracing::error!(error = chain(&error), "chores failed; trying again");
+            shared.pause(Duration::from_secs(1)).await;
+        }
+        tokio::select! {
+            () = shared.chores.notified() => {}
+            () = tokio::time::sleep(ROUND) => {}
+            () = shared.stop.cancelled() => {}
+        }
+    }
+}
+
+async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
+    let mailroom = &shared.mailroom;
+    let mut conn = mailroom.store.begin_outside().await?;
+    let untold = work::untold_campaigns(&mut conn).await?;
+    conn.commit().await?;
+    for (workspace, campaign) in untold {
+        campaign_verb::tell(mailroom, workspace, campaign, |turned| {
+            shared.take_up(workspace, turned);
+        })
+        .await?;
+    }
+    if last_round.elapsed() >= ROUND {
+        *last_round = Instant::now();
+        round(shared).await?;
+    }
+    Ok(())
+}
+
+async fn round(shared: &Shared) -> Result<()> {
+    let mailroom = &shared.mailroom;
+    let mut conn = mailroom.store.begin_outside().await?;
+    let workspaces = work::due_workspaces(&mut conn).await?;
+    conn.commit().await?;
+    for (workspace, _) in workspaces {
+        let mut tx = mailroom.store.begin(workspace).await?;
+        let clocks = clock::read(&mut tx).await?;
+        work::fold_counters(&mut tx, workspace).await?;
+        let finished = work::finish_campaigns(&mut tx, workspace, clocks.campaign).await?;
+        tx.commit().await?;
+        if finished > 0 {
+            tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Sends that wait for their gate, in one lane for each sender. A lane lets as many pass as its
+//! sender may have calls open, so that no lease runs while its send waits for a free line.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Mutex;
+
+use activities::mailroom::Outlet;
+use activities::turn::Ask;
+use machine::ids::{SendId, SenderId, WorkspaceId};
+use tokio::sync::Notify;
+
+/// How many calls a sender may have open that is not a mailbox.
+const WIDE: usize = 500;
+
+type Name = (WorkspaceId, Option<SenderId>);
+
+/// All lanes of a runner.
+pub(crate) struct Lanes {
+    state: Mutex<State>,
+    bell: Notify,
+    per_mailbox: usize,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Name, Lane>,
+    /// Lanes in the order in which their turn comes.
+    order: VecDeque<Name>,
+    /// Sends that wait or are under way: one that is handed out again is not taken twice.
+    known: HashSet<(SendId, i32)>,
+    closed: bool,
+}
+
+struct Lane {
+    waiting: VecDeque<Ask>,
+    under_way: usize,
+    width: usize,
+}
+
+impl Lanes {
+    pub(crate) fn new(per_mailbox: usize) -> Self {
+        Self { state: Mutex::default(), bell: Notify::new(), per_mailbox }
+    }
+
+    /// Puts sends into their lanes.
+    pub(crate) fn put(&self, workspace: WorkspaceId, asks: Vec<Ask>) {
+        let mut state = self.state.lock().expect("no holder panics");
+        if state.closed {
+            return;
+        }
+        for ask in asks {
+            if state.known.insert((ask.send, ask.attempt)) {
+                state.push(workspace, ask, self.per_mailbox);
+            }
+        }
+        drop(state);
+        self.bell.notify_waiters();
+    }
+
+    /// Puts sends back that were taken and could not pass yet.
+    pub(crate) fn put_back(&self, workspace: WorkspaceId, asks: Vec<Ask>) {
+        let mut state = self.state.lock().expect("no holder panics");
+        for ask in asks {
+            state.leave((workspace, ask.sender), 1);
+            if !state.closed {
+                state.push(workspace, ask, self.per_mailbox);
+            }
+        }
+        drop(state);
+        self.bell.notify_waiters();
+    }
+
+    /// Returns how many sends wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let state = self.state.lock().expect("no holder panics");
+        state.lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// Takes up to `limit` sends of one workspace that have a free line; waits until there is one.
+    ///
+    /// Returns `None` when the lanes were closed.
+    pub(crate) async fn take(&self, limit: usize) -> Option<(WorkspaceId, Vec<Ask>)> {
+        loop {
+            let bell = self.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            {
+                let mut state = self.state.lock().expect("no holder panics");
+                if state.closed {
+                    return None;
+                }
+                if let Some(taken) = state.take(limit) {
+                    return Some(taken);
+                }
+            }
+            bell.await;
+        }
+    }
+
+    /// Notes that sends are answered, or wait for somebody else.
+    pub(crate) fn done(&self, workspace: WorkspaceId, asks: &[(Option<SenderId>, SendId, i32)]) {
+        let mut state = self.state.lock().expect("no holder panics");
+        for (sender, send, attempt) in asks {
+            state.known.remove(&(*send, *attempt));
+            state.leave((workspace, *sender), 1);
+        }
+        drop(state);
+        self.bell.notify_waiters();
+    }
+
+    /// Learns what kind of sender a lane leads to.
+    pub(crate) fn learn(&self, workspace: WorkspaceId, sender: SenderId, outlet: &Outlet) {
+        let width = match outlet {
+            Outlet::Smtp(_) => self.per_mailbox,
+            Outlet::Capture | Outlet::Discard => WIDE,
+        };
+        let mut state = self.state.lock().expect("no holder panics");
+        if let Some(lane) = state.lanes.get_mut(&(workspace, Some(sender))) {
+            lane.width = width;
+        }
+    }
+
+    /// Waits until nothing is under way.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let bell = self.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            {
+                let state = self.state.lock().expect("no holder panics");
+                if state.lanes.values().all(|lane| lane.under_way == 0) {
+                    return;
+                }
+            }
+            bell.await;
+        }
+    }
+
+    /// Lets nothing in or out any more.
+    pub(crate) fn close(&self) {
+        self.state.lock().expect("no holder panics").closed = true;
+        self.bell.notify_waiters();
+    }
+}
+
+impl State {
+    fn push(&mut self, workspace: WorkspaceId, ask: Ask, per_mailbox: usize) {
+        let name = (workspace, ask.sender);
+        if !self.lanes.contains_key(&name) {
+            // A send without a sender is answered without a call.
+            let width = if ask.sender.is_some() { per_mailbox } else { WIDE };
+            let lane = Lane { waiting: VecDeque::new(), under_way: 0, width };
+            self.lanes.insert(name, lane);
+            self.order.push_back(name);
+        }
+        let lane = self.lanes.get_mut(&name).expect("it was just made");
+        lane.waiting.push_back(ask);
+    }
+
+    fn take(&mut self, limit: usize) -> Option<(WorkspaceId, Vec<Ask>)> {
+        let mut taken: Vec<Ask> = Vec::new();
+        let mut workspace = None;
+        for _ in 0..self.order.len() {
+            let name = self.order.pop_front()?;
+            self.order.push_back(name);
+            if workspace.is_some_and(|workspace| workspace != name.0) {
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&name) else { continue };
+            let free = lane.width.saturating_sub(lane.under_way);
+            let n = free.min(limit - taken.len()).min(lane.waiting.len());
+            if n > 0 {
+                workspace = Some(name.0);
+                lane.under_way += n;
+                taken.extend(lane.waiting.drain(..n));
+            }
+            if taken.len() >= limit {
+                break;
+            }
+        }
+        Some((workspace?, taken))
+    }
+
+    fn leave(&mut self, name: Name, n: usize) {
+        if let Some(lane) = self.lanes.get_mut(&name) {
+            lane.under_way = lane.under_way.saturating_sub(n);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What goes wrong: batches that fail, calls that were lost, runners that died.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use activities::error::{Result, chain};
+use activities::send::sweep;
+use activities::store::{clock, enrollments, parked, work};
+use activities::turn::{self, FAILURES_MAX};
+use chrono::TimeDelta;
+use machine::ids::{EnrollmentId, SendId, WorkspaceId};
+use tokio::sync::mpsc::UnboundedReceiver;
+use uuid::Uuid;
+
+use super::Shared;
+use super::pump::is_outage;
+
+/// Sends that are swept in one go.
+const SWEEP_MAX: usize = 100;
+
+/// Turns the due enrollments of a workspace by halves, so that the one that makes a batch fail is
+/// found and the others go on. One that fails five times is parked.
+pub(crate) async fn turn_by_halves(shared: &Shared, workspace: WorkspaceId) -> Result<()> {
+    let mailroom = &shared.mailroom;
+    let limit = i64::try_from(shared.settings.batch).unwrap_or(500);
+    let mut tx = mailroom.store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let ids = work::due_ids(&mut tx, workspace, clocks.campaign, limit).await?;
+    tx.commit().await?;
+    let mut parts: Vec<Vec<Uuid>> = vec![ids];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() || shared.stopping() {
+            continue;
+        }
+        match turn::these(&mailroom.store, &mailroom.versions, workspace, &part).await {
+            Ok(turned) => shared.take_up(workspace, turned),
+            Err(error) if is_outage(&error) => return Err(error),
+            Err(error) if part.len() == 1 => {
+                let enrollment = EnrollmentId::new(part[0]);
+                blame(shared, workspace, enrollment, &chain(&error)).await?;
+            }
+            Err(_) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push(second.to_vec());
+                parts.push(first.to_vec());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes a failed turn, and parks the enrollment after too many.
+async fn blame(
+    shared: &Shared,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    cause: &str,
+) -> Result<()> {
+    let mut tx = shared.mailroom.store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let again_at = clocks.campaign_in(TimeDelta::seconds(5));
+    let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
+    tracing::error!(enrollment.id = %enrollment, failures, cause, "turn failed");
+    if failures >= FAILURES_MAX {
+        let ids = [enrollment.uuid()];
+        enrollments::park(&mut tx, workspace, &ids, clocks.campaign).await?;
+        parked::record(&mut tx, workspace, enrollment, cause, clocks.campaign).await?;
+        tracing::error!(enrollment.id = %enrollment, "enrollment parked");
+    }
+    tx.commit().await
+}
+
+/// Sweeps calls that were lost, as turns find them.
+pub(crate) async fn sweep_lost(
+    shared: Arc<Shared>,
+    mut lost: UnboundedReceiver<(WorkspaceId, Vec<SendId>)>,
+) {
+    loop {
+        let next = tokio::select! {
+            next = lost.recv() => next,
+            () = shared.stop.cancelled() => return,
+        };
+        let Some((workspace, sends)) = next else { return };
+        for sends in sends.chunks(SWEEP_MAX) {
+            match sweep(&shared.mailroom, workspace, sends).await {
+                Ok(Some(turned)) => shared.take_up(workspace, turned),
+                Ok(None) => {}
+                // Its enrollment looks again by itself.
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "sweep failed; it is repeated");
+                    shared.pause(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Looks at every enrollment that may have a request under way: after a start, and after a runner
+/// has died.
+pub(crate) async fn look_at_open_requests(shared: &Shared) -> Result<()> {
+    let mailroom = &shared.mailroom;
+    let mut conn = mailroom.store.begin_outside().await?;
+    let workspaces = work::due_workspaces(&mut conn).await?;
+    conn.commit().await?;
+    for (workspace, _) in workspaces {
+        let mut after = Uuid::nil();
+        loop {
+            if shared.stopping() {
+                return Ok(());
+            }
+            let mut tx = mailroom.store.begin(workspace).await?;
+            let page = enrollments::with_open_requests(&mut tx, workspace, after, 500).await?;
+            tx.commit().await?;
+            let Some(last) = page.last() else { break };
+            after = *last;
+            let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &page).await?;
+            shared.take_up(workspace, turned);
+        }
+    }
+    Ok(())
+}
