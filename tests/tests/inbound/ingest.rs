@@ -39,7 +39,8 @@ async fn an_event_that_is_repeated_counts_once() {
 #[tokio::test]
 async fn a_token_is_used_up_by_its_first_event() {
     let mut town = Town::written_to(&[ADA, BOB]).await;
-    let (ada, bob) = (town.send("spring", ADA, "intro").await, town.send("spring", BOB, "intro").await);
+    let (ada, bob) =
+        (town.send("spring", ADA, "intro").await, town.send("spring", BOB, "intro").await);
     let genuine = town.event("seen", about("delivered", ada)).await;
     let forged = town.event("seen", about("complained", bob)).await;
     assert!(matches!(town.signal(genuine).await, Signalled::Stored { .. }));
@@ -136,7 +137,8 @@ async fn the_order_of_arrival_does_not_matter() {
 #[tokio::test]
 async fn a_click_counts_where_the_version_names_its_step_and_a_person_made_it() {
     let mut town = Town::written_to(&[ADA, BOB]).await;
-    let (ada, bob) = (town.send("spring", ADA, "intro").await, town.send("spring", BOB, "intro").await);
+    let (ada, bob) =
+        (town.send("spring", ADA, "intro").await, town.send("spring", BOB, "intro").await);
     let mut by_machine = about("clicked", bob);
     by_machine["client-info"] = json!({ "bot": "generic" });
     let by_machine = town.event("one", by_machine).await;

@@ -39,8 +39,10 @@ async fn a_reply_without_references_is_matched_by_its_token() {
     let claim = Claim { workspace: town.workspace.uuid(), id: send.uuid() };
     let local = town.room.tokens.reply_local_part(claim);
     // From another address, as an assistant would write.
-    town.mail(&format!("From: office@example.com\nTo: {local}@in.meridian.example\n\nYes please\n"))
-        .await;
+    town.mail(&format!(
+        "From: office@example.com\nTo: {local}@in.meridian.example\n\nYes please\n"
+    ))
+    .await;
     town.work().await;
     assert_eq!(
         town.signals("spring", ADA).await,

@@ -38,11 +38,7 @@ impl Town {
         let database = Database::create().await;
         let store = database.store().await;
         let workspace = workspaces::ensure(&store, workspaces::DEFAULT).await.unwrap();
-        let mut town = Self {
-            room: furnish(store),
-            workspace,
-            owner: database.owner().await,
-        };
+        let mut town = Self { room: furnish(store), workspace, owner: database.owner().await };
         let file = format!("email\n{}\n", addresses.join("\n"));
         town.import(&file).await;
         town
@@ -71,8 +67,7 @@ impl Town {
         let now = self.now().await;
         let store = &self.room.store;
         apply::apply(store, self.workspace, &document, now).await.unwrap().unwrap();
-        let started =
-            enroll::start(store, self.workspace, &document.name, now, &mut |_| {}).await;
+        let started = enroll::start(store, self.workspace, &document.name, now, &mut |_| {}).await;
         started.unwrap().unwrap();
     }
 
