@@ -138,7 +138,7 @@ impl NewEvent {
         now: DateTime<Utc>,
     ) -> Self {
         let stored = StoredMail::raw(raw, &envelope);
-        let (fact, names) = match InboundMail::from_raw(raw, envelope) {
+        let (fact, names) = match InboundMail::from_raw(raw, &envelope) {
             Ok(mail) => of_mail(room, workspace, &mail, now),
             // No mail at all: a person may still make sense of it.
             Err(_) => (Fact::Mail(Author::Person), Names::default()),
