@@ -97,16 +97,19 @@ pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
     let (workspace, send) = (WorkspaceId::new(claim.workspace), SendId::new(claim.id));
     let mut tx = room.store.begin(workspace).await?;
     let named = matches::first_send(&mut tx, workspace, &[send]).await?;
-    // A link used again after a person lifted the promise makes it anew.
-    let lifted = match named.and_then(|named| named.address) {
+    let nth = match named.and_then(|named| named.address) {
         Some(address) => {
             let hash = room.suppressions.address(&address);
-            suppressions::times_lifted(&mut tx, workspace, &hash).await?
+            let used =
+                inbound_events::count(&mut tx, workspace, Provider::Link.as_str(), send).await?;
+            let stands = suppressions::in_force(&mut tx, workspace, &[hash]).await?;
+            // Used again after a person lifted the promise, the link makes it anew.
+            if used > 0 && stands.contains(&hash) { used - 1 } else { used }
         }
         None => 0,
     };
     tx.commit().await?;
-    signal(room, workspace, NewEvent::of_opt_out_link(send, lifted)).await
+    signal(room, workspace, NewEvent::of_opt_out_link(send, nth)).await
 }
 
 /// Tells one enrollment what a person ordered, and puts the order on record.
@@ -167,8 +170,7 @@ pub(crate) async fn lock_lead(
             addresses.extend(matches::addresses_of(conn, workspace, lead).await?);
         }
     }
-    let values: Vec<Value> =
-        addresses.iter().map(|address| Value::address(key, address)).collect();
+    let values: Vec<Value> = addresses.iter().map(|address| Value::address(key, address)).collect();
     let mut wanted = vec![locks::lead_key(workspace, lead)];
     wanted.extend(values.iter().map(|value| locks::address_key(workspace, value.hash())));
     locks::lock_exclusive(conn, &wanted).await?;
@@ -284,7 +286,8 @@ async fn audience(
 ) -> Result<Vec<EnrollmentId>> {
     let workspace = tx.workspace();
     if consequence.others.is_some() {
-        return Ok(signals::enrollments_of(tx, workspace, target.lead).await?);
+        let all = signals::enrollments_of(tx, workspace, &[target.lead]).await?;
+        return Ok(all.into_iter().map(|(enrollment, _)| enrollment).collect());
     }
     let Some(own) = &target.own else { return Ok(Vec::new()) };
     if let (Fact::Clicked, Some(step)) = (fact, target.step()) {

@@ -11,8 +11,8 @@ use secrecy::ExposeSecret;
 use crate::error::Result;
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{Action, BounceClass, Dsn};
-use crate::ingest::stored_mail::StoredMail;
 use crate::ingest::lock_lead;
+use crate::ingest::stored_mail::StoredMail;
 use crate::key_ring::KeyRing;
 use crate::mailroom::Mailroom;
 use crate::store::dead_letters::{self, Subject};
@@ -55,10 +55,7 @@ struct Meaning {
 /// # Errors
 ///
 /// When the database fails. A mail that cannot be read is no error: it is counted.
-pub async fn interpret(
-    room: &Mailroom,
-    workspace: WorkspaceId,
-) -> Result<Interpreted> {
+pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interpreted> {
     let mut tx = room.store.begin(workspace).await?;
     let waiting = signals::uninterpreted(&mut tx, workspace, BATCH).await?;
     tx.commit().await?;
@@ -92,8 +89,7 @@ async fn read(keys: Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Resul
     let work = move || {
         let payload = inbound_events::open_payload(&keys, workspace, &event)
             .map_err(|error| error.to_string())?;
-        let mail =
-            StoredMail::parse(payload.expose_secret()).map_err(|error| error.to_string())?;
+        let mail = StoredMail::parse(payload.expose_secret()).map_err(|error| error.to_string())?;
         Ok(classify(&mail, event.at))
     };
     match tokio::task::spawn_blocking(work).await {
@@ -117,7 +113,8 @@ async fn settle(
         if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
             let sent_to = sent_to.as_deref();
             let values =
-                lock_lead(&mut tx, &room.suppressions, workspace, lead, sent_to, Some(reason)).await?;
+                lock_lead(&mut tx, &room.suppressions, workspace, lead, sent_to, Some(reason))
+                    .await?;
             let now = clock::read(&mut tx).await?.campaign;
             suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
         }
@@ -141,8 +138,7 @@ async fn fail(
     if failures.is_none_or(|failures| failures >= FAILURES_MAX) {
         let now = clock::read(&mut tx).await?;
         let told = Meaning::reply(mail).signals(&mail.enrollments);
-        let told =
-            signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
+        let told = signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
         if !told.is_empty() {
             let subject = Subject::Event(mail.event);
             dead_letters::add(&mut tx, workspace, subject, cause, now.campaign).await?;
@@ -186,11 +182,9 @@ impl Meaning {
         let bounced = |step, severity| Signal::Bounced { step, severity };
         let arrived = report.recipients.iter().any(|one| one.action == Action::Delivered);
         let (suppress, own, others) = match (report.class(), step) {
-            (Some(BounceClass::Hard), step) => (
-                Some(Reason::HardBounce),
-                bounced(step, Bounce::Hard),
-                bounced(None, Bounce::Hard),
-            ),
+            (Some(BounceClass::Hard), step) => {
+                (Some(Reason::HardBounce), bounced(step, Bounce::Hard), bounced(None, Bounce::Hard))
+            }
             (Some(BounceClass::Soft), step) => (None, bounced(step, Bounce::Soft), NOTHING),
             (None, Some(step)) if arrived => (None, Signal::Delivered { step }, NOTHING),
             // Delayed, or refused for a reason that lies with us.

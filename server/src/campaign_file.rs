@@ -69,10 +69,8 @@ impl CampaignFile {
 
     /// Returns the faults of the document with their places, in the order of the file.
     pub fn faulty(&self, faults: &[Fault]) -> FaultyFile {
-        let mut placed: Vec<_> = faults
-            .iter()
-            .map(|fault| (self.lines.find(&fault.field), fault.to_string()))
-            .collect();
+        let mut placed: Vec<_> =
+            faults.iter().map(|fault| (self.lines.find(&fault.field), fault.to_string())).collect();
         placed.sort_by_key(|(place, _)| *place);
         FaultyFile { path: self.path.clone(), faults: placed }
     }

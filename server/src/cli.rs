@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, Environment, Flags, LogFormat, Needs, ProcessEnvironment, RunFlags};
+use crate::config::{
+    self, Config, Environment, Flags, LogFormat, Needs, ProcessEnvironment, RunFlags,
+};
 use crate::session::Session;
 use crate::telemetry;
 use crate::terminal::Terminal;

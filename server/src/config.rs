@@ -235,9 +235,8 @@ pub fn read(
     needs: Needs,
 ) -> Result<Config, Faults> {
     let mut reader = Reader::new(flags, run, environment);
-    let data_dir = reader
-        .take(&DATA_DIR, directory)
-        .unwrap_or_else(private_postgres::default_state_dir);
+    let data_dir =
+        reader.take(&DATA_DIR, directory).unwrap_or_else(private_postgres::default_state_dir);
     let database = reader.take(&DATABASE_URL, database_url);
     let key_file = reader.take(&KEY_FILE, |text| Ok(PathBuf::from(text)));
     let keys = match environment.get(KEY_VARIABLE) {
@@ -261,7 +260,8 @@ pub fn read(
     };
     if needs == Needs::Production {
         reader.require(&DATABASE_URL, "name the database, or run `meridian up` for a private one");
-        reader.require(&PUBLIC_URL, "links in mails need it: write it like https://mail.example.com");
+        reader
+            .require(&PUBLIC_URL, "links in mails need it: write it like https://mail.example.com");
     }
     reader.finish(config)
 }
@@ -442,7 +442,9 @@ pub fn workspace(text: &str) -> Result<String, String> {
     if (1..=60).contains(&text.len()) && text.chars().all(fits) {
         return Ok(text.to_owned());
     }
-    Err(format!("`{text}` is no name of a workspace: use up to 60 lower-case letters, digits, - and _"))
+    Err(format!(
+        "`{text}` is no name of a workspace: use up to 60 lower-case letters, digits, - and _"
+    ))
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -478,7 +480,9 @@ fn connections(text: &str) -> Result<u32, String> {
 fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(format!("`{text}` is not a log filter: write it like info or activities=debug")),
+        Err(_) => {
+            Err(format!("`{text}` is not a log filter: write it like info or activities=debug"))
+        }
     }
 }
 

@@ -45,9 +45,8 @@ impl Session {
         } else {
             check_schema(&url).await?;
         }
-        let store = Store::open(&url, config.connections)
-            .await
-            .context("the database cannot be used")?;
+        let store =
+            Store::open(&url, config.connections).await.context("the database cannot be used")?;
         let workspace = workspace(&store, &config.workspace).await?;
         Ok(Self { store, keys, workspace, url, postgres })
     }
@@ -124,9 +123,9 @@ async fn check_schema(url: &str) -> anyhow::Result<()> {
     let state = schema::state(url).await.context("the database cannot be reached")?;
     match state {
         schema::State::Current | schema::State::Unreadable => Ok(()),
-        schema::State::Behind { missing } => bail!(
-            "the database lacks {missing} of this build's migrations: run `meridian migrate`"
-        ),
+        schema::State::Behind { missing } => {
+            bail!("the database lacks {missing} of this build's migrations: run `meridian migrate`")
+        }
         schema::State::Ahead { unknown } => bail!(
             "the database has {unknown} migrations that this build does not know: run a newer \
              build of meridian"

@@ -209,9 +209,7 @@ impl Pages {
         let wanted = Wanted { channels: &self.channels, attributes: self.filter.is_some() };
         let rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let candidates = match &mut self.source {
-            Source::Everyone => {
-                audience::everyone(tx, workspace, wanted, self.after, rows).await?
-            }
+            Source::Everyone => audience::everyone(tx, workspace, wanted, self.after, rows).await?,
             Source::Tagged { tag, more } => {
                 audience::tagged(tx, workspace, wanted, tag, more, self.after, rows).await?
             }
@@ -291,8 +289,7 @@ async fn run(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
-    let document =
-        super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
+    let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
     let version = super::compile(&document)?;
     let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
         what: "sequence version",

@@ -148,8 +148,14 @@ mod tests {
         ]));
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found[0].starts_with("steps[0].email.variants[0].body: line 2: "), "{found:#?}");
-        assert!(found[1].starts_with("steps[0].email.variants[1].subject: is missing"), "{found:#?}");
-        assert!(found[2].starts_with("steps[1].condition.then[0].sms.body: line 1: "), "{found:#?}");
+        assert!(
+            found[1].starts_with("steps[0].email.variants[1].subject: is missing"),
+            "{found:#?}"
+        );
+        assert!(
+            found[2].starts_with("steps[1].condition.then[0].sms.body: line 1: "),
+            "{found:#?}"
+        );
     }
 
     #[test]

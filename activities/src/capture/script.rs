@@ -173,7 +173,11 @@ rules:
             (rule("share: 2, do: reply"), "between 0 and 1"),
             (rule("share: 1, do: dance"), "does not read"),
             (rule("share: 1, do: reply, back_in: 1 day"), "back_in"),
-            (rule("share: 1, do: reply").repeat(1) + "  - { name: b, on: intro, share: 0.1, do: click }\n", "more than 1"),
+            (
+                rule("share: 1, do: reply").repeat(1)
+                    + "  - { name: b, on: intro, share: 0.1, do: click }\n",
+                "more than 1",
+            ),
         ] {
             let error = Script::parse(&text).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");

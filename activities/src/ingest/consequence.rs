@@ -63,12 +63,7 @@ impl Consequence {
     }
 
     fn quiet(signal: Option<Signal>) -> Self {
-        Self {
-            suppress: None,
-            own: signal.map(Content::Known),
-            others: None,
-            locks: Locks::None,
-        }
+        Self { suppress: None, own: signal.map(Content::Known), others: None, locks: Locks::None }
     }
 
     fn stop(reason: Reason, signal: Signal) -> Self {

@@ -14,10 +14,10 @@ use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{BounceClass, Dsn};
 use crate::inbound::feedback::Feedback;
 use crate::inbound::{Correlator, Envelope, InboundMail, bare_message_id};
-use crate::mailroom::Mailroom;
 use crate::mailgun::{
     About, Failure, FailureMeaning, MailgunEvent, MailgunPost, SendMode, SuppressionList, Visitor,
 };
+use crate::mailroom::Mailroom;
 
 /// Who brings an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

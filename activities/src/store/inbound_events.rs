@@ -142,6 +142,29 @@ pub async fn get(
     Ok(row.map(|row| Event { id: event, at: row.at, attempts: row.attempts, sealed: row.payload }))
 }
 
+/// Returns how many events of `provider` name `send`.
+pub async fn count(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    provider: &str,
+    send: SendId,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!"
+        FROM inbound_events
+        WHERE workspace_id = $1
+          AND send_id = $3
+          AND provider = $2
+        "#,
+        workspace.uuid(),
+        provider,
+        send.uuid()
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Notes that an event is dealt with.
 pub async fn finish(
     conn: &mut PgConnection,

@@ -148,7 +148,14 @@ pub async fn last_written_to(
     let row = sqlx::query!(
         r#"
         SELECT e.enrollment_id, sent.send_id AS "send_id?", sent.step_key AS "step_key?"
-        FROM enrollments AS e
+        FROM campaigns AS c
+        CROSS JOIN LATERAL (
+            SELECT workspace_id, enrollment_id, ended_at, changed_at
+            FROM enrollments
+            WHERE workspace_id = c.workspace_id
+              AND campaign_id = c.campaign_id
+              AND lead_id = $2
+            OFFSET 0) AS e
         LEFT JOIN LATERAL (
             SELECT s.send_id, s.step_key, j.at
             FROM journal AS j
@@ -162,8 +169,7 @@ pub async fn last_written_to(
               AND j.signal::json #>> '{answer,answer}' = 'accepted'
             ORDER BY j.turn DESC
             LIMIT 1) AS sent ON true
-        WHERE e.workspace_id = $1
-          AND e.lead_id = $2
+        WHERE c.workspace_id = $1
         ORDER BY sent.at DESC NULLS LAST, e.ended_at IS NULL DESC, e.changed_at DESC,
             e.enrollment_id
         LIMIT 1

@@ -172,8 +172,7 @@ pub async fn interpret(
     let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|(id, _)| *id).collect();
     lock(conn, workspace, &wanted).await?;
     let enrollments: Vec<Uuid> = meanings.iter().map(|(id, _)| id.uuid()).collect();
-    let kinds: Vec<String> =
-        meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
+    let kinds: Vec<String> = meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
     let signals = meanings.iter().map(|(_, signal)| json(signal)).collect::<Result<Vec<_>>>()?;
     let told = sqlx::query_scalar!(
         r#"
@@ -221,26 +220,37 @@ pub async fn lead_of(
     Ok(lead.map(LeadId::new))
 }
 
-/// Returns the enrollments of `lead`, ended ones too, by id.
+/// Returns the enrollments of `leads`, ended ones too, each with its lead, by id.
+///
+/// There is no index by lead, which every turn would have to write: a lead is in a campaign at most
+/// once, so each campaign is asked.
 pub async fn enrollments_of(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    lead: LeadId,
-) -> sqlx::Result<Vec<EnrollmentId>> {
-    let ids = sqlx::query_scalar!(
+    leads: &[LeadId],
+) -> sqlx::Result<Vec<(EnrollmentId, LeadId)>> {
+    let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
+    let rows = sqlx::query!(
         r#"
-        SELECT enrollment_id
-        FROM enrollments
-        WHERE workspace_id = $1
-          AND lead_id = $2
-        ORDER BY enrollment_id
+        SELECT e.enrollment_id, l.lead_id AS "lead_id!"
+        FROM campaigns AS c
+        CROSS JOIN unnest($2::uuid[]) AS l (lead_id)
+        CROSS JOIN LATERAL (
+            SELECT enrollment_id
+            FROM enrollments
+            WHERE workspace_id = c.workspace_id
+              AND campaign_id = c.campaign_id
+              AND lead_id = l.lead_id
+            OFFSET 0) AS e
+        WHERE c.workspace_id = $1
+        ORDER BY e.enrollment_id
         "#,
         workspace.uuid(),
-        lead.uuid()
+        &leads
     )
     .fetch_all(conn)
     .await?;
-    Ok(ids.into_iter().map(Into::into).collect())
+    Ok(rows.into_iter().map(|row| (row.enrollment_id.into(), row.lead_id.into())).collect())
 }
 
 /// Locks enrollments by id; returns the number of the newest signal of each.

@@ -134,27 +134,6 @@ pub async fn in_force(
     Ok(found.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
 }
 
-/// Returns how often the suppression of `hash` was lifted.
-pub async fn times_lifted(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    hash: &SuppressionHash,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"
-        SELECT count(*) AS "count!"
-        FROM suppressions
-        WHERE workspace_id = $1
-          AND value_hash = $2
-          AND lifted_at IS NOT NULL
-        "#,
-        workspace.uuid(),
-        hash.as_slice()
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// Lifts the suppression of `hash`: a person's act, which the caller puts on record. Returns whether
 /// there was one.
 pub async fn lift(

@@ -254,8 +254,7 @@ async fn start(name: String, output: Output, bench: Bench<'_>) -> anyhow::Result
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
     };
-    let done =
-        enroll::start(&session.store, session.workspace, &name, now, &mut progress).await;
+    let done = enroll::start(&session.store, session.workspace, &name, now, &mut progress).await;
     bar.finish_and_clear();
     entered(name, done?, output, bench)
 }

@@ -41,9 +41,7 @@ pub(super) async fn run(
     let migrations = pool::MIGRATIONS.iter().count();
     let applied = match schema::state(&url).await.context("the database cannot be reached")? {
         schema::State::Behind { missing } => missing,
-        schema::State::Current
-        | schema::State::Ahead { .. }
-        | schema::State::Unreadable => 0,
+        schema::State::Current | schema::State::Ahead { .. } | schema::State::Unreadable => 0,
     };
     let done = pool::migrate(&url).await.context(
         "the database could not be migrated: `meridian doctor` prints statements for an \

@@ -157,7 +157,11 @@ impl fmt::Display for List {
                 sender.url.clone(),
                 today,
                 sender.per_day.map_or("-".to_owned(), |n| n.to_string()),
-                if sender.spacing_s == 0 { "-".to_owned() } else { format!("{}s", sender.spacing_s) },
+                if sender.spacing_s == 0 {
+                    "-".to_owned()
+                } else {
+                    format!("{}s", sender.spacing_s)
+                },
             ]);
         }
         table.fmt(f)
@@ -226,8 +230,8 @@ fn transport(url: &str) -> anyhow::Result<Transport> {
 }
 
 fn check_script(path: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Script::parse(&text).with_context(|| format!("{} is no script", path.display()))?;
     Ok(())
 }
@@ -308,8 +312,7 @@ async fn set_status(
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let session = bench.session;
-    let set =
-        senders::set_status(&session.store, session.workspace, &name, status, reason).await?;
+    let set = senders::set_status(&session.store, session.workspace, &name, status, reason).await?;
     let Some(id) = set else { bail!("there is no sender `{name}`: run `meridian sender list`") };
     bench.terminal.show(output.format(), &Set { id, name, change: status.as_str() })?;
     Ok(())

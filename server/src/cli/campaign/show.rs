@@ -216,9 +216,7 @@ pub(super) async fn one(name: &str, output: Output, bench: Bench<'_>) -> anyhow:
 
 fn collect(steps: &[StepDocument], depth: usize, counters: &[Counter], rows: &mut Vec<StepRow>) {
     for step in steps {
-        let own = || {
-            counters.iter().filter(|it| it.step_key.as_deref() == Some(step.key.as_str()))
-        };
+        let own = || counters.iter().filter(|it| it.step_key.as_deref() == Some(step.key.as_str()));
         let count = |measure: &'static str| {
             let n = own().filter(|it| it.measure == measure).map(|it| it.n).sum::<i64>();
             (n != 0).then_some((measure, n))

@@ -2,6 +2,7 @@
 //! out of order. Ten thousand cases each; `PROPTEST_CASES` sets another number.
 
 mod campaigns;
+mod corpus;
 mod dice;
 mod explanation;
 mod run;

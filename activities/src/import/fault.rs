@@ -1,0 +1,104 @@
+//! What can be wrong with a row, in words for whoever made the file.
+
+use std::fmt;
+
+use super::row::VALUE_MAX;
+use crate::address::InvalidEmail;
+use crate::tag::InvalidTag;
+
+/// Something wrong with one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFault {
+    /// The line it begins on; the header is line 1.
+    pub line: u64,
+    /// The column, as its header names it.
+    pub field: String,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// No address to write to.
+    MissingAddress,
+    /// The address is none.
+    Address(InvalidEmail),
+    /// More than one address.
+    SeveralAddresses,
+    /// The address was on another line before.
+    Duplicate {
+        /// Which.
+        of_line: u64,
+    },
+    /// Not a time zone we know.
+    Zone(String),
+    /// Not a word for consent.
+    Consent(String),
+    /// Not a tag.
+    Tag(InvalidTag),
+    /// A line break or another control character.
+    Control,
+    /// Characters that were lost before the file came to us.
+    Garbled,
+    /// Too long to be meant.
+    TooLong,
+    /// More cells than columns: a delimiter stands unquoted in one.
+    ExtraCells,
+    /// It reads as a formula. It is kept as text.
+    Formula,
+}
+
+impl Reason {
+    /// Whether the row is left out for it.
+    pub fn refuses(&self) -> bool {
+        match self {
+            Self::Formula => false,
+            Self::MissingAddress
+            | Self::Address(_)
+            | Self::SeveralAddresses
+            | Self::Duplicate { .. }
+            | Self::Zone(_)
+            | Self::Consent(_)
+            | Self::Tag(_)
+            | Self::Control
+            | Self::Garbled
+            | Self::TooLong
+            | Self::ExtraCells => true,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingAddress => f.write_str("there is no address"),
+            Self::Address(error) => error.fmt(f),
+            Self::SeveralAddresses => {
+                f.write_str("there are several addresses; give each a row of its own")
+            }
+            Self::Duplicate { of_line } => write!(f, "the same address is on line {of_line}"),
+            Self::Zone(zone) => write!(f, "`{zone}` is not a time zone such as Europe/Lisbon"),
+            Self::Consent(word) => {
+                write!(f, "`{word}` is not one of granted, refused, unknown, yes, no")
+            }
+            Self::Tag(error) => error.fmt(f),
+            Self::Control => f.write_str("it holds a line break or another control character"),
+            Self::Garbled => f.write_str(
+                "some of its characters were lost before; export it again as CSV (UTF-8)",
+            ),
+            Self::TooLong => write!(f, "it is longer than {VALUE_MAX} characters"),
+            Self::ExtraCells => f.write_str(
+                "it has more cells than there are columns; put quotation marks round text that \
+                 holds a delimiter",
+            ),
+            Self::Formula => f.write_str("it reads as a formula; it was kept as text"),
+        }
+    }
+}
+
+impl fmt::Display for RowFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, {}: {}", self.line, self.field, self.reason)
+    }
+}

@@ -1,0 +1,328 @@
+//! One row of a file: a person, or everything that is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono_tz::Tz;
+use machine::context::{Consent, Consents};
+use machine::key::AttributeName;
+
+use super::columns::{Column, Columns, ConsentTo};
+use super::fault::{Reason, RowFault};
+use super::source::Record;
+use crate::address::EmailAddress;
+use crate::tag::Tag;
+
+/// The longest value, in characters.
+pub(super) const VALUE_MAX: usize = 10_000;
+
+/// A row without a fault that matters.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    pub(super) line: u64,
+    pub(super) address: EmailAddress,
+    pub(super) zone: Option<Tz>,
+    /// Unknown where the file says nothing.
+    pub(super) consent: Consents,
+    /// Those that are not empty.
+    pub(super) attributes: BTreeMap<AttributeName, String>,
+    pub(super) tags: BTreeSet<Tag>,
+}
+
+/// What a row is.
+pub(super) enum Parsed {
+    Person(Box<Person>),
+    Refused,
+    /// Nothing in any cell.
+    Blank,
+}
+
+/// Reads a row. Every fault is named; those that matter leave the row out.
+pub(super) fn parse(
+    columns: &Columns,
+    record: &Record,
+    tags: &[Tag],
+    faults: &mut Vec<RowFault>,
+) -> Parsed {
+    if record.cells.iter().all(|cell| trimmed(cell).is_empty()) {
+        return Parsed::Blank;
+    }
+    let mut row = Row {
+        address: None,
+        zone: None,
+        consent: Consents::default(),
+        attributes: BTreeMap::new(),
+        tags: tags.iter().cloned().collect(),
+    };
+    let mut found: Vec<(&str, Reason)> = Vec::new();
+    let mut cells = record.cells.iter();
+    for (header, column) in columns.iter() {
+        let text = trimmed(cells.next().unwrap_or_default());
+        found.extend(row.cell(column, text).map(|reason| (header, reason)));
+    }
+    if cells.any(|cell| !trimmed(cell).is_empty()) {
+        found.push(("the row", Reason::ExtraCells));
+    }
+    let is_refused = found.iter().any(|(_, reason)| reason.refuses());
+    faults.extend(found.into_iter().map(|(field, reason)| RowFault {
+        line: record.line,
+        field: field.to_owned(),
+        reason,
+    }));
+    match row.address {
+        Some(address) if !is_refused => Parsed::Person(Box::new(Person {
+            line: record.line,
+            address,
+            zone: row.zone,
+            consent: row.consent,
+            attributes: row.attributes,
+            tags: row.tags,
+        })),
+        Some(_) | None => Parsed::Refused,
+    }
+}
+
+struct Row {
+    address: Option<EmailAddress>,
+    zone: Option<Tz>,
+    consent: Consents,
+    attributes: BTreeMap<AttributeName, String>,
+    tags: BTreeSet<Tag>,
+}
+
+impl Row {
+    /// Takes a cell over, or tells what is wrong with it.
+    fn cell(&mut self, column: &Column, text: &str) -> Option<Reason> {
+        match column {
+            Column::Ignored => return None,
+            Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
+            Column::Email
+            | Column::Zone
+            | Column::Tags
+            | Column::Consent(_)
+            | Column::Attribute(_) => {}
+        }
+        if text.is_empty() {
+            return None;
+        }
+        if let Some(reason) = unusable(text) {
+            return Some(reason);
+        }
+        match column {
+            Column::Email => self.address(text),
+            Column::Zone => self.zone(text),
+            Column::Tags => self.tags(text),
+            Column::Consent(to) => self.consent(*to, text),
+            Column::Attribute(name) => {
+                self.attributes.insert(name.clone(), text.to_owned());
+                reads_as_formula(text).then_some(Reason::Formula)
+            }
+            Column::Ignored => None,
+        }
+    }
+
+    fn address(&mut self, text: &str) -> Option<Reason> {
+        let parts = text.split([',', ';', '/', '|', ' ']);
+        if parts.filter(|part| part.contains('@')).count() > 1 {
+            return Some(Reason::SeveralAddresses);
+        }
+        match text.parse() {
+            Ok(address) => {
+                self.address = Some(address);
+                None
+            }
+            Err(error) => Some(Reason::Address(error)),
+        }
+    }
+
+    fn zone(&mut self, text: &str) -> Option<Reason> {
+        match text.parse() {
+            Ok(zone) => {
+                self.zone = Some(zone);
+                None
+            }
+            Err(_) => Some(Reason::Zone(shortened(text))),
+        }
+    }
+
+    fn tags(&mut self, text: &str) -> Option<Reason> {
+        for tag in text.split([';', ',', '|']).filter(|tag| !tag.trim().is_empty()) {
+            match tag.parse() {
+                Ok(tag) => {
+                    self.tags.insert(tag);
+                }
+                Err(error) => return Some(Reason::Tag(error)),
+            }
+        }
+        None
+    }
+
+    fn consent(&mut self, to: ConsentTo, text: &str) -> Option<Reason> {
+        let consent = match text.to_lowercase().as_str() {
+            "granted" | "yes" | "y" | "true" | "1" | "opt-in" | "opted in" | "subscribed" => {
+                Consent::Granted
+            }
+            "refused" | "no" | "n" | "false" | "0" | "opt-out" | "opted out" | "unsubscribed" => {
+                Consent::Refused
+            }
+            "unknown" | "-" | "?" => Consent::Unknown,
+            _ => return Some(Reason::Consent(shortened(text))),
+        };
+        match to {
+            ConsentTo::Mail => self.consent.email = consent,
+            ConsentTo::Texts => self.consent.sms = consent,
+            ConsentTo::Calls => self.consent.call = consent,
+        }
+        None
+    }
+}
+
+fn trimmed(cell: &str) -> &str {
+    cell.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'))
+}
+
+/// What no cell may hold.
+fn unusable(text: &str) -> Option<Reason> {
+    if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        Some(Reason::Control)
+    } else if text.contains('\u{fffd}') {
+        Some(Reason::Garbled)
+    } else if text.len() > VALUE_MAX && text.chars().count() > VALUE_MAX {
+        Some(Reason::TooLong)
+    } else {
+        None
+    }
+}
+
+/// Whether a spreadsheet program would calculate the text. Numbers and telephone numbers are none.
+fn reads_as_formula(text: &str) -> bool {
+    let is_of_number = |c: char| c.is_ascii_digit() || ".,- ()/%".contains(c);
+    match text.as_bytes().first() {
+        Some(b'=' | b'@') => true,
+        Some(b'+' | b'-') => !text[1..].chars().all(is_of_number),
+        Some(_) | None => false,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use csv::StringRecord;
+    use machine::context::Consent;
+    use proptest::prelude::*;
+
+    use super::{Parsed, Person, parse};
+    use crate::address::InvalidEmail;
+    use crate::import::columns::Columns;
+    use crate::import::fault::Reason;
+    use crate::import::source::Record;
+
+    const HEADER: [&str; 7] =
+        ["email", "first_name", "zone", "tags", "consent", "sms_consent", "rooms"];
+
+    fn read(cells: &[&str]) -> (Parsed, Vec<(String, Reason)>) {
+        let columns = Columns::of(&StringRecord::from(HEADER.to_vec())).unwrap();
+        let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
+        let mut faults = Vec::new();
+        let parsed = parse(&columns, &record, &[], &mut faults);
+        assert!(faults.iter().all(|fault| fault.line == 7));
+        (parsed, faults.into_iter().map(|fault| (fault.field, fault.reason)).collect())
+    }
+
+    fn person(cells: &[&str]) -> Person {
+        match read(cells) {
+            (Parsed::Person(person), _) => *person,
+            (Parsed::Refused | Parsed::Blank, faults) => panic!("{faults:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_row_is_a_person() {
+        let person = person(&[
+            " Ada@Example.com ",
+            "Ada",
+            "Europe/Lisbon",
+            "VIP; lisbon ;vip",
+            "yes",
+            "Refused",
+            "40",
+        ]);
+        assert_eq!(person.address.as_str(), "ada@example.com");
+        assert_eq!(person.zone, Some(chrono_tz::Europe::Lisbon));
+        assert_eq!(person.consent.email, Consent::Granted);
+        assert_eq!(person.consent.sms, Consent::Refused);
+        let tags: Vec<_> = person.tags.iter().map(|tag| tag.as_str()).collect();
+        assert_eq!(tags, ["lisbon", "vip"]);
+        assert_eq!(person.attributes.len(), 2);
+    }
+
+    #[test]
+    fn short_rows_and_empty_cells_say_nothing() {
+        let person = person(&["ada@example.com", "", " "]);
+        assert!(person.attributes.is_empty() && person.zone.is_none());
+        assert!(matches!(read(&["", " ", "\u{feff}"]).0, Parsed::Blank));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_its_field() {
+        for (cells, field, reason) in [
+            (&["", "Ada"][..], "email", Reason::MissingAddress),
+            (&["ada"], "email", Reason::Address(InvalidEmail::NoAt)),
+            (&["ada@example.com; bob@example.com"], "email", Reason::SeveralAddresses),
+            (&["ada@example.com bob@example.com"], "email", Reason::SeveralAddresses),
+            (&["ada@example.com", "A\nB"], "first_name", Reason::Control),
+            (&["ada@example.com", "M\u{fffd}ller"], "first_name", Reason::Garbled),
+            (&["ada@example.com", "", "Lisbon"], "zone", Reason::Zone("Lisbon".to_owned())),
+            (
+                &["ada@example.com", "", "", "", "maybe"],
+                "consent",
+                Reason::Consent("maybe".to_owned()),
+            ),
+            (&["ada@example.com", "", "", "", "", "", "4", "x"], "the row", Reason::ExtraCells),
+        ] {
+            let (parsed, faults) = read(cells);
+            assert!(matches!(parsed, Parsed::Refused), "{cells:?}");
+            assert_eq!(faults, [(field.to_owned(), reason)], "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_told_all_its_faults() {
+        let (parsed, faults) = read(&["ada", "A\tB", "Mars"]);
+        assert!(matches!(parsed, Parsed::Refused));
+        assert_eq!(faults.len(), 3);
+    }
+
+    #[test]
+    fn formulas_are_kept_as_text_and_told() {
+        for (text, is_told) in [
+            ("=1+1", true),
+            ("@SUM(A1)", true),
+            ("-2+cmd|' /C calc'!A0", true),
+            ("+351 21 000 0000", false),
+            ("-4.5", false),
+            ("a=b", false),
+        ] {
+            let (parsed, faults) = read(&["ada@example.com", text]);
+            let Parsed::Person(person) = parsed else { panic!("{text}") };
+            assert_eq!(person.attributes.values().next().map(String::as_str), Some(text));
+            assert_eq!(
+                faults.iter().any(|(_, reason)| *reason == Reason::Formula),
+                is_told,
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_is_total(cells in proptest::collection::vec("(?s).{0,30}", 0..10)) {
+            let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+            let (parsed, faults) = read(&cells);
+            let is_refused = faults.iter().any(|(_, reason)| reason.refuses());
+            prop_assert_eq!(matches!(parsed, Parsed::Refused), is_refused);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Standing invariants, checked on the rows of one workspace at any time: orphans, drifted
+//! counters, leads that are stuck, sends that should not have passed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::ids::{SequenceId, WorkspaceId};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::store::{Store, Tx, clock, verifies};
+use crate::versions::{Loaded, Versions};
+
+/// How long something may be due before it counts as stuck, wall time.
+const STUCK: TimeDelta = TimeDelta::seconds(60);
+
+/// How many rows are read at a time.
+const PAGE: i64 = 5_000;
+
+/// One invariant and what breaks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its short name.
+    pub id: &'static str,
+    /// What must hold.
+    pub holds: &'static str,
+    /// How many rows break it.
+    pub broken: i64,
+    /// One of them.
+    pub example: Option<String>,
+}
+
+/// Checks every invariant of a workspace.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn verify(
+    store: &Store,
+    versions: &Versions,
+    workspace: WorkspaceId,
+) -> Result<Vec<Check>> {
+    let mut tx = store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    // Stuck is measured in wall time: where campaign time runs fast, more of it may pass.
+    let stuck_since = clocks.campaign - (clocks.campaign_in(STUCK) - clocks.campaign);
+    let mut checks = Vec::new();
+    for invariant in verifies::INVARIANTS {
+        let found =
+            verifies::check(&mut tx, workspace, invariant, stuck_since, clocks.wall - STUCK)
+                .await?;
+        checks.push(Check {
+            id: invariant.id,
+            holds: invariant.holds,
+            broken: found.broken,
+            example: found.example,
+        });
+    }
+    let mut steps = Tally::new("I08", "every next step exists in the version its lead runs");
+    let mut windows = Tally::new("I16", "every message left inside its window");
+    read_steps(&mut tx, versions, &mut steps).await?;
+    read_windows(&mut tx, versions, &mut windows).await?;
+    tx.commit().await?;
+    checks.extend([steps.check, windows.check]);
+    checks.sort_by_key(|check| check.id);
+    Ok(checks)
+}
+
+struct Tally {
+    check: Check,
+}
+
+impl Tally {
+    fn new(id: &'static str, holds: &'static str) -> Self {
+        Self { check: Check { id, holds, broken: 0, example: None } }
+    }
+
+    fn broken(&mut self, example: &dyn std::fmt::Display) {
+        self.check.broken += 1;
+        self.check.example.get_or_insert_with(|| example.to_string());
+    }
+}
+
+async fn load(
+    tx: &mut Tx,
+    versions: &Versions,
+    names: BTreeSet<(SequenceId, i32)>,
+) -> Result<HashMap<(SequenceId, i32), Arc<Loaded>>> {
+    let workspace = tx.workspace();
+    versions.get(tx, workspace, &names).await
+}
+
+async fn read_steps(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Result<()> {
+    let workspace = tx.workspace();
+    let mut after = Uuid::nil();
+    loop {
+        let page = verifies::next_steps(tx, workspace, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.enrollment_id;
+        let name = |row: &verifies::NextStep| (SequenceId::new(row.sequence_id), row.version);
+        let loaded = load(tx, versions, page.iter().map(name).collect()).await?;
+        for row in &page {
+            let key = row.next_step.parse().ok();
+            let step = key.and_then(|key| loaded[&name(row)].version.step(&key));
+            if step.is_none() {
+                tally.broken(&row.enrollment_id);
+            }
+        }
+    }
+}
+
+async fn read_windows(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Result<()> {
+    let workspace = tx.workspace();
+    let mut after = Uuid::nil();
+    loop {
+        let page = verifies::gated(tx, workspace, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.send_id;
+        let name = |row: &verifies::Gated| (SequenceId::new(row.sequence_id), row.version);
+        let loaded = load(tx, versions, page.iter().map(name).collect()).await?;
+        for row in &page {
+            let version = &loaded[&name(row)].version;
+            // A zone that was corrected since says nothing about the time the message left.
+            let zone = row.zone.as_deref().and_then(|zone| zone.parse().ok());
+            let zone = zone.unwrap_or(version.zone);
+            let left: DateTime<Utc> = row.gate_at;
+            if !version.calendar.is_open(zone, left) {
+                tally.broken(&row.send_id);
+            }
+        }
+    }
+}
