@@ -59,7 +59,6 @@ struct Probes {
 
 /// A server that answers until it is told to stop.
 pub struct Server {
-    address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -109,28 +108,26 @@ pub fn router(
     )
 }
 
+/// Takes an address to answer on.
+///
+/// # Errors
+///
+/// When it is taken, or not ours.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: end whoever does, or choose another with --listen")
+    })
+}
+
 impl Server {
-    /// Binds `address` and begins to answer.
-    ///
-    /// # Errors
-    ///
-    /// When the address is taken or not ours.
-    pub async fn start(address: SocketAddr, router: Router) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}: end whoever does, or choose another with --listen")
-        })?;
-        let address = listener.local_addr().context("a listener has an address")?;
+    /// Begins to answer.
+    pub fn start(listener: TcpListener, router: Router) -> Self {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move {
             axum::serve(listener, router).with_graceful_shutdown(told.cancelled_owned()).await
         });
-        Ok(Self { address, stop, task })
-    }
-
-    /// Returns where it answers.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Self { stop, task }
     }
 
     /// Accepts nobody any more, and gives those who are there a moment to finish.
