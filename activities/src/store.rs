@@ -5,6 +5,7 @@ pub mod audience;
 pub mod audit;
 pub mod campaign_verbs;
 pub mod campaigns;
+pub mod captures;
 pub mod clock;
 pub mod dead_letters;
 pub mod enrollments;

@@ -55,7 +55,7 @@ impl StoredMail {
             }
             Self::Raw { sender, recipients, base64 } => {
                 let raw = STANDARD.decode(base64).map_err(|error| unreadable(&error))?;
-                InboundMail::from_raw(&raw, Envelope { sender, recipients })
+                InboundMail::from_raw(&raw, &Envelope { sender, recipients })
                     .map_err(|error| unreadable(&error))
             }
         }
