@@ -185,6 +185,13 @@ impl Campaign {
         self.order(CampaignVerb::Pause).await;
     }
 
+    /// It is paused at the moment at which the provider answers the calls in flight, so that no
+    /// lead has heard of the one before the other.
+    pub async fn pause_as_the_provider_answers(&self) {
+        self.world.backend.order_campaign(self.id, CampaignVerb::Pause).await;
+        self.world.provider().answers().await;
+    }
+
     /// It is resumed.
     pub async fn resume(&self, rule: ResumeRule) {
         self.order(CampaignVerb::Resume(rule)).await;

@@ -137,6 +137,20 @@ scenarios! {
         ada.ended(Outcome::Completed).await;
     }
 
+    /// The order may meet the answer: what was sent is known as sent, and not sent again.
+    async fn a_pause_that_meets_the_answer_does_not_lose_it(world: World) {
+        let campaign = world.given(sequence().email("intro").wait(hours(1)).email("nudge")).await;
+        world.provider().holds_its_answers().await;
+        let ada = world.enrolls("ada@example.com").await;
+        campaign.pause_as_the_provider_answers().await;
+        ada.is(Shown::Paused).await;
+        world.after(days(5)).await;
+        campaign.resume(ResumeRule::Shift).await;
+        world.after(days(5)).await;
+        ada.received(&["intro", "nudge"]).await;
+        ada.ended(Outcome::Completed).await;
+    }
+
     /// Resumed while the message is still in flight, the lead does not ask for it again.
     async fn a_lead_resumed_during_a_send_waits_for_its_answer(world: World) {
         world.given(sequence().email("intro").wait(hours(1)).email("nudge")).await;
