@@ -5,6 +5,7 @@ use machine::explain::Shown;
 use machine::outcome::Outcome;
 use machine::sequence::Channel;
 use machine::signal::{CallResult, Decision, Refusal};
+use machine::state::Why;
 use tests::scenarios;
 use tests::world::{days, hours, lead, sequence};
 
