@@ -15,9 +15,13 @@ use crate::private_postgres;
 const FILE: &str = "meridian.toml";
 
 /// Variables that are read elsewhere, each in one place.
-const OTHER_VARIABLES: [&str; 5] =
-    ["MERIDIAN_CONFIG", "MERIDIAN_PG_BIN", "MERIDIAN_PG_USER", "MERIDIAN_SENDER_PASSWORD",
-    "MERIDIAN_WEBHOOK_SIGNING_KEY"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "MERIDIAN_CONFIG",
+    "MERIDIAN_PG_BIN",
+    "MERIDIAN_PG_USER",
+    "MERIDIAN_SENDER_PASSWORD",
+    "MERIDIAN_WEBHOOK_SIGNING_KEY",
+];
 
 /// What the command line may say about configuration.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -1,5 +1,6 @@
 //! Workspaces are walls. What holds for every table is read from the catalogue, so that a table of
 //! tomorrow is tested too; then the wall is run against from every table there is.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 
@@ -142,7 +143,10 @@ async fn the_program_s_role_owns_nothing_and_bypasses_nothing() {
          WHERE p.proowner = 'meridian_finder'::regrole AND p.prosecdef ORDER BY 1",
     )
     .await;
-    assert!(functions.iter().all(|one| !one.contains("text") && !one.contains("json")), "{functions:?}");
+    assert!(
+        functions.iter().all(|one| !one.contains("text") && !one.contains("json")),
+        "{functions:?}"
+    );
     let public = "SELECT p.proname::text FROM pg_proc p
         WHERE p.proowner = 'meridian_finder'::regrole
         AND (NOT p.prosecdef OR p.proconfig IS NULL OR EXISTS (
@@ -165,7 +169,9 @@ async fn no_row_of_another_workspace_can_be_read_changed_or_made() {
         assert_eq!(count(&store, mine, &seen).await, 0, "{table} can be read");
         assert_eq!(outside(&store, &has_row).await, 0, "{table} can be read outside");
         for change in [
-            format!("UPDATE {table} SET workspace_id = workspace_id WHERE workspace_id = '{theirs}'"),
+            format!(
+                "UPDATE {table} SET workspace_id = workspace_id WHERE workspace_id = '{theirs}'"
+            ),
             format!("DELETE FROM {table} WHERE workspace_id = '{theirs}'"),
         ] {
             match run(&store, mine, &change).await {
@@ -232,7 +238,9 @@ async fn plant(owner: &mut PgConnection, table: &str, workspace: WorkspaceId) ->
     let row = Value::Object(row);
     if table != "workspaces" {
         let insertion = insertion(table, &row);
-        let planted = format!("SET session_replication_role = replica; {insertion}; RESET session_replication_role");
+        let planted = format!(
+            "SET session_replication_role = replica; {insertion}; RESET session_replication_role"
+        );
         sqlx::raw_sql(AssertSqlSafe(planted)).execute(owner).await.unwrap();
     }
     row
@@ -289,6 +297,7 @@ async fn run(store: &Store, workspace: WorkspaceId, sql: &str) -> sqlx::Result<u
 }
 
 fn code(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    let code =
+        error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
     code.unwrap_or_else(|| panic!("{error}"))
 }

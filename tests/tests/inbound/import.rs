@@ -70,13 +70,18 @@ async fn each_flaw_is_told_with_its_line_and_the_others_go_in() {
 #[tokio::test]
 async fn an_import_may_be_repeated_and_new_values_win() {
     let mut town = Town::new(&[]).await;
-    town.import("email,name,town,zone\nada@example.com,Ada,Porto,Europe/Lisbon\nbob@example.com,,,\n")
-        .await;
+    town.import(
+        "email,name,town,zone\nada@example.com,Ada,Porto,Europe/Lisbon\nbob@example.com,,,\n",
+    )
+    .await;
     let again = town
-        .import("email,name,town,zone\nAda@example.com,Ada,Porto,Europe/Lisbon\nbob@example.com,,,\n")
+        .import(
+            "email,name,town,zone\nAda@example.com,Ada,Porto,Europe/Lisbon\nbob@example.com,,,\n",
+        )
         .await;
     assert_eq!(again.totals, Totals { unchanged: 2, ..Totals::default() });
-    let changed = town.import("email,name,town,tags\nada@example.com,,Faro,\nbob@example.com,,,new\n");
+    let changed =
+        town.import("email,name,town,tags\nada@example.com,,Faro,\nbob@example.com,,,new\n");
     assert_eq!(changed.await.totals, Totals { changed: 2, ..Totals::default() });
     let sql = "SELECT (l.attributes || jsonb_build_object('v', l.version))::text
         FROM leads l JOIN addresses a USING (workspace_id, lead_id) WHERE a.address = $1";

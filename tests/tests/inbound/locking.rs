@@ -48,7 +48,8 @@ async fn an_opt_out_waits_for_a_gate_under_way() {
     assert_eq!(locks::try_lock_shared(&mut gate, &[key]).await.unwrap(), [true]);
     let room = town.room.clone();
     let stop = tokio::spawn(async move { ingest::opt_out(&room, claim).await });
-    town.until("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await;
+    town.until("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        .await;
     assert_eq!(town.count("suppressions").await, 0);
     let gate_at = town.now().await;
     gate.commit().await.unwrap();

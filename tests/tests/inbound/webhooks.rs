@@ -68,7 +68,7 @@ impl Served {
     async fn event(&mut self, kind: &str, send: SendId) -> Value {
         let time = self.time(0).await;
         json!({
-            "signature": signature(SIGNING_KEY, &time, &Uuid::now_v7().to_string()),
+            "signature": signature(SIGNING_KEY, &time, &Uuid::from_bytes(rand::random()).to_string()),
             "event-data": about(kind, send),
         })
     }
@@ -108,7 +108,8 @@ async fn a_signed_event_is_stored_and_its_repeat_is_fine() {
     assert_eq!(served.town.count("inbound_events").await, 2);
     served.town.work().await;
     assert_eq!(served.town.state("spring", ADA).await, "opted_out");
-    let payload = served.town.one("SELECT encode(payload, 'escape') FROM inbound_events LIMIT 1", &[]);
+    let payload =
+        served.town.one("SELECT encode(payload, 'escape') FROM inbound_events LIMIT 1", &[]);
     assert!(!payload.await.contains("event-data"), "sealed");
 }
 
@@ -154,14 +155,18 @@ async fn a_path_that_opens_nothing_is_not_found() {
         key.replace(&own, &other.uuid().simple().to_string()),
         EndpointKey::generate(KeyUse::Webhook, served.town.workspace.uuid()).reveal(),
         EndpointKey::generate(KeyUse::Webhook, other.uuid()).reveal(),
-        EndpointKey::generate(KeyUse::Webhook, Uuid::now_v7()).reveal(),
+        EndpointKey::generate(KeyUse::Webhook, Uuid::from_bytes(rand::random())).reveal(),
     ] {
         let path = format!("{}/webhooks/mailgun/{guess}", served.address);
         assert_eq!(served.post_to(&path, &event).await, StatusCode::NOT_FOUND, "{guess}");
     }
     let mut tx = served.town.room.store.begin(served.town.workspace).await.unwrap();
     let now = clock::read(&mut tx).await.unwrap().wall;
-    assert!(webhook_endpoints::revoke(&mut tx, served.town.workspace, served.endpoint, now).await.unwrap());
+    assert!(
+        webhook_endpoints::revoke(&mut tx, served.town.workspace, served.endpoint, now)
+            .await
+            .unwrap()
+    );
     tx.commit().await.unwrap();
     assert_eq!(served.post(&event).await, StatusCode::NOT_FOUND, "revoked");
     assert_eq!(served.town.count("inbound_events").await, 0);
@@ -260,7 +265,9 @@ async fn looking_at_the_page_changes_nothing() {
         let page = served.get(method.clone(), &url).await;
         assert_eq!(page.status(), StatusCode::OK);
         let header = |name: &str| page.headers()[name].to_str().unwrap().to_owned();
-        assert!(header("content-security-policy").starts_with("default-src 'none'; style-src 'sha256-"));
+        assert!(
+            header("content-security-policy").starts_with("default-src 'none'; style-src 'sha256-")
+        );
         assert_eq!(header("referrer-policy"), "no-referrer");
         assert_eq!(header("cache-control"), "no-store");
         let text = page.text().await.unwrap();
