@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bell;
 pub mod campaign_verbs;
 pub mod campaigns;
+pub mod captures;
 pub mod clock;
 pub mod dead_letters;
 pub mod endpoint_views;

@@ -97,14 +97,13 @@ pub fn router(
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router.layer(CatchPanicLayer::new()).layer(
-        TraceLayer::new_for_http()
-            .make_span_with(span)
-            .on_request(())
-            .on_response(|response: &Response, latency: Duration, _: &Span| {
+        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
+            |response: &Response, latency: Duration, _: &Span| {
                 let status = response.status().as_u16();
                 let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
                 tracing::debug!(http.status = status, http.ms = ms, "answered");
-            }),
+            },
+        ),
     )
 }
 
@@ -164,10 +163,8 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
 
 async fn show_metrics(State(probes): State<Probes>) -> Response {
     match probes.metrics.render(&probes.store).await {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                .into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
         Err(error) => {
             tracing::error!(error = activities::error::chain(&error), "metrics failed");
             (StatusCode::SERVICE_UNAVAILABLE, "metrics are not available\n").into_response()

@@ -180,12 +180,7 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn order(
-    whose: Whose,
-    signal: Signal,
-    done: &str,
-    bench: Bench<'_>,
-) -> anyhow::Result<()> {
+async fn order(whose: Whose, signal: Signal, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
     let id = enrollment::find(session, &whose.enrollment, whose.campaign.as_deref()).await?;
     let mut tx = session.store.begin(session.workspace).await?;
