@@ -12,7 +12,7 @@ use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::signal::Signal;
 use sqlx::PgConnection;
 
-pub use event::{NewEvent, PostBody, Provider};
+pub use event::{NewEvent, Played, PostBody, Provider};
 
 use crate::error::{ActivityError, Result};
 use crate::ids;

@@ -1,12 +1,15 @@
 //! What every send needs besides its rows: the store, the versions, the keys and the public name.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use machine::ids::{SenderId, WorkspaceId};
 use url::Url;
 use uuid::Uuid;
 
+use crate::capture::player;
+use crate::capture::script::Script;
 use crate::error::Result;
 use crate::key_ring::KeyRing;
 use crate::mail::smtp::SmtpTransport;
@@ -36,6 +39,7 @@ pub struct Mailroom {
     /// This process, as leases name it.
     pub runner: Uuid,
     outlets: Arc<RwLock<HashMap<(WorkspaceId, SenderId), Opened>>>,
+    scripts: Arc<RwLock<HashMap<PathBuf, Option<Arc<Script>>>>>,
 }
 
 /// How a sender's messages leave, made ready.
@@ -75,7 +79,21 @@ impl Mailroom {
             reply_domain,
             runner,
             outlets: Arc::default(),
+            scripts: Arc::default(),
         }
+    }
+
+    /// Returns the script that plays recipients, read once in the life of the process; `None` if it
+    /// cannot be read, which is logged.
+    pub fn script(&self, path: &Path) -> Option<Arc<Script>> {
+        let known = self.scripts.read().expect("no writer panics").get(path).cloned();
+        known.unwrap_or_else(|| {
+            let script = player::load(path)
+                .map_err(|error| tracing::error!(error = crate::error::chain(&error), "no script"))
+                .ok();
+            let mut scripts = self.scripts.write().expect("no writer panics");
+            scripts.entry(path.to_owned()).or_insert(script).clone()
+        })
     }
 
     /// Returns how the messages of `sender` leave; `Err` says why they cannot.

@@ -2,9 +2,18 @@
 //! activity and prints what came of it; it decides nothing itself.
 
 mod campaign;
+mod dead_letter;
+mod enrollment;
+mod handover;
+mod lead;
 mod migrate;
+mod replay;
+mod review;
 pub mod schema;
 mod sender;
+mod up;
+mod verify;
+mod webhook;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +47,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything in one process, on a private Postgres where no database is named
+    Up(up::Up),
+    /// Run the engine and answer HTTP, beside others on one database
+    Serve(up::Serve),
+    /// Run the engine alone; health and metrics where --listen is given
+    Worker(up::Worker),
     /// Bring the database to this build's schema, and make the roles if they are missing
     Migrate(migrate::Migrate),
     /// Print the JSON Schema of the campaign file
@@ -49,15 +64,37 @@ enum Command {
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Workspaces: one for each tenant
+    /// Leads: import, list, show
     #[command(subcommand)]
-    Workspace(workspace::Command),
+    Lead(lead::Command),
     /// Senders: the mailboxes that campaigns send from
     #[command(subcommand)]
     Sender(sender::Command),
     /// Campaigns: apply, rehearse, start, pause, show
     #[command(subcommand)]
-    Campaign(campaign::Command),
+    Campaign(Box<campaign::Command>),
+    /// Enrollments: what each lead of a campaign is doing, and why
+    #[command(subcommand)]
+    Enrollment(enrollment::Command),
+    /// Handovers: leads that need a person
+    #[command(subcommand)]
+    Handover(handover::Command),
+    /// Reviews: mails of which nobody knows whether they left
+    #[command(subcommand)]
+    Review(review::Command),
+    /// Dead letters: work that was given up
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
+    /// Webhooks: where providers bring bounces, complaints and replies
+    #[command(subcommand)]
+    Webhook(webhook::Command),
+    /// Workspaces: one for each tenant
+    #[command(subcommand)]
+    Workspace(workspace::Command),
+    /// Rebuild states from their journals and compare
+    Replay(replay::Replay),
+    /// Check the invariants of what is stored; exit with 1 if one does not hold
+    Verify(verify::Verify),
 }
 
 /// What a command works with.
@@ -89,6 +126,9 @@ pub async fn run_in(
 ) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Schema => schema::run(terminal),
+        Command::Up(command) => up::up(command, &cli.flags, environment, terminal).await,
+        Command::Serve(command) => up::serve(command, &cli.flags, environment, terminal).await,
+        Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
         Command::Migrate(command) => {
             let config = read_config(&cli.flags, environment, terminal)?;
             migrate::run(command, &config, terminal).await
@@ -106,9 +146,17 @@ pub async fn run_in(
 
 async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
-        Work::Workspace(command) => workspace::run(command, bench).await,
+        Work::Lead(command) => lead::run(command, bench).await,
         Work::Sender(command) => sender::run(command, bench).await,
-        Work::Campaign(command) => campaign::run(command, bench).await,
+        Work::Campaign(command) => campaign::run(*command, bench).await,
+        Work::Enrollment(command) => enrollment::run(command, bench).await,
+        Work::Handover(command) => handover::run(command, bench).await,
+        Work::Review(command) => review::run(command, bench).await,
+        Work::DeadLetter(command) => dead_letter::run(command, bench).await,
+        Work::Webhook(command) => webhook::run(command, bench).await,
+        Work::Workspace(command) => workspace::run(command, bench).await,
+        Work::Replay(command) => replay::run(command, bench).await,
+        Work::Verify(command) => verify::run(command, bench).await,
     }
 }
 

@@ -3,11 +3,16 @@
 pub mod campaign_file;
 pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod metrics;
 pub mod private_postgres;
+pub mod process;
+pub mod serve;
 pub mod session;
 pub mod tables;
 pub mod telemetry;
 pub mod terminal;
+pub mod timeline;
 pub mod times;
 pub mod webhooks;
 

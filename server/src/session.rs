@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use activities::ids;
 use activities::key_ring::KeyRing;
+use activities::mailroom::Mailroom;
 use activities::store::clock::{self, Clocks};
 use activities::store::{Store, pool, schema, workspaces};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
+use url::Url;
 
 use crate::config::{Config, Database, KeySource};
 use crate::private_postgres::{self, PrivatePostgres};
@@ -38,13 +41,31 @@ impl Session {
     ///
     /// When the database cannot be used as it is, with what to do about it.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let keys = Arc::new(keys(config)?);
         let (url, postgres) = start_database(config).await?;
-        if postgres.is_some() {
-            pool::migrate(&url).await.context("the private database could not be set up")?;
-        } else {
-            check_schema(&url).await?;
+        match &postgres {
+            Some(_) => migrate(&url).await?,
+            None => check_schema(&url).await?,
         }
+        Self::open_current(config, url, postgres).await
+    }
+
+    /// Opens what the configuration names, and brings it to this build's schema, whoever runs it.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be used, with what to do about it.
+    pub async fn open_migrated(config: &Config) -> anyhow::Result<Self> {
+        let (url, postgres) = start_database(config).await?;
+        migrate(&url).await?;
+        Self::open_current(config, url, postgres).await
+    }
+
+    async fn open_current(
+        config: &Config,
+        url: String,
+        postgres: Option<PrivatePostgres>,
+    ) -> anyhow::Result<Self> {
+        let keys = Arc::new(keys(config)?);
         let store =
             Store::open(&url, config.connections).await.context("the database cannot be used")?;
         let workspace = workspace(&store, &config.workspace).await?;
@@ -68,6 +89,19 @@ impl Session {
     /// When the database fails.
     pub async fn now(&self) -> anyhow::Result<DateTime<Utc>> {
         Ok(self.clocks().await?.campaign)
+    }
+
+    /// Returns what sending needs.
+    ///
+    /// # Errors
+    ///
+    /// When the address that links begin with is none.
+    pub fn mailroom(&self, config: &Config) -> anyhow::Result<Mailroom> {
+        let base = format!("{}/", config.link_base());
+        let public_url = Url::parse(&base).with_context(|| format!("{base} is no address"))?;
+        let runner = ids::new::<machine::ids::Workspace>().uuid();
+        let (store, keys) = (self.store.clone(), Arc::clone(&self.keys));
+        Ok(Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner))
     }
 
     /// Closes the connections, then stops the private Postgres if it is ours to stop.
@@ -117,6 +151,12 @@ pub fn keys(config: &Config) -> anyhow::Result<KeyRing> {
             Ok(KeyRing::load_or_create(path)?)
         }
     }
+}
+
+async fn migrate(url: &str) -> anyhow::Result<()> {
+    pool::migrate(url).await.context(
+        "the database could not be brought to this build's schema: run `meridian doctor`",
+    )
 }
 
 async fn check_schema(url: &str) -> anyhow::Result<()> {

@@ -146,6 +146,26 @@ impl NewEvent {
         Self { provider, event_key, token: None, fact, names, payload: stored.to_bytes() }
     }
 
+    /// The played recipient of `send` did something. `event_key` is the same for every repeat.
+    pub fn of_played(send: SendId, event_key: String, played: Played) -> Self {
+        let fact = match played {
+            Played::BouncedHard => Fact::Bounced(Bounce::Hard),
+            Played::BouncedSoft => Fact::Bounced(Bounce::Soft),
+            Played::Delivered => Fact::Delivered,
+            Played::Clicked => Fact::Clicked,
+            Played::Complained => Fact::Complained,
+            Played::OptedOut => Fact::OptedOut,
+        };
+        Self {
+            provider: Provider::Capture,
+            event_key,
+            token: None,
+            fact,
+            names: Names { sends: vec![send], sender: None },
+            payload: Vec::new(),
+        }
+    }
+
     /// The recipient of `send` used the link in it, for the `nth` time that this means something.
     pub(super) fn of_opt_out_link(send: SendId, nth: i64) -> Self {
         Self {
@@ -157,6 +177,23 @@ impl NewEvent {
             payload: Vec::new(),
         }
     }
+}
+
+/// What a played recipient, or its server, does without writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Played {
+    /// Says that the address does not exist.
+    BouncedHard,
+    /// Says that the mailbox is full.
+    BouncedSoft,
+    /// Takes the message in.
+    Delivered,
+    /// Follows a link.
+    Clicked,
+    /// Reports the message as unwanted.
+    Complained,
+    /// Uses the way out.
+    OptedOut,
 }
 
 impl Fact {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use machine::ids::WorkspaceId;
 
 use super::gate::{Dispatch, LEASE};
+use crate::capture::player;
 use crate::mail::message::{Message, Purpose};
 use crate::mail::smtp::Envelope;
 use crate::mailroom::{Mailroom, Outlet};
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass};
-use crate::store::prepares;
+use crate::store::captures;
+use crate::turn::What;
 
 /// What became of a call.
 #[derive(Debug)]
@@ -82,10 +84,15 @@ async fn capture(
     let ask = &dispatch.message.ask;
     let keep = async {
         let mut tx = mailroom.store.begin(workspace).await?;
-        let to = dispatch.message.to.as_str();
-        let send = ask.send.uuid();
-        prepares::capture(&mut tx, workspace, send, ask.attempt, to, bytes, dispatch.gate_at)
-            .await?;
+        let new = captures::New {
+            send: ask.send.uuid(),
+            attempt: ask.attempt,
+            recipient: dispatch.message.to.as_str(),
+            message: bytes,
+            at: dispatch.gate_at,
+            play_at: play_at(mailroom, dispatch),
+        };
+        captures::keep(&mut tx, workspace, &new).await?;
         tx.commit().await
     };
     match keep.await {
@@ -95,6 +102,14 @@ async fn capture(
             Called::Answered(Outcome::Unknown { detail })
         }
     }
+}
+
+/// When the recipient answers, if a script plays it.
+fn play_at(mailroom: &Mailroom, dispatch: &Dispatch) -> Option<chrono::DateTime<chrono::Utc>> {
+    let sender = &dispatch.message.sender;
+    let What::Step { step, .. } = &dispatch.message.ask.what else { return None };
+    let script = mailroom.script(sender.transport.script()?)?;
+    player::play_at(&script, dispatch.message.ask.lead, step, dispatch.gate_at, sender.zone)
 }
 
 fn accepted(detail: &str) -> Called {

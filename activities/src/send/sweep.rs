@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::senders::{Sender, Transport};
 use crate::store::records::{self, Lost};
-use crate::store::{clock, prepares, senders};
+use crate::store::{captures, clock, inbound_events, senders};
 use crate::turn::{RUNNER_SILENCE, Turned};
 
 /// Looks for evidence about `sends`, whose lease is over or whose runner is silent.
@@ -78,7 +78,12 @@ async fn evidence(
     }
     let kept = lost.iter().filter(|it| it.sender_id.is_some_and(|id| capturing.contains(&id)));
     let (sends, attempts): (Vec<Uuid>, Vec<i32>) = kept.map(|it| (it.send_id, it.attempt)).unzip();
-    let captured = prepares::captured(&mut tx, workspace, &sends, &attempts).await?;
+    let captured = captures::kept(&mut tx, workspace, &sends, &attempts).await?;
+    let all: Vec<SendId> = lost.iter().map(|it| SendId::new(it.send_id)).collect();
+    let reported = inbound_events::evidence(&mut tx, workspace, &all).await?;
     tx.commit().await?;
-    Ok(captured.into_iter().map(|send| (send, "the capture sender has it")).collect())
+    let captured = captured.into_iter().map(|send| (send, "the capture sender has it"));
+    let reported =
+        reported.into_iter().map(|send| (send.uuid(), "its provider has reported about it"));
+    Ok(captured.chain(reported).collect())
 }

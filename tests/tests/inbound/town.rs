@@ -164,7 +164,7 @@ impl Town {
 
     pub(crate) async fn hears(&mut self, kind: &str, send: SendId) -> Signalled {
         let data = about(kind, send);
-        let event = self.event(&Uuid::now_v7().to_string(), data).await;
+        let event = self.event(&Uuid::from_bytes(rand::random()).to_string(), data).await;
         self.signal(event).await
     }
 
@@ -174,7 +174,7 @@ impl Town {
         data["severity"] = "permanent".into();
         data["reason"] = "bounce".into();
         data["delivery-status"] = json!({ "code": 550, "enhanced-code": status });
-        let event = self.event(&Uuid::now_v7().to_string(), data).await;
+        let event = self.event(&Uuid::from_bytes(rand::random()).to_string(), data).await;
         self.signal(event).await
     }
 
@@ -186,7 +186,7 @@ impl Town {
             &self.room,
             self.workspace,
             Provider::Capture,
-            Uuid::now_v7().to_string(),
+            Uuid::from_bytes(rand::random()).to_string(),
             raw.as_bytes(),
             Envelope::default(),
             now,
@@ -199,7 +199,7 @@ impl Town {
         self.mail(&format!(
             "From: {from}\nSubject: Re: Hello\nMessage-ID: <{}@theirs.example>\n\
              In-Reply-To: <{send}@meridian.example>\n\n{text}\n",
-            Uuid::now_v7()
+            Uuid::from_bytes(rand::random())
         ))
         .await
     }
@@ -295,7 +295,13 @@ impl Town {
 fn furnish(store: Store) -> Mailroom {
     let keys = Arc::new(KeyRing::generate());
     let url = "http://127.0.0.1:8080/".parse().unwrap();
-    Mailroom::new(store, keys, url, Some("in.meridian.example".to_owned()), Uuid::now_v7())
+    Mailroom::new(
+        store,
+        keys,
+        url,
+        Some("in.meridian.example".to_owned()),
+        Uuid::from_bytes(rand::random()),
+    )
 }
 
 /// Two mails three days apart; a click in the first is looked at.
@@ -316,7 +322,7 @@ pub(crate) fn campaign(name: &str) -> Value {
 pub(crate) fn about(kind: &str, send: SendId) -> Value {
     json!({
         "event": kind,
-        "id": Uuid::now_v7().to_string(),
+        "id": Uuid::from_bytes(rand::random()).to_string(),
         "timestamp": 1_700_000_000.5,
         "user-variables": { "send_id": send.to_string() },
     })

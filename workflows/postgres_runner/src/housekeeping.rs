@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use activities::campaign_verb;
+use activities::capture::player;
 use activities::error::{Result, chain};
+use activities::store::captures;
 use activities::store::{clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
+use activities::{campaign_verb, interpret};
 use sqlx::postgres::PgListener;
 
 use super::{Shared, recovery};
@@ -17,6 +19,9 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// How often campaigns are looked over and counters folded.
 const ROUND: Duration = Duration::from_secs(10);
+
+/// How often captured messages are looked over when nobody is about to answer one.
+const PLAY_IDLE: Duration = Duration::from_secs(1);
 
 /// How often the database's safety settings are checked.
 const SAFETY: Duration = Duration::from_secs(60);
@@ -110,6 +115,18 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
         })
         .await?;
     }
+    let mut conn = mailroom.store.begin_outside().await?;
+    let unread = work::uninterpreted_workspaces(&mut conn).await?;
+    conn.commit().await?;
+    for workspace in unread {
+        loop {
+            let read = interpret::interpret(mailroom, workspace).await?;
+            shared.work.notify_one();
+            if read.mails == 0 || shared.stopping() {
+                break;
+            }
+        }
+    }
     if last_round.elapsed() >= ROUND {
         *last_round = Instant::now();
         round(shared).await?;
@@ -133,4 +150,40 @@ async fn round(shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Plays the recipients of captured messages, each at its time.
+pub(crate) async fn play_recipients(shared: Arc<Shared>) {
+    while !shared.stopping() {
+        let wait = match play(&shared).await {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "recipients could not be played; trying again"
+                );
+                Duration::from_secs(1)
+            }
+        };
+        shared.pause(wait).await;
+    }
+}
+
+/// Plays what is due. Returns how long to wait.
+async fn play(shared: &Shared) -> Result<Duration> {
+    let mailroom = &shared.mailroom;
+    let mut conn = mailroom.store.begin_outside().await?;
+    let clocks = clock::read(&mut conn).await?;
+    let playing = captures::playing_workspaces(&mut conn).await?;
+    conn.commit().await?;
+    let mut wait = PLAY_IDLE;
+    for (workspace, play_at) in playing {
+        if play_at <= clocks.campaign {
+            player::play(mailroom, workspace).await?;
+            return Ok(Duration::ZERO);
+        }
+        let until = clocks.wall_until(play_at).to_std().unwrap_or(PLAY_IDLE);
+        wait = wait.min(until.max(Duration::from_millis(5)));
+    }
+    Ok(wait)
 }

@@ -94,6 +94,7 @@ impl Runner {
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
         tasks.spawn(housekeeping::keep_beating(Arc::clone(&shared)));
         tasks.spawn(housekeeping::do_chores(Arc::clone(&shared)));
+        tasks.spawn(housekeeping::play_recipients(Arc::clone(&shared)));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
         for _ in 0..shared.settings.writers {
