@@ -40,6 +40,11 @@ fn explore(rules: Rules) -> Findings {
     while next < worlds.len() {
         let world = worlds[next];
         let from = u32::try_from(next).unwrap();
+        next += 1;
+        if world.is_wrong() {
+            // What follows from a fault says nothing more.
+            continue;
+        }
         for (cause, to) in world.moves(&mut leads, rules) {
             let number = *numbers.entry(to).or_insert_with(|| {
                 worlds.push(to);
@@ -49,16 +54,14 @@ fn explore(rules: Rules) -> Findings {
                 led_here.push((number, from));
             }
         }
-        next += 1;
     }
     let mut findings = Findings { states: worlds.len(), ..Findings::default() };
     let rests = can_rest(&worlds, led_here, &leads);
     for (world, rests) in worlds.iter().zip(rests) {
-        let doubled = world.rows.iter().any(|row| row.accepts > 1);
         let wrong = [
-            (doubled, &mut findings.doubled),
+            (world.is_doubled(), &mut findings.doubled),
             (world.broken, &mut findings.broken),
-            (!rests, &mut findings.stuck),
+            (!rests && !world.is_wrong(), &mut findings.stuck),
         ];
         for (is, count) in wrong {
             if is {
@@ -76,7 +79,8 @@ fn explore(rules: Rules) -> Findings {
 /// the moves that will happen.
 fn can_rest(worlds: &[World], mut led_here: Vec<(u32, u32)>, leads: &Leads) -> Vec<bool> {
     led_here.sort_unstable();
-    let mut rests: Vec<bool> = worlds.iter().map(|world| world.is_at_rest(leads)).collect();
+    let mut rests: Vec<bool> =
+        worlds.iter().map(|world| world.is_wrong() || world.is_at_rest(leads)).collect();
     let mut queue: Vec<u32> = (0..u32::try_from(worlds.len()).unwrap())
         .filter(|number| rests[*number as usize])
         .collect();

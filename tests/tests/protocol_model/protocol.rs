@@ -34,7 +34,7 @@ impl Rules {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Stand {
+enum Stand {
     Nothing,
     Planned,
     Cancelled,
@@ -47,13 +47,13 @@ pub(crate) enum Stand {
 
 /// One row of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Row {
-    pub(crate) stand: Stand,
+struct Row {
+    stand: Stand,
     attempt: u8,
     after_seq: u8,
     fence: u8,
     /// How often the provider took it.
-    pub(crate) accepts: u8,
+    accepts: u8,
 }
 
 /// What a worker has in its hands.
@@ -93,7 +93,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     lead: Lead,
-    pub(crate) rows: [Row; 2],
+    rows: [Row; 2],
     workers: [Worker; 2],
     stored: [Option<Stored>; SIGNALS_MAX],
     crashes: u8,
@@ -127,6 +127,16 @@ impl World {
             crashes: 2,
             broken: false,
         }
+    }
+
+    /// Whether the provider took a message twice.
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.rows.iter().any(|row| row.accepts > 1)
+    }
+
+    /// Whether something has happened that must not.
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.broken || self.is_doubled()
     }
 
     /// Whether the lead may stay like this for ever: it is over or waits for a person, everything
