@@ -15,6 +15,7 @@ pub mod journal;
 pub mod leads;
 pub mod locks;
 pub mod matches;
+pub mod measures;
 pub mod parked;
 pub mod pool;
 pub mod prepares;

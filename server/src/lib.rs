@@ -3,12 +3,15 @@
 pub mod campaign_file;
 pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod private_postgres;
+pub mod serve;
 pub mod session;
 pub mod tables;
 pub mod telemetry;
 pub mod terminal;
 pub mod times;
+pub mod webhooks;
 
 /// Installs the one TLS provider of the process. Called before any client is built.
 pub fn init_tls() {

@@ -9,9 +9,7 @@ use server::cli::{self, Cli};
 use server::terminal::Terminal;
 
 fn main() -> ExitCode {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .expect("nothing was installed before");
+    server::init_tls();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

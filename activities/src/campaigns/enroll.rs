@@ -337,11 +337,16 @@ async fn enroll_page(
     entry: Entry<'_>,
     leads: &[LeadId],
 ) -> Result<Result<u64, NotEnrolled>> {
-    let row = store::hold(tx, workspace, campaign).await?;
+    let row = store::lock(tx, workspace, campaign).await?;
     let row = row.ok_or(ActivityError::NoSuchCampaign(campaign))?;
     let held = Campaign::try_from(row)?;
     let verb_seq = match held.status {
-        CampaignStatus::Active | CampaignStatus::Finished => held.verb_seq,
+        CampaignStatus::Active => held.verb_seq,
+        // Its last lead ended while this run was under way.
+        CampaignStatus::Finished => {
+            store::start(tx, workspace, campaign, entry.now).await?;
+            held.verb_seq
+        }
         // The pause is the newest verb; whoever enters now has yet to hear it.
         CampaignStatus::Paused => held.verb_seq - 1,
         CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(held.name))),

@@ -62,10 +62,6 @@ impl Columns {
         self.columns.iter().map(|(header, column)| (header.as_str(), column))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.columns.len()
-    }
-
     /// The header of the column with the addresses.
     pub(super) fn address_header(&self) -> &str {
         let mut addresses = self.iter().filter(|(_, column)| **column == Column::Email);

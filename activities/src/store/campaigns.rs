@@ -68,7 +68,7 @@ pub async fn lock_by_name(
             created_at, started_at, finished_at
         FROM campaigns
         WHERE workspace_id = $1 AND name = $2
-        FOR UPDATE
+        FOR NO KEY UPDATE
         "#,
         workspace.uuid(),
         name,
@@ -77,8 +77,8 @@ pub async fn lock_by_name(
     .await
 }
 
-/// Returns a campaign that cannot change until the transaction ends; others may hold it alike.
-pub async fn hold(
+/// Returns a campaign, locked against changes until the transaction ends.
+pub async fn lock(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     campaign: CampaignId,
@@ -90,7 +90,7 @@ pub async fn hold(
             created_at, started_at, finished_at
         FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = $2
-        FOR SHARE
+        FOR NO KEY UPDATE
         "#,
         workspace.uuid(),
         campaign.uuid(),

@@ -1,1 +1,3 @@
 //! View models in, markup out; no SQL and no HTTP.
+
+pub mod opt_out;

@@ -1,0 +1,179 @@
+//! The HTTP side of the process: health, metrics, webhooks and the way out of every mail. Requests
+//! are bounded in size, time and number; what is logged of one is its method, its route and its
+//! answer, because paths carry secrets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use activities::mailroom::Mailroom;
+use activities::store::Store;
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use tracing::Span;
+
+use crate::metrics::Metrics;
+use crate::webhooks;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many requests are worked on at once.
+const REQUESTS_MAX: usize = 512;
+
+/// How long open connections get to finish when the process ends.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Headers of every answer: nothing of ours is framed, sniffed, cached or told to the next site.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; \
+         base-uri 'none'",
+    ),
+];
+
+/// What the probes look at.
+#[derive(Clone)]
+struct Probes {
+    store: Store,
+    metrics: Metrics,
+    ready: watch::Receiver<bool>,
+}
+
+/// A server that answers until it is told to stop.
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// Which routes a process answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routes {
+    /// Everything.
+    All,
+    /// Health and metrics.
+    Probes,
+}
+
+/// Returns the routes with their limits and headers.
+pub fn router(
+    room: &Mailroom,
+    metrics: Metrics,
+    ready: watch::Receiver<bool>,
+    routes: Routes,
+) -> Router {
+    let probes = Probes { store: room.store.clone(), metrics, ready };
+    let mut router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(show_metrics))
+        .with_state(probes);
+    if routes == Routes::All {
+        router = router.merge(webhooks::router(room.clone()));
+    }
+    let mut router = router
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX));
+    for (name, value) in HEADERS {
+        let value = HeaderValue::from_static(value);
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+    }
+    router.layer(CatchPanicLayer::new()).layer(
+        TraceLayer::new_for_http()
+            .make_span_with(span)
+            .on_request(())
+            .on_response(|response: &Response, latency: Duration, _: &Span| {
+                let status = response.status().as_u16();
+                let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                tracing::debug!(http.status = status, http.ms = ms, "answered");
+            }),
+    )
+}
+
+impl Server {
+    /// Binds `address` and begins to answer.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or not ours.
+    pub async fn start(address: SocketAddr, router: Router) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}: end whoever does, or choose another with --listen")
+        })?;
+        let address = listener.local_addr().context("a listener has an address")?;
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router).with_graceful_shutdown(told.cancelled_owned()).await
+        });
+        Ok(Self { address, stop, task })
+    }
+
+    /// Returns where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nobody any more, and gives those who are there a moment to finish.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        match tokio::time::timeout(GRACE, self.task).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "the HTTP server failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "the HTTP server panicked"),
+            Err(_) => tracing::warn!("some connections were cut off"),
+        }
+    }
+}
+
+/// The span of a request: its route as it is written, never as it was called.
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+    tracing::debug_span!("request", http.method = %request.method(), http.route = route)
+}
+
+/// The process lives.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Turns run.
+async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
+    if *probes.ready.borrow() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+async fn show_metrics(State(probes): State<Probes>) -> Response {
+    match probes.metrics.render(&probes.store).await {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+                .into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = activities::error::chain(&error), "metrics failed");
+            (StatusCode::SERVICE_UNAVAILABLE, "metrics are not available\n").into_response()
+        }
+    }
+}

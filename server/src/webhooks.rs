@@ -1,0 +1,30 @@
+//! What others call without an account: providers that bring events and mails, and the readers of our
+//! mails who want no more. Handlers prove who calls, store the event through ingest and answer; what
+//! it means for a lead they do not know.
+
+mod form;
+mod mailgun;
+mod opt_out;
+
+use std::time::Duration;
+
+use activities::mailroom::Mailroom;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use tower_http::timeout::TimeoutLayer;
+
+/// How long a caller may take to send its request, and we to answer it. What was begun is stored all
+/// the same.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The routes `/webhooks/…` and `/u/{token}`.
+pub fn router(room: Mailroom) -> Router {
+    Router::new()
+        .route("/webhooks/mailgun/{endpoint_key}", post(mailgun::receive))
+        .layer(DefaultBodyLimit::max(mailgun::MAIL_MAX))
+        .route("/u/{token}", get(opt_out::ask).post(opt_out::opt_out))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
+        .with_state(room)
+}
