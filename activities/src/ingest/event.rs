@@ -151,6 +151,7 @@ impl NewEvent {
         let fact = match played {
             Played::BouncedHard => Fact::Bounced(Bounce::Hard),
             Played::BouncedSoft => Fact::Bounced(Bounce::Soft),
+            Played::Delivered => Fact::Delivered,
             Played::Clicked => Fact::Clicked,
             Played::Complained => Fact::Complained,
             Played::OptedOut => Fact::OptedOut,
@@ -185,6 +186,8 @@ pub enum Played {
     BouncedHard,
     /// Says that the mailbox is full.
     BouncedSoft,
+    /// Takes the message in.
+    Delivered,
     /// Follows a link.
     Clicked,
     /// Reports the message as unwanted.

@@ -1,0 +1,248 @@
+//! The world the tests run in: campaigns, people, a provider, a team and a clock that tests move.
+//!
+//! Scenarios are written once, in sentences, against [`World`]; what carries them out is a
+//! [`Backend`], one of a closed set. The memory backend drives the machine through turn, gate and
+//! record as the product's protocol says and keeps the ledger's unique rules; it is never a
+//! product engine. A backend answers facts; all judging is done here.
+
+mod backend;
+mod memory;
+mod news;
+mod person;
+mod postgres;
+mod provider;
+mod sequence;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::explain::Shown;
+use machine::ids::CampaignId;
+use machine::outcome::Outcome;
+use machine::signal::ResumeRule;
+
+pub use backend::{Backend, CampaignVerb, Mail, Sent, Sight};
+pub use machine::calendar::Weekday;
+pub use machine::signal::HandoverResult;
+pub use news::{LeadChange, News};
+pub use person::{Lead, Person, lead};
+pub use provider::{Provider, Script};
+pub use sequence::{
+    FALLBACK, OWNER, Sender, Sequence, WEEKDAYS, days, hours, minutes, sender, sequence,
+};
+
+/// When every world begins: a Monday, eight o'clock in Lisbon.
+pub const BEGINNING: &str = "2026-03-02T08:00:00Z";
+
+/// How many moments one move of the clock may pass through: a world that is busier never rests.
+const MOMENTS_MAX: usize = 20_000;
+
+/// A world. Cheap to clone: every clone is the same world.
+#[derive(Clone)]
+pub struct World {
+    backend: Arc<Backend>,
+    people: Arc<AtomicUsize>,
+    last: Arc<std::sync::Mutex<Option<CampaignId>>>,
+}
+
+/// A campaign of the world.
+pub struct Campaign {
+    world: World,
+    id: CampaignId,
+}
+
+/// What an enrollment came to, the same on every backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transcript {
+    /// The messages the lead received: the step and the time.
+    pub received: Vec<(String, DateTime<Utc>)>,
+    /// The word for where it is at the end.
+    pub state: Shown,
+}
+
+/// Runs a scenario in a world of its own, and judges what it leaves behind.
+pub async fn run<S, F>(backend: Backend, scenario: S) -> Vec<Transcript>
+where
+    S: FnOnce(World) -> F,
+    F: Future<Output = ()>,
+{
+    let world = World::on(backend);
+    scenario(world.clone()).await;
+    world.settle().await;
+    world.finish().await
+}
+
+impl World {
+    /// Returns a world carried out by `backend`.
+    pub fn on(backend: Backend) -> Self {
+        let (people, last) = (Arc::default(), Arc::default());
+        Self { backend: Arc::new(backend), people, last }
+    }
+
+    /// A campaign is applied and started.
+    pub async fn given(&self, sequence: Sequence) -> Campaign {
+        let sender = sequence.sender.clone();
+        let id = self.backend.start(&sequence.into_document(), &sender).await;
+        *self.last.lock().expect("no test holds it across a panic") = Some(id);
+        Campaign { world: self.clone(), id }
+    }
+
+    /// A person enters the campaign that was given last.
+    pub async fn enrolls(&self, lead: impl Into<Lead>) -> Person {
+        let last = *self.last.lock().expect("no test holds it across a panic");
+        self.enrolls_in(last.expect("a campaign was given"), lead).await
+    }
+
+    async fn enrolls_in(&self, campaign: CampaignId, lead: impl Into<Lead>) -> Person {
+        let lead = lead.into();
+        let enrollment = self.backend.enroll(campaign, &lead).await;
+        self.people.fetch_add(1, Ordering::Relaxed);
+        self.settle().await;
+        Person::new(self.clone(), enrollment)
+    }
+
+    /// Time passes, and everything that falls due happens at its time.
+    pub async fn after(&self, time: TimeDelta) {
+        let then = self.now().await + time;
+        self.at(then).await;
+    }
+
+    /// Time passes until `then`, given as `2026-03-29T01:30:00Z`.
+    pub async fn until(&self, then: &str) {
+        self.at(then.parse().expect("a time")).await;
+    }
+
+    async fn at(&self, then: DateTime<Utc>) {
+        for _ in 0..MOMENTS_MAX {
+            self.settle().await;
+            match self.backend.next_due().await {
+                Some(due) if due <= then => self.backend.move_clock(due).await,
+                Some(_) | None => {
+                    self.backend.move_clock(then).await;
+                    return self.settle().await;
+                }
+            }
+        }
+        panic!("the world does not come to rest before {then}");
+    }
+
+    /// Returns the campaign time.
+    pub async fn now(&self) -> DateTime<Utc> {
+        self.backend.now().await
+    }
+
+    /// Everything that is due now happens.
+    pub async fn settle(&self) {
+        self.backend.settle().await;
+    }
+
+    /// The provider that takes the leads' messages.
+    pub fn provider(&self) -> Provider {
+        Provider::new(self.clone())
+    }
+
+    /// The owner was mailed `times` times.
+    pub async fn owner_was_told(&self, times: usize) {
+        self.was_told(OWNER, times).await;
+    }
+
+    /// The fallback was mailed `times` times.
+    pub async fn fallback_was_told(&self, times: usize) {
+        self.was_told(FALLBACK, times).await;
+    }
+
+    async fn was_told(&self, who: &str, times: usize) {
+        let mails = self.backend.team_mails().await;
+        let told: Vec<&Mail> = mails.iter().filter(|mail| mail.to == who).collect();
+        assert_eq!(told.len(), times, "{who} was told {told:#?}");
+    }
+
+    /// Judges what is left: nothing is unanswered, and the ledger keeps its rules.
+    async fn finish(&self) -> Vec<Transcript> {
+        let sights = self.backend.sights().await;
+        assert_eq!(sights.len(), self.people.load(Ordering::Relaxed), "people were lost");
+        for sight in &sights {
+            assert!(sight.unanswered.is_empty(), "left unanswered: {sight:#?}");
+        }
+        let faults = self.backend.faults().await;
+        assert!(faults.is_empty(), "{faults:#?}");
+        let transcript = |sight: Sight| Transcript {
+            received: sight.received().map(|send| (send.step.clone(), send.at)).collect(),
+            state: sight.state,
+        };
+        sights.into_iter().map(transcript).collect()
+    }
+}
+
+impl Campaign {
+    /// A person enters it.
+    pub async fn enrolls(&self, lead: impl Into<Lead>) -> Person {
+        self.world.enrolls_in(self.id, lead).await
+    }
+
+    /// It is paused.
+    pub async fn pause(&self) {
+        self.order(CampaignVerb::Pause).await;
+    }
+
+    /// It is paused at the moment at which the provider answers the calls in flight, so that no
+    /// lead has heard of the one before the other.
+    pub async fn pause_as_the_provider_answers(&self) {
+        self.world.backend.order_campaign(self.id, CampaignVerb::Pause).await;
+        self.world.provider().answers().await;
+    }
+
+    /// It is resumed.
+    pub async fn resume(&self, rule: ResumeRule) {
+        self.order(CampaignVerb::Resume(rule)).await;
+    }
+
+    /// It is stopped for good.
+    pub async fn stop(&self) {
+        self.order(CampaignVerb::Stop).await;
+    }
+
+    async fn order(&self, verb: CampaignVerb) {
+        self.world.backend.order_campaign(self.id, verb).await;
+        self.world.settle().await;
+    }
+}
+
+impl Sight {
+    /// The messages of the campaign that reached the lead's provider, in order.
+    pub fn received(&self) -> impl Iterator<Item = &Sent> {
+        self.sends.iter()
+    }
+
+    /// How the enrollment ended, if it did.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+}
+
+/// Runs each scenario on every backend, as `memory::name` and so on.
+///
+/// The list of backends stands in one line below; a scenario knows none of them.
+#[macro_export]
+macro_rules! scenarios {
+    ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)*) => {
+        $($(#[$meta])* async fn $name($world: $crate::world::World) $body)*
+
+        $crate::scenarios!(@on [memory postgres] ($($name)*));
+    };
+    (@on [$($backend:ident)*] $names:tt) => {
+        $($crate::scenarios!(@backend $backend $names);)*
+    };
+    (@backend $backend:ident ($($name:ident)*)) => {
+        mod $backend {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let backend = $crate::world::Backend::$backend().await;
+                    $crate::world::run(backend, super::$name).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,64 @@
+//! The provider that takes the leads' messages, and how a scenario tells it to behave. Mail to our
+//! own people is always taken.
+
+use machine::signal::Refusal;
+
+use super::World;
+
+/// How the provider answers the leads' messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// It takes them.
+    Accept,
+    /// It refuses the next ones, this many, then takes them.
+    RefuseNext(u32, Refusal),
+    /// It refuses every one.
+    RefuseAll(Refusal),
+    /// It does not answer until it is told to.
+    Hold,
+    /// It takes them, but its answer is lost.
+    LoseAnswer,
+}
+
+/// The provider of a world.
+pub struct Provider {
+    world: World,
+}
+
+impl Provider {
+    pub(super) fn new(world: World) -> Self {
+        Self { world }
+    }
+
+    /// It takes everything again.
+    pub async fn recovers(&self) {
+        self.world.backend.script(Script::Accept).await;
+    }
+
+    /// It refuses everything from now on, for a reason that might pass.
+    pub async fn refuses_for_ever(&self) {
+        self.world.backend.script(Script::RefuseAll(Refusal::Retry)).await;
+    }
+
+    /// It refuses the next messages, this many.
+    pub async fn refuses(&self, times: u32, class: Refusal) {
+        self.world.backend.script(Script::RefuseNext(times, class)).await;
+    }
+
+    /// Calls stay in flight until [`Provider::answers`].
+    pub async fn holds_its_answers(&self) {
+        self.world.backend.script(Script::Hold).await;
+    }
+
+    /// It answers the calls in flight, and the later ones at once.
+    pub async fn answers(&self) {
+        self.world.backend.script(Script::Accept).await;
+        self.world.backend.release().await;
+        self.world.settle().await;
+    }
+
+    /// It takes the next messages, but nobody hears its answers.
+    pub async fn loses_its_answers(&self) {
+        self.world.backend.script(Script::LoseAnswer).await;
+    }
+}

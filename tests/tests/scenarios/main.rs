@@ -1,0 +1,18 @@
+//! What must happen to leads, told once and run on every backend. Each scenario has a world of its
+//! own; one that leaves a request unanswered, or a ledger that breaks a rule, fails.
+
+mod absences;
+mod bounces;
+mod branches;
+mod campaigns;
+mod caps;
+mod clock_changes;
+mod handovers;
+mod holds;
+mod opt_outs;
+mod orders;
+mod parked;
+mod pauses;
+mod provider;
+mod replies;
+mod sequences;
