@@ -3,15 +3,20 @@
 
 pub mod audience;
 pub mod audit;
+pub mod bell;
 pub mod campaign_verbs;
 pub mod campaigns;
 pub mod captures;
 pub mod clock;
 pub mod dead_letters;
+pub mod endpoint_views;
+pub mod enrollment_views;
 pub mod enrollments;
 pub mod gates;
+pub mod handover_views;
 pub mod inbound_events;
 pub mod journal;
+pub mod lead_views;
 pub mod leads;
 pub mod locks;
 pub mod matches;
@@ -22,6 +27,7 @@ pub mod prepares;
 pub mod quotas;
 pub mod records;
 pub mod replays;
+pub mod reviews;
 pub mod schema;
 pub mod senders;
 pub mod sends;

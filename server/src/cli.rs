@@ -2,9 +2,17 @@
 //! activity and prints what came of it; it decides nothing itself.
 
 mod campaign;
+mod dead_letter;
+mod enrollment;
+mod handover;
+mod lead;
 mod migrate;
+mod replay;
+mod review;
 pub mod schema;
 mod sender;
+mod verify;
+mod webhook;
 mod workspace;
 
 use std::process::ExitCode;
@@ -49,15 +57,37 @@ enum Command {
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Workspaces: one for each tenant
+    /// Leads: import, list, show
     #[command(subcommand)]
-    Workspace(workspace::Command),
+    Lead(lead::Command),
     /// Senders: the mailboxes that campaigns send from
     #[command(subcommand)]
     Sender(sender::Command),
     /// Campaigns: apply, rehearse, start, pause, show
     #[command(subcommand)]
-    Campaign(campaign::Command),
+    Campaign(Box<campaign::Command>),
+    /// Enrollments: what each lead of a campaign is doing, and why
+    #[command(subcommand)]
+    Enrollment(enrollment::Command),
+    /// Handovers: leads that need a person
+    #[command(subcommand)]
+    Handover(handover::Command),
+    /// Reviews: mails of which nobody knows whether they left
+    #[command(subcommand)]
+    Review(review::Command),
+    /// Dead letters: work that was given up
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
+    /// Webhooks: where providers bring bounces, complaints and replies
+    #[command(subcommand)]
+    Webhook(webhook::Command),
+    /// Workspaces: one for each tenant
+    #[command(subcommand)]
+    Workspace(workspace::Command),
+    /// Rebuild states from their journals and compare
+    Replay(replay::Replay),
+    /// Check the invariants of what is stored; exit with 1 if one does not hold
+    Verify(verify::Verify),
 }
 
 /// What a command works with.
@@ -106,9 +136,17 @@ pub async fn run_in(
 
 async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
-        Work::Workspace(command) => workspace::run(command, bench).await,
+        Work::Lead(command) => lead::run(command, bench).await,
         Work::Sender(command) => sender::run(command, bench).await,
-        Work::Campaign(command) => campaign::run(command, bench).await,
+        Work::Campaign(command) => campaign::run(*command, bench).await,
+        Work::Enrollment(command) => enrollment::run(command, bench).await,
+        Work::Handover(command) => handover::run(command, bench).await,
+        Work::Review(command) => review::run(command, bench).await,
+        Work::DeadLetter(command) => dead_letter::run(command, bench).await,
+        Work::Webhook(command) => webhook::run(command, bench).await,
+        Work::Workspace(command) => workspace::run(command, bench).await,
+        Work::Replay(command) => replay::run(command, bench).await,
+        Work::Verify(command) => verify::run(command, bench).await,
     }
 }
 

@@ -15,8 +15,9 @@ use crate::private_postgres;
 const FILE: &str = "meridian.toml";
 
 /// Variables that are read elsewhere, each in one place.
-const OTHER_VARIABLES: [&str; 4] =
-    ["MERIDIAN_CONFIG", "MERIDIAN_PG_BIN", "MERIDIAN_PG_USER", "MERIDIAN_SENDER_PASSWORD"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["MERIDIAN_CONFIG", "MERIDIAN_PG_BIN", "MERIDIAN_PG_USER", "MERIDIAN_SENDER_PASSWORD",
+    "MERIDIAN_WEBHOOK_SIGNING_KEY"];
 
 /// What the command line may say about configuration.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -10,6 +10,7 @@ pub mod session;
 pub mod tables;
 pub mod telemetry;
 pub mod terminal;
+pub mod timeline;
 pub mod times;
 pub mod webhooks;
 

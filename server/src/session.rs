@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use activities::ids;
 use activities::key_ring::KeyRing;
+use activities::mailroom::Mailroom;
 use activities::store::clock::{self, Clocks};
 use activities::store::{Store, pool, schema, workspaces};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
+use url::Url;
 
 use crate::config::{Config, Database, KeySource};
 use crate::private_postgres::{self, PrivatePostgres};
@@ -68,6 +71,19 @@ impl Session {
     /// When the database fails.
     pub async fn now(&self) -> anyhow::Result<DateTime<Utc>> {
         Ok(self.clocks().await?.campaign)
+    }
+
+    /// Returns what sending needs.
+    ///
+    /// # Errors
+    ///
+    /// When the address that links begin with is none.
+    pub fn mailroom(&self, config: &Config) -> anyhow::Result<Mailroom> {
+        let base = format!("{}/", config.link_base());
+        let public_url = Url::parse(&base).with_context(|| format!("{base} is no address"))?;
+        let runner = ids::new::<machine::ids::Workspace>().uuid();
+        let (store, keys) = (self.store.clone(), Arc::clone(&self.keys));
+        Ok(Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner))
     }
 
     /// Closes the connections, then stops the private Postgres if it is ours to stop.

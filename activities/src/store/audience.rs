@@ -232,10 +232,7 @@ pub async fn enroll(
         )
         .execute(&mut *conn)
         .await?;
-        // Heard when the transaction commits, however often it is said inside.
-        sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string())
-            .fetch_one(conn)
-            .await?;
+        super::bell::ring(conn, workspace).await?;
     }
     Ok(entered)
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use activities::campaign_verb::{self, Ordered, Verb};
 use activities::campaigns::apply::{self, Applied, Change};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
 use activities::campaigns::{self, Campaign, CampaignStatus};
@@ -15,6 +16,7 @@ use machine::document::CampaignDocument;
 use serde::Serialize;
 
 use super::Bench;
+use super::enrollment::Rule;
 use crate::campaign_file::CampaignFile;
 use crate::terminal::Output;
 
@@ -48,6 +50,30 @@ pub(super) enum Command {
     },
     /// Add leads to a campaign that was started
     Enroll(Enroll),
+    /// Let nothing leave until it is resumed
+    Pause {
+        /// The campaign
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let a paused campaign go on
+    Resume {
+        /// The campaign
+        name: String,
+        /// What becomes of the waits that were interrupted
+        #[arg(long)]
+        rule: Rule,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End a campaign for good: every live lead ends as stopped
+    Stop {
+        /// The campaign
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List the campaigns
     List {
         #[command(flatten)]
@@ -89,6 +115,11 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         }
         Command::Start { name, output } => start(name, output, bench).await?,
         Command::Enroll(command) => enroll(command, bench).await?,
+        Command::Pause { name, output } => order(name, Verb::Pause, output, bench).await?,
+        Command::Resume { name, rule, output } => {
+            order(name, Verb::Resume(rule.into()), output, bench).await?;
+        }
+        Command::Stop { name, output } => order(name, Verb::Stop, output, bench).await?,
         Command::List { output } => show::list(output, bench).await?,
         Command::Show { name, file: true, output: _ } => show::file(&name, bench).await?,
         Command::Show { name, file: false, output } => show::one(&name, output, bench).await?,
@@ -282,6 +313,39 @@ fn entered(
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let view = EnrolledView { campaign, enrolled: done? };
+    bench.terminal.show(output.format(), &view)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct OrderedView {
+    campaign: String,
+    status: &'static str,
+    changed: bool,
+}
+
+impl fmt::Display for OrderedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let already = if self.changed { "" } else { " already" };
+        write!(f, "campaign `{}` is {}{already}", self.campaign, self.status)
+    }
+}
+
+async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let campaign = find(&bench, &name).await?;
+    let session = bench.session;
+    let (store, workspace) = (&session.store, session.workspace);
+    let status = match verb {
+        Verb::Pause => CampaignStatus::Paused,
+        Verb::Resume(_) => CampaignStatus::Active,
+        Verb::Stop => CampaignStatus::Stopped,
+    };
+    let changed = match campaign_verb::order(store, workspace, campaign.id, verb).await? {
+        Ordered::Done => true,
+        Ordered::Already => false,
+        Ordered::NotWhile(now) => bail!("campaign `{name}` is {now}, so it cannot be {status}"),
+    };
+    let view = OrderedView { campaign: name, status: status.as_str(), changed };
     bench.terminal.show(output.format(), &view)?;
     Ok(())
 }

@@ -1,0 +1,70 @@
+//! What a person may do about work that was given up.
+
+use machine::ids::{EnrollmentId, WorkspaceId};
+
+use crate::error::Result;
+use crate::store::audit::{self, Act};
+use crate::store::dead_letters::{self, DeadLetterId, Subject};
+use crate::store::{Store, Tx, bell, clock, enrollments};
+
+/// More dead letters than anybody would let lie.
+const OPEN_MAX: u16 = u16::MAX;
+
+/// What became of a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// The enrollment is due again.
+    Working(EnrollmentId),
+    /// The letter is about a mail, and a mail is not repeated.
+    NotAnEnrollment,
+    /// It was dealt with before, or never was.
+    NotOpen,
+}
+
+/// Puts a parked enrollment back to work and closes its letter.
+///
+/// # Errors
+///
+/// When the database fails; the call may be repeated.
+pub async fn retry(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> Result<Retried> {
+    let mut tx = store.begin(workspace).await?;
+    let open = dead_letters::open(&mut tx, workspace, OPEN_MAX).await?;
+    let Some(letter) = open.into_iter().find(|letter| letter.id == id) else {
+        return Ok(Retried::NotOpen);
+    };
+    let enrollment = match letter.subject {
+        Subject::Enrollment(enrollment) => enrollment,
+        Subject::Event(_) | Subject::Unmatched(_) => return Ok(Retried::NotAnEnrollment),
+    };
+    let now = clock::read(&mut tx).await?.campaign;
+    enrollments::unpark(&mut tx, workspace, enrollment, now).await?;
+    close(&mut tx, id, "retried").await?;
+    bell::ring(&mut tx, workspace).await?;
+    tx.commit().await?;
+    Ok(Retried::Working(enrollment))
+}
+
+/// Closes a letter without doing anything about it. Returns whether it was open.
+///
+/// # Errors
+///
+/// When the database fails; the call may be repeated.
+pub async fn dismiss(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> Result<bool> {
+    let mut tx = store.begin(workspace).await?;
+    let was_open = close(&mut tx, id, "dismissed").await?;
+    tx.commit().await?;
+    Ok(was_open)
+}
+
+async fn close(tx: &mut Tx, id: DeadLetterId, resolution: &str) -> Result<bool> {
+    let workspace = tx.workspace();
+    let now = clock::read(tx).await?;
+    let was_open = dead_letters::resolve(tx, workspace, id, resolution, now.campaign).await?;
+    if was_open {
+        let act = format!("dead_letter.{resolution}");
+        let subject = format!("dead_letter/{id}");
+        let act = Act { actor: "cli", act: &act, subject: &subject, details: None };
+        audit::record(tx, workspace, &act, now.wall).await?;
+    }
+    Ok(was_open)
+}

@@ -1,0 +1,159 @@
+//! One enrollment as people look at it: what it is doing and why, evaluated by the machine now, what
+//! it sent, and what happened to it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use machine::context::{Consent, Consents, Context, Facts};
+use machine::enrollment::Enrollment;
+use machine::explain::{self, Plan};
+use machine::ids::{EnrollmentId, LeadId, SendId, SequenceId, Subject, WorkspaceId, send_id};
+use machine::key::StepKey;
+use machine::signal::Signal;
+use uuid::Uuid;
+
+use crate::campaigns::enroll::attributes_of;
+use crate::error::{ActivityError, Result};
+use crate::store::enrollment_views::{self as views, SendRow, Stored};
+use crate::store::journal::{self, Entry};
+use crate::store::{Store, clock};
+use crate::versions::{Loaded, Versions};
+
+/// How many journal rows are read at a time.
+const PAGE: i64 = 1_000;
+
+/// One enrollment.
+#[derive(Debug)]
+pub struct EnrollmentView {
+    /// Its id.
+    pub id: EnrollmentId,
+    /// Its row, with the person.
+    pub stored: Stored,
+    /// The version it runs.
+    pub version: Arc<Loaded>,
+    /// The machine.
+    pub enrollment: Enrollment,
+    /// What it will do, when, and why then.
+    pub plan: Plan,
+    /// The clock its times are shown on: the lead's own, else the campaign's.
+    pub zone: Tz,
+    /// What it sent, oldest first.
+    pub sends: Vec<SendRow>,
+    /// Campaign time of reading.
+    pub now: DateTime<Utc>,
+}
+
+impl EnrollmentView {
+    /// Returns the step whose message `send` is; `None` for a mail to a person of ours.
+    pub fn step_of(&self, workspace: WorkspaceId, send: SendId) -> Option<StepKey> {
+        let mut found = None;
+        self.version.version.each_step(&mut |step| {
+            if send_id(workspace, self.id, Subject::Step(step.key.as_str()), 1) == send {
+                found = Some(step.key.clone());
+            }
+        });
+        found
+    }
+}
+
+/// Reads one enrollment and explains it.
+///
+/// # Errors
+///
+/// [`ActivityError::NoSuchEnrollment`], or when the database fails or its snapshot does not load.
+pub async fn read(
+    store: &Store,
+    versions: &Versions,
+    workspace: WorkspaceId,
+    id: EnrollmentId,
+) -> Result<EnrollmentView> {
+    let mut tx = store.begin(workspace).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    let stored = views::one(&mut tx, workspace, id)
+        .await?
+        .ok_or(ActivityError::NoSuchEnrollment(id))?;
+    let name = (SequenceId::new(stored.sequence_id), stored.version);
+    let mut loaded = versions.get(&mut tx, workspace, &BTreeSet::from([name])).await?;
+    let version = loaded.remove(&name).expect("it was asked for");
+    let enrollment: Enrollment = serde_json::from_slice(&stored.snapshot)
+        .map_err(|source| ActivityError::Snapshot { enrollment: id, source })?;
+    let facts = facts(&stored);
+    let context = Context {
+        now,
+        workspace,
+        enrollment: id,
+        lead: LeadId::new(stored.lead_id),
+        version: &version.version,
+        facts: &facts,
+    };
+    let plan = explain::explain(&enrollment, &context);
+    let zone = context.zone();
+    let sends = sends_of(workspace, id, &enrollment, &version);
+    let sends = views::sends(&mut tx, workspace, &sends).await?;
+    Ok(EnrollmentView { id, stored, version, enrollment, plan, zone, sends, now })
+}
+
+/// Returns what happened to an enrollment, oldest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn journal(
+    store: &Store,
+    workspace: WorkspaceId,
+    id: EnrollmentId,
+) -> Result<Vec<Entry>> {
+    let mut tx = store.begin(workspace).await?;
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |entry| entry.turn);
+        let page = journal::entries(&mut tx, workspace, id, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(entries);
+        }
+        entries.extend(page);
+    }
+}
+
+/// Returns the signal of a journal row, if this build still knows it.
+pub fn signal_of(entry: &Entry) -> Option<Signal> {
+    serde_json::from_str(&entry.signal).ok()
+}
+
+fn facts(stored: &Stored) -> Facts {
+    let consent = |word: &str| match word {
+        "granted" => Consent::Granted,
+        "refused" => Consent::Refused,
+        _ => Consent::Unknown,
+    };
+    Facts {
+        zone: stored.zone.as_deref().and_then(|zone| zone.parse().ok()),
+        consent: Consents {
+            email: consent(&stored.email_consent),
+            sms: consent(&stored.sms_consent),
+            call: consent(&stored.call_consent),
+        },
+        attributes: attributes_of(stored.attributes.clone()),
+        in_flight: Vec::new(),
+    }
+}
+
+/// Every send an enrollment can have made: one for each step, and the mails of its handovers.
+fn sends_of(
+    workspace: WorkspaceId,
+    id: EnrollmentId,
+    enrollment: &Enrollment,
+    version: &Loaded,
+) -> Vec<Uuid> {
+    let mut sends: BTreeSet<Uuid> = BTreeSet::new();
+    version.version.each_step(&mut |step| {
+        sends.insert(send_id(workspace, id, Subject::Step(step.key.as_str()), 1).uuid());
+    });
+    sends.extend(enrollment.data.open.iter().map(|open| open.id.send.uuid()));
+    for mail in 1..=enrollment.data.handovers.mails {
+        sends.insert(send_id(workspace, id, Subject::Handover, mail).uuid());
+    }
+    sends.into_iter().collect()
+}

@@ -1,0 +1,10 @@
+//! The bell: a commit that brings work says so, and the runners of the workspace look.
+
+use machine::ids::WorkspaceId;
+use sqlx::PgConnection;
+
+/// Rings when the transaction commits, once, however often it is called inside.
+pub async fn ring(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string()).fetch_one(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Enrollments as people look at them: rows with the reason in a column, and what one of them sent.
+
+use chrono::{DateTime, Utc};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// An enrollment in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnrollmentRow {
+    /// Its id.
+    pub enrollment_id: Uuid,
+    /// The campaign's name.
+    pub campaign: String,
+    /// The person.
+    pub lead_id: Uuid,
+    /// The person's mail address.
+    pub email: Option<String>,
+    /// The person's own zone.
+    pub zone: Option<String>,
+    /// The state, as shown.
+    pub state: String,
+    /// Why it is there.
+    pub why: Option<String>,
+    /// Until when.
+    pub until: Option<DateTime<Utc>>,
+    /// What comes next.
+    pub next_step: Option<String>,
+    /// When.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Campaign time of the newest event.
+    pub changed_at: DateTime<Utc>,
+    /// When it was taken out of the run because its turns failed.
+    pub parked_at: Option<DateTime<Utc>>,
+}
+
+/// Which enrollments are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// Of this campaign.
+    pub campaign: Option<CampaignId>,
+    /// In this state, as shown.
+    pub state: Option<&'a str>,
+    /// Of this person.
+    pub lead: Option<LeadId>,
+}
+
+/// Returns up to `limit` enrollments that pass `filter`, behind `after` in the order of their ids.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: Filter<'_>,
+    after: Option<EnrollmentId>,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            l.zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
+        FROM enrollments e
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.enrollment_id > $2
+            AND ($3::uuid IS NULL OR e.campaign_id = $3)
+            AND ($4::text IS NULL OR e.state = $4)
+            AND ($5::uuid IS NULL OR e.lead_id = $5)
+        ORDER BY e.enrollment_id
+        LIMIT $6
+        "#,
+        workspace.uuid(),
+        after.map_or(Uuid::nil(), EnrollmentId::uuid),
+        filter.campaign.map(CampaignId::uuid),
+        filter.state,
+        filter.lead.map(LeadId::uuid),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One enrollment with what an explanation reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its campaign.
+    pub campaign_id: Uuid,
+    /// The campaign's name.
+    pub campaign: String,
+    /// What it runs.
+    pub sequence_id: Uuid,
+    /// Which version.
+    pub version: i32,
+    /// The serialised machine.
+    pub snapshot: Vec<u8>,
+    /// The person.
+    pub lead_id: Uuid,
+    /// The person's mail address.
+    pub email: Option<String>,
+    /// The person's own zone.
+    pub zone: Option<String>,
+    /// Consent to mail.
+    pub email_consent: String,
+    /// Consent to texts.
+    pub sms_consent: String,
+    /// Consent to calls.
+    pub call_consent: String,
+    /// Everything known about the person.
+    pub attributes: Value,
+    /// The name of the mailbox it keeps.
+    pub sender: Option<String>,
+    /// When it was taken out of the run because its turns failed.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// Facts on their way that no turn has seen.
+    pub unseen: i32,
+}
+
+/// Returns one enrollment.
+pub async fn one(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+) -> sqlx::Result<Option<Stored>> {
+    sqlx::query_as!(
+        Stored,
+        r#"
+        SELECT
+            e.campaign_id, c.name AS campaign, c.sequence_id, e.version, e.snapshot, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            l.zone, l.email_consent, l.sms_consent, l.call_consent, l.attributes,
+            s.name AS "sender?", e.parked_at, e.signal_seq - e.applied_seq AS "unseen!"
+        FROM enrollments e
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        LEFT JOIN senders s ON s.workspace_id = $1 AND s.sender_id = e.email_sender_id
+        WHERE e.workspace_id = $1 AND e.enrollment_id = $2
+        "#,
+        workspace.uuid(),
+        enrollment.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// One send as the ledger has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendRow {
+    /// Its id.
+    pub send_id: Uuid,
+    /// `step` or `handover`.
+    pub kind: String,
+    /// The step, or whom a handover is offered to.
+    pub step_key: String,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// The wording.
+    pub variant: Option<String>,
+    /// Where it stands.
+    pub state: String,
+    /// Why it stands there.
+    pub detail: Option<String>,
+    /// The sender's name.
+    pub sender: Option<String>,
+    /// Campaign time of its gate.
+    pub gate_at: Option<DateTime<Utc>>,
+    /// Campaign time of its slot.
+    pub slot_at: Option<DateTime<Utc>>,
+    /// What it said in its subject.
+    pub subject: Option<String>,
+}
+
+/// Returns those of `sends` that the ledger has.
+pub async fn sends(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+) -> sqlx::Result<Vec<SendRow>> {
+    sqlx::query_as!(
+        SendRow,
+        r#"
+        SELECT
+            s.send_id, s.kind, s.step_key, s.attempt, s.variant, s.state, s.detail,
+            n.name AS "sender?", s.gate_at, s.slot_at, t.subject AS "subject?"
+        FROM unnest($2::uuid[]) AS u (send_id)
+        JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
+        LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        LEFT JOIN send_contents t ON t.workspace_id = $1 AND t.send_id = s.send_id
+        ORDER BY s.gate_at NULLS LAST, s.send_id
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        sends,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns enrollments that are held for `why`, behind `after` in the order of their ids.
+pub async fn held_for(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    why: &str,
+    after: Option<EnrollmentId>,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT enrollment_id
+        FROM enrollments
+        WHERE workspace_id = $1 AND state = 'held' AND why = $2 AND enrollment_id > $3
+        ORDER BY enrollment_id
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        why,
+        after.map_or(Uuid::nil(), EnrollmentId::uuid),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(EnrollmentId::new).collect())
+}

@@ -1,0 +1,79 @@
+//! Sends of which nobody knows whether they left: a person looks, and decides.
+
+use chrono::{DateTime, Utc};
+use machine::ids::{SendId, WorkspaceId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A send that waits for a person's word.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// Its id.
+    pub send_id: Uuid,
+    /// Which ask of it.
+    pub attempt: i32,
+    /// Whose.
+    pub enrollment_id: Uuid,
+    /// The campaign's name.
+    pub campaign: String,
+    /// The step, or whom a handover is offered to.
+    pub step_key: String,
+    /// To whom.
+    pub address: Option<String>,
+    /// The sender's name.
+    pub sender: Option<String>,
+    /// Campaign time of its gate.
+    pub gate_at: Option<DateTime<Utc>>,
+    /// What was seen last.
+    pub detail: Option<String>,
+}
+
+/// Returns the first `limit` sends that wait, oldest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    limit: i64,
+) -> sqlx::Result<Vec<Review>> {
+    sqlx::query_as!(
+        Review,
+        r#"
+        SELECT
+            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.step_key, s.address,
+            n.name AS "sender?", s.gate_at, s.detail
+        FROM sends s
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
+        LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        WHERE s.workspace_id = $1 AND s.state = 'needs_review'
+        ORDER BY s.gate_at, s.send_id
+        LIMIT $2
+        "#,
+        workspace.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns one send that waits.
+pub async fn one(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    send: SendId,
+) -> sqlx::Result<Option<Review>> {
+    sqlx::query_as!(
+        Review,
+        r#"
+        SELECT
+            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.step_key, s.address,
+            n.name AS "sender?", s.gate_at, s.detail
+        FROM sends s
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
+        LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        WHERE s.workspace_id = $1 AND s.send_id = $2 AND s.state = 'needs_review'
+        "#,
+        workspace.uuid(),
+        send.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}

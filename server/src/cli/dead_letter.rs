@@ -1,0 +1,110 @@
+//! `meridian dead-letter`: work that was given up, until a person retries or dismisses it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use activities::dead_letter_verb::{self, Retried};
+use activities::store::dead_letters::{self, DeadLetter, DeadLetterId, Subject};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Bench;
+use crate::tables::{Column, Table};
+use crate::terminal::Output;
+use crate::times;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List what was given up, newest first
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put an enrollment back to work once its cause is mended
+    Retry {
+        /// The dead letter
+        id: DeadLetterId,
+    },
+    /// Put a dead letter aside; what it is about stays as it is
+    Dismiss {
+        /// The dead letter
+        id: DeadLetterId,
+    },
+}
+
+#[derive(Serialize)]
+struct List {
+    dead_letters: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: DeadLetterId,
+    kind: &'static str,
+    subject: String,
+    cause: String,
+    at: DateTime<Utc>,
+}
+
+impl From<DeadLetter> for Listed {
+    fn from(letter: DeadLetter) -> Self {
+        let (kind, subject) = match letter.subject {
+            Subject::Enrollment(id) => ("enrollment", id.to_string()),
+            Subject::Event(id) => ("unread mail", id.to_string()),
+            Subject::Unmatched(id) => ("mail without a lead", id.to_string()),
+        };
+        Self { id: letter.id, kind, subject, cause: letter.cause, at: letter.at }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            Column::Text("dead letter"),
+            Column::Text("since"),
+            Column::Text("about"),
+            Column::Text("cause"),
+        ];
+        let mut table = Table::new(&columns, "nothing was given up");
+        for letter in &self.dead_letters {
+            table.row([
+                letter.id.to_string(),
+                times::utc(letter.at),
+                format!("{} {}", letter.kind, letter.subject),
+                letter.cause.clone(),
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    let session = bench.session;
+    let (store, workspace) = (&session.store, session.workspace);
+    match command {
+        Command::List { output } => {
+            let mut tx = store.begin(workspace).await?;
+            let letters = dead_letters::open(&mut tx, workspace, 1_000).await?;
+            let dead_letters = letters.into_iter().map(Listed::from).collect();
+            bench.terminal.show(output.format(), &List { dead_letters })?;
+        }
+        Command::Retry { id } => match dead_letter_verb::retry(store, workspace, id).await? {
+            Retried::Working(enrollment) => {
+                bench.terminal.print(&format!("enrollment {enrollment} is back at work"))?;
+            }
+            Retried::NotAnEnrollment => bail!(
+                "it is about a mail, which counts as a reply as it is: read it, then dismiss it"
+            ),
+            Retried::NotOpen => bail!("there is no such dead letter: run `meridian dead-letter list`"),
+        },
+        Command::Dismiss { id } => {
+            if !dead_letter_verb::dismiss(store, workspace, id).await? {
+                bail!("there is no such dead letter: run `meridian dead-letter list`");
+            }
+            bench.terminal.print("dismissed")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

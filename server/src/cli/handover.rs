@@ -1,0 +1,201 @@
+//! `meridian handover`: leads that need a person.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use activities::store::handover_views::{self, HandoverView, Which};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::{Subcommand, ValueEnum};
+use machine::ids::EnrollmentId;
+use machine::signal::{HandoverResult, Signal};
+use machine::state::Responder;
+use serde::Serialize;
+
+use super::Bench;
+use super::enrollment;
+use crate::tables::{Column, Table};
+use crate::terminal::Output;
+use crate::times;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the handovers, the most urgent first
+    List {
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a lead
+    Accept {
+        #[command(flatten)]
+        lead: Whose,
+        /// Take it for the fallback address
+        #[arg(long)]
+        fallback: bool,
+    },
+    /// Say that the lead was answered
+    Answered {
+        #[command(flatten)]
+        lead: Whose,
+    },
+    /// Close a handover
+    Close {
+        #[command(flatten)]
+        lead: Whose,
+        /// How it ended
+        result: Closed,
+    },
+    /// Give the lead back to the sequence
+    GiveBack {
+        #[command(flatten)]
+        lead: Whose,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// The id of the enrollment, or the mail address of its lead
+    enrollment: String,
+    /// The campaign, where a lead is in several
+    #[arg(long)]
+    campaign: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Closed {
+    /// We got what we wanted
+    Won,
+    /// We did not
+    Lost,
+}
+
+#[derive(Serialize)]
+struct List {
+    handovers: Vec<Listed>,
+    #[serde(skip)]
+    now: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    enrollment: EnrollmentId,
+    visit: i32,
+    campaign: String,
+    email: Option<String>,
+    state: String,
+    responder: String,
+    answer_by: Option<DateTime<Utc>>,
+    overdue: bool,
+    result: Option<String>,
+    opened_at: DateTime<Utc>,
+    closed_at: Option<DateTime<Utc>>,
+}
+
+impl Listed {
+    fn of(view: HandoverView, now: DateTime<Utc>) -> Self {
+        let overdue = view.closed_at.is_none() && view.answer_by.is_some_and(|by| by < now);
+        Self {
+            enrollment: view.enrollment_id.into(),
+            visit: view.visit,
+            campaign: view.campaign,
+            email: view.email,
+            state: view.state,
+            responder: view.responder,
+            answer_by: view.answer_by,
+            overdue,
+            result: view.result,
+            opened_at: view.opened_at,
+            closed_at: view.closed_at,
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            Column::Text("lead"),
+            Column::Text("campaign"),
+            Column::Text("state"),
+            Column::Text("with"),
+            Column::Text("since"),
+            Column::Text("answer by"),
+        ];
+        let mut table = Table::new(&columns, "nobody waits for a person");
+        for handover in &self.handovers {
+            let state = match &handover.result {
+                Some(result) => format!("{}, {result}", handover.state),
+                None => handover.state.clone(),
+            };
+            let by = match (handover.answer_by, handover.overdue) {
+                (Some(by), true) => format!("{} (overdue)", times::utc(by)),
+                (Some(by), false) => times::utc(by),
+                (None, _) => "-".to_owned(),
+            };
+            table.row([
+                handover.email.clone().unwrap_or_else(|| handover.enrollment.to_string()),
+                handover.campaign.clone(),
+                state,
+                handover.responder.clone(),
+                times::utc(handover.opened_at),
+                by,
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { all, output } => list(all, output, bench).await?,
+        Command::Accept { lead, fallback } => {
+            let by = if fallback { Responder::Fallback } else { Responder::First };
+            order(lead, Signal::HandoverAccepted { by }, "is accepted", bench).await?;
+        }
+        Command::Answered { lead } => {
+            order(lead, Signal::HandoverAnswered, "is marked as answered", bench).await?;
+        }
+        Command::Close { lead, result } => {
+            let result = match result {
+                Closed::Won => HandoverResult::Won,
+                Closed::Lost => HandoverResult::Lost,
+            };
+            order(lead, Signal::HandoverClosed { result }, "is closed", bench).await?;
+        }
+        Command::GiveBack { lead } => {
+            order(lead, Signal::GivenBack, "is given back", bench).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let now = session.now().await?;
+    let which = if all { Which::All } else { Which::Open };
+    let mut tx = session.store.begin(session.workspace).await?;
+    let handovers = handover_views::list(&mut tx, session.workspace, which, 1_000).await?;
+    let handovers = handovers.into_iter().map(|view| Listed::of(view, now)).collect();
+    bench.terminal.show(output.format(), &List { handovers, now })?;
+    Ok(())
+}
+
+async fn order(
+    whose: Whose,
+    signal: Signal,
+    done: &str,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let session = bench.session;
+    let id = enrollment::find(session, &whose.enrollment, whose.campaign.as_deref()).await?;
+    let mut tx = session.store.begin(session.workspace).await?;
+    if handover_views::open(&mut tx, session.workspace, id).await?.is_none() {
+        bail!("no person has {}: run `meridian handover list`", whose.enrollment);
+    }
+    tx.commit().await?;
+    enrollment::tell(session, id, signal).await?;
+    bench.terminal.print(&format!("the handover of {} {done}", whose.enrollment))?;
+    Ok(())
+}

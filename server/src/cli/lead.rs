@@ -1,0 +1,390 @@
+//! `meridian lead`: the people campaigns may write to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use activities::address::EmailAddress;
+use activities::import::{self, Options, Progress, Report};
+use activities::store::enrollment_views::{self, EnrollmentRow, Filter};
+use activities::store::lead_views::{self, LeadView};
+use activities::store::leads;
+use activities::tag::Tag;
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use machine::ids::{EnrollmentId, LeadId, WorkspaceId};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Bench;
+use crate::session::Session;
+use crate::tables::{Column, Facts, Table};
+use crate::terminal::Output;
+use crate::times;
+
+/// Faults that are printed one by one; `--json` has them all.
+const FAULTS_SHOWN: usize = 50;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Import leads from a CSV file; repeating it changes nothing
+    Import {
+        /// The file; its first line names the columns, one of which is `email`
+        file: PathBuf,
+        /// Put this tag on every lead of the file
+        #[arg(long)]
+        tag: Vec<Tag>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List leads
+    List {
+        /// Those with this tag
+        #[arg(long)]
+        tag: Option<Tag>,
+        /// Go on behind this lead
+        #[arg(long, value_name = "ID")]
+        after: Option<LeadId>,
+        /// At most this many
+        #[arg(long, default_value = "100", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a lead with everything known about it, and the campaigns it is in
+    Show {
+        /// Its mail address or id
+        lead: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Import { file, tag, output } => import(&file, tag, output, bench).await?,
+        Command::List { tag, after, limit, output } => {
+            list(tag.as_ref(), after, limit, output, bench).await?;
+        }
+        Command::Show { lead, output } => show(&lead, output, bench).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the lead with this address or id.
+///
+/// # Errors
+///
+/// When there is none.
+pub(super) async fn find(session: &Session, who: &str) -> anyhow::Result<LeadId> {
+    if let Ok(lead) = who.parse::<LeadId>() {
+        return Ok(lead);
+    }
+    let address: EmailAddress =
+        who.parse().with_context(|| format!("`{who}` is neither an id nor an address"))?;
+    let mut tx = session.store.begin(session.workspace).await?;
+    let found = leads::ids_at(&mut tx, session.workspace, &[&address]).await?;
+    match found.into_values().next() {
+        Some(lead) => Ok(lead),
+        None => bail!("no lead has the address {address}: run `meridian lead list`"),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Imported {
+    file: String,
+    added: u64,
+    changed: u64,
+    unchanged: u64,
+    refused: u64,
+    faults: Vec<FaultView>,
+    faults_omitted: u64,
+    ignored_columns: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FaultView {
+    line: u64,
+    field: String,
+    reason: String,
+}
+
+impl fmt::Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, added, changed, unchanged, refused, .. } = self;
+        writeln!(f, "{file}: {added} new, {changed} changed, {unchanged} as before, {refused} refused")?;
+        for fault in self.faults.iter().take(FAULTS_SHOWN) {
+            writeln!(f, "  line {}, {}: {}", fault.line, fault.field, fault.reason)?;
+        }
+        let more = self.faults_omitted
+            + u64::try_from(self.faults.len().saturating_sub(FAULTS_SHOWN)).unwrap_or(u64::MAX);
+        if more > 0 {
+            writeln!(f, "  and {more} more faults")?;
+        }
+        for column in &self.ignored_columns {
+            writeln!(f, "  column `{column}` was left out: its header cannot be a name")?;
+        }
+        Ok(())
+    }
+}
+
+impl Imported {
+    fn of(path: &Path, report: Report) -> Self {
+        let faults = report.faults.into_iter().map(|fault| FaultView {
+            line: fault.line,
+            field: fault.field,
+            reason: fault.reason.to_string(),
+        });
+        Self {
+            file: path.display().to_string(),
+            added: report.totals.added,
+            changed: report.totals.changed,
+            unchanged: report.totals.unchanged,
+            refused: report.totals.refused,
+            faults: faults.collect(),
+            faults_omitted: report.faults_omitted,
+            ignored_columns: report.ignored_columns,
+        }
+    }
+}
+
+async fn import(
+    path: &Path,
+    tags: Vec<Tag>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let bar = bench.terminal.progress("importing", 0);
+    let imported = import_file(bench.session, path, tags, &bar).await;
+    bar.finish_and_clear();
+    bench.terminal.show(output.format(), &imported?)?;
+    Ok(())
+}
+
+/// Imports a file under a bar that counts its bytes.
+pub(super) async fn import_file(
+    session: &Session,
+    path: &Path,
+    tags: Vec<Tag>,
+    bar: &ProgressBar,
+) -> anyhow::Result<Imported> {
+    let file =
+        std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let options = Options { tags, source: format!("import/{}", name.unwrap_or_default()) };
+    let progress = |progress: Progress| {
+        bar.set_length(progress.bytes);
+        bar.set_position(progress.bytes_read);
+    };
+    let report =
+        import::leads(&session.store, session.workspace, file, &options, progress).await?;
+    Ok(Imported::of(path, report))
+}
+
+#[derive(Serialize)]
+struct List {
+    leads: Vec<LeadJson>,
+    /// Where the next page begins.
+    next: Option<LeadId>,
+}
+
+#[derive(Serialize)]
+struct LeadJson {
+    id: LeadId,
+    email: Option<String>,
+    zone: Option<String>,
+    email_consent: String,
+    attributes: Value,
+    tags: Vec<String>,
+    source: String,
+    created_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_at: Option<DateTime<Utc>>,
+}
+
+impl From<LeadView> for LeadJson {
+    fn from(lead: LeadView) -> Self {
+        Self {
+            id: lead.lead_id.into(),
+            email: lead.email,
+            zone: lead.zone,
+            email_consent: lead.email_consent,
+            attributes: lead.attributes,
+            tags: lead.tags,
+            source: lead.source,
+            created_at: lead.created_at,
+            erased_at: lead.erased_at,
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            Column::Text("email"),
+            Column::Text("name"),
+            Column::Text("zone"),
+            Column::Text("tags"),
+        ];
+        let mut table = Table::new(&columns, "no leads: run `meridian lead import FILE`");
+        for lead in &self.leads {
+            table.row([
+                lead.email.clone().unwrap_or_else(|| "-".to_owned()),
+                name_of(&lead.attributes),
+                lead.zone.clone().unwrap_or_else(|| "-".to_owned()),
+                lead.tags.join(", "),
+            ]);
+        }
+        table.fmt(f)?;
+        match &self.next {
+            Some(next) => writeln!(f, "\nthere are more: --after {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns what a lead is called: the person, else the company or the like.
+fn name_of(attributes: &Value) -> String {
+    let text = |name: &str| attributes.get(name).and_then(Value::as_str).unwrap_or_default();
+    let person = format!("{} {}", text("first_name"), text("last_name"));
+    let person = person.trim();
+    if !person.is_empty() {
+        return person.to_owned();
+    }
+    ["name", "company", "hotel"]
+        .into_iter()
+        .map(text)
+        .find(|name| !name.is_empty())
+        .unwrap_or("-")
+        .to_owned()
+}
+
+async fn list(
+    tag: Option<&Tag>,
+    after: Option<LeadId>,
+    limit: i64,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let session = bench.session;
+    let mut tx = session.store.begin(session.workspace).await?;
+    let tag = tag.map(Tag::as_str);
+    let leads = lead_views::list(&mut tx, session.workspace, tag, after, limit).await?;
+    let is_full = i64::try_from(leads.len()).is_ok_and(|n| n == limit);
+    let next = leads.last().filter(|_| is_full).map(|lead| LeadId::from(lead.lead_id));
+    let list = List { leads: leads.into_iter().map(LeadJson::from).collect(), next };
+    bench.terminal.show(output.format(), &list)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    lead: LeadJson,
+    enrollments: Vec<Enrolled>,
+}
+
+#[derive(Serialize)]
+struct Enrolled {
+    id: EnrollmentId,
+    campaign: String,
+    state: String,
+    why: Option<String>,
+    next_step: Option<String>,
+    next_at: Option<DateTime<Utc>>,
+}
+
+impl From<EnrollmentRow> for Enrolled {
+    fn from(row: EnrollmentRow) -> Self {
+        Self {
+            id: row.enrollment_id.into(),
+            campaign: row.campaign,
+            state: row.state,
+            why: row.why,
+            next_step: row.next_step,
+            next_at: row.next_at,
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lead = &self.lead;
+        let mut facts = Facts::new();
+        facts
+            .add("lead", lead.id)
+            .add_some("email", lead.email.as_ref())
+            .add("consent", &lead.email_consent)
+            .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
+            .add("tags", lead.tags.join(", "))
+            .add("source", &lead.source)
+            .add("since", times::utc(lead.created_at))
+            .add_some("erased", lead.erased_at.map(times::utc));
+        writeln!(f, "{facts}")?;
+        let attributes: BTreeMap<&String, String> = match &lead.attributes {
+            Value::Object(fields) => fields.iter().map(|(name, value)| (name, plain(value))).collect(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => BTreeMap::new(),
+        };
+        let mut table =
+            Table::new(&[Column::Text("attribute"), Column::Text("value")], "no attributes");
+        for (name, value) in attributes {
+            table.row([name.clone(), value]);
+        }
+        writeln!(f, "{table}")?;
+        let columns = [
+            Column::Text("campaign"),
+            Column::Text("state"),
+            Column::Text("why"),
+            Column::Text("next"),
+            Column::Text("enrollment"),
+        ];
+        let mut table = Table::new(&columns, "in no campaign");
+        for enrolled in &self.enrollments {
+            let next = match (&enrolled.next_step, enrolled.next_at) {
+                (Some(step), Some(at)) => format!("{step}, {}", times::utc(at)),
+                (Some(step), None) => step.clone(),
+                (None, _) => "-".to_owned(),
+            };
+            table.row([
+                enrolled.campaign.clone(),
+                enrolled.state.clone(),
+                enrolled.why.clone().unwrap_or_else(|| "-".to_owned()),
+                next,
+                enrolled.id.to_string(),
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
+    }
+}
+
+async fn show(who: &str, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let id = find(session, who).await?;
+    let mut tx = session.store.begin(session.workspace).await?;
+    let workspace: WorkspaceId = session.workspace;
+    let Some(lead) = lead_views::by_ids(&mut tx, workspace, &[id]).await?.pop() else {
+        bail!("there is no lead {id}: run `meridian lead list`");
+    };
+    let filter = Filter { lead: Some(id), ..Filter::default() };
+    let rows = enrollment_views::list(&mut tx, workspace, filter, None, 1_000).await?;
+    let shown =
+        Shown { lead: lead.into(), enrollments: rows.into_iter().map(Enrolled::from).collect() };
+    bench.terminal.show(output.format(), &shown)?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `meridian review`: mails of which nobody knows whether they left. No program sends them again; a
+//! person looks into the mailbox and says.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use activities::send::record::{Known, Recorded, record};
+use activities::store::reviews::{self, Review};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use machine::ids::{EnrollmentId, SendId};
+use serde::Serialize;
+
+use super::Bench;
+use crate::tables::{Column, Table};
+use crate::terminal::Output;
+use crate::times;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the mails that wait for a person's word, oldest first
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// It went: the sequence goes on
+    Sent {
+        /// The mail
+        send: SendId,
+    },
+    /// It did not go: it is sent again
+    Again {
+        /// The mail
+        send: SendId,
+    },
+}
+
+#[derive(Serialize)]
+struct List {
+    reviews: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: SendId,
+    enrollment: EnrollmentId,
+    campaign: String,
+    step: String,
+    address: Option<String>,
+    sender: Option<String>,
+    at: Option<DateTime<Utc>>,
+    detail: Option<String>,
+}
+
+impl From<Review> for Listed {
+    fn from(review: Review) -> Self {
+        Self {
+            id: review.send_id.into(),
+            enrollment: review.enrollment_id.into(),
+            campaign: review.campaign,
+            step: review.step_key,
+            address: review.address,
+            sender: review.sender,
+            at: review.gate_at,
+            detail: review.detail,
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            Column::Text("mail"),
+            Column::Text("to"),
+            Column::Text("from"),
+            Column::Text("step"),
+            Column::Text("when"),
+            Column::Text("seen last"),
+        ];
+        let mut table = Table::new(&columns, "of every mail it is known whether it left");
+        for review in &self.reviews {
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            table.row([
+                review.id.to_string(),
+                or_dash(&review.address),
+                or_dash(&review.sender),
+                review.step.clone(),
+                review.at.map_or_else(|| "-".to_owned(), times::utc),
+                or_dash(&review.detail),
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { output } => {
+            let session = bench.session;
+            let mut tx = session.store.begin(session.workspace).await?;
+            let reviews = reviews::list(&mut tx, session.workspace, 1_000).await?;
+            let reviews = reviews.into_iter().map(Listed::from).collect();
+            bench.terminal.show(output.format(), &List { reviews })?;
+        }
+        Command::Sent { send } => {
+            decide(send, Known::ReviewedAsSent, "counts as sent", bench).await?;
+        }
+        Command::Again { send } => {
+            decide(send, Known::ReviewedAsLost, "is sent again", bench).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn decide(send: SendId, what: Known, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let mut tx = session.store.begin(session.workspace).await?;
+    let Some(review) = reviews::one(&mut tx, session.workspace, send).await? else {
+        bail!("no mail {send} waits for a word: run `meridian review list`");
+    };
+    tx.commit().await?;
+    let enrollment = EnrollmentId::new(review.enrollment_id);
+    let recorded = Recorded { send, attempt: review.attempt, enrollment, what };
+    let room = session.mailroom(bench.config)?;
+    // What the turn asks for is found by the runners.
+    record(&room, session.workspace, &[recorded]).await?;
+    bench.terminal.print(&format!("the mail {send} {done}"))?;
+    Ok(())
+}
