@@ -21,10 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// # Panics
 ///
 /// When `limit` passes first, with what `look` still waited for.
-pub async fn until<F: Future<Output = Result<(), String>>>(
-    limit: Duration,
-    mut look: impl FnMut() -> F,
-) {
+pub async fn until(limit: Duration, mut look: impl AsyncFnMut() -> Result<(), String>) {
     let begun = Instant::now();
     loop {
         let Err(missing) = look().await else { return };

@@ -53,13 +53,9 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     }
     tell(format_args!("{:.0?}: mails accepted at the kills: {at_kills:?}", begun.elapsed()));
 
-    until(SETTLED, || async {
+    until(SETTLED, async || {
         serving.assert_running();
-        let sends = oracle::sends(&database).await;
-        let leads = oracle::leads(&database).await;
-        let mut missing = oracle::astray(&leads, &sends);
-        missing.extend(oracle::disagreements(&sends, &mail_server.accepted()));
-        if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+        nothing(oracle::unsettled(&database, &mail_server).await)
     })
     .await;
     let sends = oracle::sends(&database).await;
@@ -72,15 +68,13 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let (sent, again) = review(&installation, &mail_server).await;
     tell(format_args!("{sent} had been sent, {again} had not"));
     assert!(sent > 0 && again > 0, "both happen: two mail servers of each kind see to it");
-    until(SETTLED, || async {
+    until(SETTLED, async || {
         serving.assert_running();
+        let mut missing = oracle::unsettled(&database, &mail_server).await;
         let sends = oracle::sends(&database).await;
-        let leads = oracle::leads(&database).await;
-        let mut missing = oracle::astray(&leads, &sends);
-        missing.extend(oracle::disagreements(&sends, &mail_server.accepted()));
         let flagged = oracle::to_review(&sends);
         missing.extend(flagged.into_iter().map(|send| format!("{send:?} waits")));
-        if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+        nothing(missing)
     })
     .await;
     tell(format_args!("{:.0?}: everybody has ended as scripted", begun.elapsed()));
@@ -113,6 +107,10 @@ async fn review(installation: &Installation, mail_server: &MailServer) -> (usize
         if went { sent += 1 } else { again += 1 }
     }
     (sent, again)
+}
+
+fn nothing(missing: Vec<String>) -> Result<(), String> {
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
 fn assert_none(what: &str, found: impl IntoIterator<Item = String>) {

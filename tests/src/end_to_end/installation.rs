@@ -124,15 +124,12 @@ impl Installation {
     /// Waits until leads move.
     pub async fn ready(&self, serving: &mut Serving) {
         let url = format!("{}/readyz", self.url());
-        until(Duration::from_secs(30), || {
+        until(Duration::from_secs(30), async || {
             serving.assert_running();
-            let asked = provider::client().get(&url).send();
-            async {
-                match asked.await {
-                    Ok(answer) if answer.status().is_success() => Ok(()),
-                    Ok(answer) => Err(format!("/readyz answers {}", answer.status())),
-                    Err(error) => Err(format!("/readyz does not answer: {error}")),
-                }
+            match provider::client().get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(format!("/readyz answers {}", answer.status())),
+                Err(error) => Err(format!("/readyz does not answer: {error}")),
             }
         })
         .await;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::mail_server::Accepted;
+use super::mail_server::{Accepted, MailServer};
 use super::recipients::{self, Done, Part, What};
 use crate::cluster::Database;
 
@@ -56,6 +56,14 @@ pub async fn leads(database: &Database) -> Vec<Lead> {
                  FROM enrollments e JOIN addresses a USING (workspace_id, lead_id)";
     let mut owner = database.owner().await;
     sqlx::query_as(query).fetch_all(&mut owner).await.expect("the leads can be read")
+}
+
+/// Whatever still moves, or has come to rest where it should not, up to what a person has to look at.
+pub async fn unsettled(database: &Database, mail_server: &MailServer) -> Vec<String> {
+    let sends = sends(database).await;
+    let mut unsettled = astray(&leads(database).await, &sends);
+    unsettled.extend(disagreements(&sends, &mail_server.accepted()));
+    unsettled
 }
 
 /// Sends that a person has to look at.

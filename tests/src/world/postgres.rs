@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use activities::campaign_verb::{self, Verb};
-use activities::campaigns::{self, Selection};
+use activities::campaigns::enroll::{self, Selection};
+use activities::campaigns::apply;
 use activities::ingest::{self, NewEvent, Played, Provider};
 use activities::interpret;
 use activities::key_ring::KeyRing;
@@ -122,7 +123,7 @@ impl Postgres {
         };
         let keys = Arc::clone(&inner.room.keys);
         senders::add(&inner.store, inner.workspace, &keys, &new, now).await.expect("a sender");
-        let applied = campaigns::apply(&inner.store, inner.workspace, document, now).await;
+        let applied = apply::apply(&inner.store, inner.workspace, document, now).await;
         let applied = applied.expect("it is applied");
         let applied = applied.unwrap_or_else(|faults| panic!("{faults:#?}"));
         // Nobody of an audience: the scenario enrolls.
@@ -143,7 +144,7 @@ impl Postgres {
         let name = inner.names[&campaign].clone();
         let selection = Selection::Leads(vec![lead_id]);
         let enrolled =
-            campaigns::enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
+            enroll::enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
                 .await
                 .expect("it enrolls")
                 .expect("the campaign takes leads");
