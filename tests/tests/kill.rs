@@ -29,6 +29,7 @@ const SETTLED: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
+    let begun = Instant::now();
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let delays = Delays { before: 15, after: 15, slow: 150, hold: 6_000 };
@@ -41,7 +42,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let stop = CancellationToken::new();
     let playing = tokio::spawn(recipients.play(stop.clone()));
 
-    let begun = Instant::now();
+    tell(format_args!("{:.0?}: set up", begun.elapsed()));
     let mut serving = installation.serve();
     let mut at_kills = Vec::new();
     for _ in 0..KILLS {
@@ -110,7 +111,8 @@ async fn review(installation: &Installation, mail_server: &MailServer) -> (usize
 }
 
 fn nothing(missing: Vec<String>) -> Result<(), String> {
-    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+    let told = missing.len().min(20);
+    if told == 0 { Ok(()) } else { Err(missing[..told].join("\n")) }
 }
 
 fn assert_none(what: &str, found: impl IntoIterator<Item = String>) {

@@ -117,7 +117,7 @@ impl Part {
             | Self::Full
             | Self::Slow
             | Self::Unheard
-            | Self::Unanswered => "completed",
+            | Self::Unanswered => "finished",
         }
     }
 
