@@ -71,9 +71,8 @@ pub async fn read(
 ) -> Result<EnrollmentView> {
     let mut tx = store.begin(workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
-    let stored = views::one(&mut tx, workspace, id)
-        .await?
-        .ok_or(ActivityError::NoSuchEnrollment(id))?;
+    let stored =
+        views::one(&mut tx, workspace, id).await?.ok_or(ActivityError::NoSuchEnrollment(id))?;
     let name = (SequenceId::new(stored.sequence_id), stored.version);
     let mut loaded = versions.get(&mut tx, workspace, &BTreeSet::from([name])).await?;
     let version = loaded.remove(&name).expect("it was asked for");

@@ -11,6 +11,7 @@ mod replay;
 mod review;
 pub mod schema;
 mod sender;
+mod up;
 mod verify;
 mod webhook;
 mod workspace;
@@ -46,6 +47,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything in one process, on a private Postgres where no database is named
+    Up(up::Up),
+    /// Run the engine and answer HTTP, beside others on one database
+    Serve(up::Serve),
+    /// Run the engine alone; health and metrics where --listen is given
+    Worker(up::Worker),
     /// Bring the database to this build's schema, and make the roles if they are missing
     Migrate(migrate::Migrate),
     /// Print the JSON Schema of the campaign file
@@ -119,6 +126,9 @@ pub async fn run_in(
 ) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Schema => schema::run(terminal),
+        Command::Up(command) => up::up(command, &cli.flags, environment, terminal).await,
+        Command::Serve(command) => up::serve(command, &cli.flags, environment, terminal).await,
+        Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
         Command::Migrate(command) => {
             let config = read_config(&cli.flags, environment, terminal)?;
             migrate::run(command, &config, terminal).await

@@ -15,9 +15,13 @@ use crate::private_postgres;
 const FILE: &str = "meridian.toml";
 
 /// Variables that are read elsewhere, each in one place.
-const OTHER_VARIABLES: [&str; 5] =
-    ["MERIDIAN_CONFIG", "MERIDIAN_PG_BIN", "MERIDIAN_PG_USER", "MERIDIAN_SENDER_PASSWORD",
-    "MERIDIAN_WEBHOOK_SIGNING_KEY"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "MERIDIAN_CONFIG",
+    "MERIDIAN_PG_BIN",
+    "MERIDIAN_PG_USER",
+    "MERIDIAN_SENDER_PASSWORD",
+    "MERIDIAN_WEBHOOK_SIGNING_KEY",
+];
 
 /// What the command line may say about configuration.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -97,6 +101,8 @@ pub struct Config {
     pub keys: KeySource,
     /// Where HTTP is answered.
     pub listen: SocketAddr,
+    /// Whether somebody said where.
+    pub listen_was_set: bool,
     /// The address under which the world reaches us, if somebody said so.
     pub public_url: Option<Url>,
     /// The mail domain whose mail comes back to us through a webhook.
@@ -244,14 +250,14 @@ pub fn read(
         Some(hex) => KeySource::Hex(hex.into()),
         None => KeySource::File(key_file.unwrap_or_else(|| data_dir.join("key"))),
     };
+    let listen = reader.take(&LISTEN, listen);
     let config = Config {
         database: database.clone().map_or(Database::Private, Database::Url),
         data_dir,
         workspace: reader.take(&WORKSPACE, workspace).unwrap_or_else(|| "default".to_owned()),
         keys,
-        listen: reader
-            .take(&LISTEN, listen)
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+        listen_was_set: listen.is_some(),
+        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
         public_url: reader.take(&PUBLIC_URL, public_url),
         reply_domain: reader.take(&REPLY_DOMAIN, domain),
         connections: reader.take(&CONNECTIONS, connections).unwrap_or(20),

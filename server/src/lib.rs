@@ -3,8 +3,10 @@
 pub mod campaign_file;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod metrics;
 pub mod private_postgres;
+pub mod process;
 pub mod serve;
 pub mod session;
 pub mod tables;

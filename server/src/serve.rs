@@ -59,7 +59,6 @@ struct Probes {
 
 /// A server that answers until it is told to stop.
 pub struct Server {
-    address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -98,39 +97,36 @@ pub fn router(
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router.layer(CatchPanicLayer::new()).layer(
-        TraceLayer::new_for_http()
-            .make_span_with(span)
-            .on_request(())
-            .on_response(|response: &Response, latency: Duration, _: &Span| {
+        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
+            |response: &Response, latency: Duration, _: &Span| {
                 let status = response.status().as_u16();
                 let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
                 tracing::debug!(http.status = status, http.ms = ms, "answered");
-            }),
+            },
+        ),
     )
 }
 
+/// Takes an address to answer on.
+///
+/// # Errors
+///
+/// When it is taken, or not ours.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: end whoever does, or choose another with --listen")
+    })
+}
+
 impl Server {
-    /// Binds `address` and begins to answer.
-    ///
-    /// # Errors
-    ///
-    /// When the address is taken or not ours.
-    pub async fn start(address: SocketAddr, router: Router) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}: end whoever does, or choose another with --listen")
-        })?;
-        let address = listener.local_addr().context("a listener has an address")?;
+    /// Begins to answer.
+    pub fn start(listener: TcpListener, router: Router) -> Self {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move {
             axum::serve(listener, router).with_graceful_shutdown(told.cancelled_owned()).await
         });
-        Ok(Self { address, stop, task })
-    }
-
-    /// Returns where it answers.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Self { stop, task }
     }
 
     /// Accepts nobody any more, and gives those who are there a moment to finish.
@@ -167,10 +163,8 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
 
 async fn show_metrics(State(probes): State<Probes>) -> Response {
     match probes.metrics.render(&probes.store).await {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                .into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
         Err(error) => {
             tracing::error!(error = activities::error::chain(&error), "metrics failed");
             (StatusCode::SERVICE_UNAVAILABLE, "metrics are not available\n").into_response()

@@ -41,13 +41,31 @@ impl Session {
     ///
     /// When the database cannot be used as it is, with what to do about it.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let keys = Arc::new(keys(config)?);
         let (url, postgres) = start_database(config).await?;
-        if postgres.is_some() {
-            pool::migrate(&url).await.context("the private database could not be set up")?;
-        } else {
-            check_schema(&url).await?;
+        match &postgres {
+            Some(_) => migrate(&url).await?,
+            None => check_schema(&url).await?,
         }
+        Self::open_current(config, url, postgres).await
+    }
+
+    /// Opens what the configuration names, and brings it to this build's schema, whoever runs it.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be used, with what to do about it.
+    pub async fn open_migrated(config: &Config) -> anyhow::Result<Self> {
+        let (url, postgres) = start_database(config).await?;
+        migrate(&url).await?;
+        Self::open_current(config, url, postgres).await
+    }
+
+    async fn open_current(
+        config: &Config,
+        url: String,
+        postgres: Option<PrivatePostgres>,
+    ) -> anyhow::Result<Self> {
+        let keys = Arc::new(keys(config)?);
         let store =
             Store::open(&url, config.connections).await.context("the database cannot be used")?;
         let workspace = workspace(&store, &config.workspace).await?;
@@ -133,6 +151,12 @@ pub fn keys(config: &Config) -> anyhow::Result<KeyRing> {
             Ok(KeyRing::load_or_create(path)?)
         }
     }
+}
+
+async fn migrate(url: &str) -> anyhow::Result<()> {
+    pool::migrate(url).await.context(
+        "the database could not be brought to this build's schema: run `meridian doctor`",
+    )
 }
 
 async fn check_schema(url: &str) -> anyhow::Result<()> {

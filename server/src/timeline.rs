@@ -150,7 +150,9 @@ fn answered(answer: &Answer, at_home: &dyn Fn(DateTime<Utc>) -> String) -> Strin
             Refusal::Recipient => "was refused: the address does not work".to_owned(),
             Refusal::Content => "was refused: the message itself is the trouble".to_owned(),
             Refusal::Account => "was refused: our mail account is the trouble".to_owned(),
-            Refusal::Suppressed => "was not sent: the address is on the suppression list".to_owned(),
+            Refusal::Suppressed => {
+                "was not sent: the address is on the suppression list".to_owned()
+            }
         },
         Answer::Deferred { until, reason } => {
             format!("has a slot at {} ({})", at_home(*until), why(*reason))

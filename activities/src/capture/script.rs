@@ -174,8 +174,7 @@ rules:
             (rule("share: 1, do: dance"), "does not read"),
             (rule("share: 1, do: reply, back_in: 1 day"), "back_in"),
             (
-                rule("share: 1, do: reply").repeat(1)
-                    + "  - { name: b, on: intro, share: 0.1, do: click }\n",
+                rule("share: 1, do: reply") + "  - { name: b, on: intro, share: 0.1, do: click }\n",
                 "more than 1",
             ),
         ] {

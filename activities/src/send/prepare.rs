@@ -300,9 +300,25 @@ fn step_mail(
     let subject = match (rendered.subject, first) {
         (Some(subject), _) => subject,
         (None, Some(first)) => first.reply_subject(),
-        (None, None) => return Err(content()),
+        // The mails before it were skipped: it opens the thread under their subject.
+        (None, None) => {
+            opening_subject(ask, Values::new(attributes, &sending)).ok_or_else(content)?
+        }
     };
     Ok(Mail { subject, text: rendered.text, html: rendered.html, way_out: Some(way_out) })
+}
+
+/// The subject of the first mail of the sequence that has one, for a lead that did not get it.
+fn opening_subject(ask: &Ask, values: Values<'_>) -> Option<HeaderText> {
+    ask.version.mails.iter().find_map(|key| {
+        let mut wordings: Vec<_> =
+            ask.version.wordings.iter().filter(|((step, _), _)| step == key).collect();
+        wordings.sort_by(|((_, one), _), ((_, other), _)| one.cmp(other));
+        let rendered = wordings
+            .into_iter()
+            .find_map(|(_, wording)| wording.as_ref().ok()?.render(values, None).ok()?.subject);
+        rendered
+    })
 }
 
 fn sending_values(

@@ -226,3 +226,35 @@ pub async fn held_for(
     .await?;
     Ok(ids.into_iter().map(EnrollmentId::new).collect())
 }
+
+/// Returns the `limit` enrollments of a campaign that changed last. It reads all of them: for
+/// campaigns that somebody watches, not for large ones.
+pub async fn latest(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            l.zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
+        FROM enrollments e
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2
+        ORDER BY e.changed_at DESC, e.enrollment_id
+        LIMIT $3
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}

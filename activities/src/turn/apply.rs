@@ -141,7 +141,6 @@ impl Run {
         if let Some(effect) = proved.next().map(|open| open.id) {
             self.done.proved.push(effect.send);
             self.tell(Signal::SendAnswered { effect, answer: Answer::Accepted }, now);
-            self.done.read.facts.in_flight.retain(|send| *send != effect.send);
         }
     }
 
@@ -161,6 +160,9 @@ impl Run {
         let facts = (read.facts != Facts::default())
             .then(|| serde_json::to_string(&read.facts).expect("facts are plain data"));
         let applied = read.enrollment.apply(&signal, context);
+        if let Signal::SendAnswered { effect, .. } = &signal {
+            read.facts.in_flight.retain(|send| *send != effect.send);
+        }
         // Waking too early is not an event.
         if before.is_some_and(|before| before == read.enrollment) && applied.effects.is_empty() {
             return;

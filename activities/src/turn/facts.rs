@@ -110,6 +110,9 @@ pub(super) async fn read(
         });
     }
     open_sends(tx, clocks, &mut sorted.0).await?;
+    for lead in &mut sorted.0 {
+        note_answered(lead);
+    }
     Ok(sorted)
 }
 
@@ -158,6 +161,19 @@ async fn open_sends(tx: &mut Tx, clocks: Clocks, leads: &mut [Read]) -> Result<(
         lead.runners = Arc::clone(&runners);
     }
     Ok(())
+}
+
+/// A send whose answer comes with this turn is still in flight for what is applied before it: an
+/// order that meets the answer must not withdraw what the provider has.
+fn note_answered(lead: &mut Read) {
+    for signal in &lead.told {
+        if let Signal::SendAnswered { effect, answer: Answer::Accepted | Answer::Rejected { .. } } =
+            signal
+            && !lead.facts.in_flight.contains(&effect.send)
+        {
+            lead.facts.in_flight.push(effect.send);
+        }
+    }
 }
 
 fn load(enrollment: EnrollmentId, snapshot: &[u8]) -> Result<Enrollment> {

@@ -97,7 +97,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             Retried::NotAnEnrollment => bail!(
                 "it is about a mail, which counts as a reply as it is: read it, then dismiss it"
             ),
-            Retried::NotOpen => bail!("there is no such dead letter: run `meridian dead-letter list`"),
+            Retried::NotOpen => {
+                bail!("there is no such dead letter: run `meridian dead-letter list`")
+            }
         },
         Command::Dismiss { id } => {
             if !dead_letter_verb::dismiss(store, workspace, id).await? {

@@ -378,7 +378,8 @@ impl Explained {
                 Some(step) => format!("`{step}`"),
                 None => "the end".to_owned(),
             };
-            let at = forecast.at.map(|at| format!(", about {}", self.local(at))).unwrap_or_default();
+            let at =
+                forecast.at.map(|at| format!(", about {}", self.local(at))).unwrap_or_default();
             let condition =
                 forecast.condition.as_ref().map(|it| format!(", {it}")).unwrap_or_default();
             let other =

@@ -75,8 +75,6 @@ pub(super) enum Closed {
 #[derive(Serialize)]
 struct List {
     handovers: Vec<Listed>,
-    #[serde(skip)]
-    now: DateTime<Utc>,
 }
 
 #[derive(Serialize)]
@@ -178,16 +176,11 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     let mut tx = session.store.begin(session.workspace).await?;
     let handovers = handover_views::list(&mut tx, session.workspace, which, 1_000).await?;
     let handovers = handovers.into_iter().map(|view| Listed::of(view, now)).collect();
-    bench.terminal.show(output.format(), &List { handovers, now })?;
+    bench.terminal.show(output.format(), &List { handovers })?;
     Ok(())
 }
 
-async fn order(
-    whose: Whose,
-    signal: Signal,
-    done: &str,
-    bench: Bench<'_>,
-) -> anyhow::Result<()> {
+async fn order(whose: Whose, signal: Signal, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
     let id = enrollment::find(session, &whose.enrollment, whose.campaign.as_deref()).await?;
     let mut tx = session.store.begin(session.workspace).await?;

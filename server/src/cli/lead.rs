@@ -115,7 +115,10 @@ struct FaultView {
 impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, added, changed, unchanged, refused, .. } = self;
-        writeln!(f, "{file}: {added} new, {changed} changed, {unchanged} as before, {refused} refused")?;
+        writeln!(
+            f,
+            "{file}: {added} new, {changed} changed, {unchanged} as before, {refused} refused"
+        )?;
         for fault in self.faults.iter().take(FAULTS_SHOWN) {
             writeln!(f, "  line {}, {}: {}", fault.line, fault.field, fault.reason)?;
         }
@@ -179,8 +182,7 @@ pub(super) async fn import_file(
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_read);
     };
-    let report =
-        import::leads(&session.store, session.workspace, file, &options, progress).await?;
+    let report = import::leads(&session.store, session.workspace, file, &options, progress).await?;
     Ok(Imported::of(path, report))
 }
 
@@ -325,7 +327,9 @@ impl fmt::Display for Shown {
             .add_some("erased", lead.erased_at.map(times::utc));
         writeln!(f, "{facts}")?;
         let attributes: BTreeMap<&String, String> = match &lead.attributes {
-            Value::Object(fields) => fields.iter().map(|(name, value)| (name, plain(value))).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name, plain(value))).collect()
+            }
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)

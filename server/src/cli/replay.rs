@@ -70,7 +70,10 @@ impl fmt::Display for Report {
         let Self { enrollments, equal, rows, skipped, different } = self;
         writeln!(f, "{equal} of {enrollments} journals lead to the stored state ({rows} rows)")?;
         if *skipped > 0 {
-            writeln!(f, "{skipped} cannot be told: their people were erased, or the rules are older")?;
+            writeln!(
+                f,
+                "{skipped} cannot be told: their people were erased, or the rules are older"
+            )?;
         }
         for difference in different.iter().take(DIFFERENCES_SHOWN) {
             writeln!(f, "{} differs", difference.enrollment)?;

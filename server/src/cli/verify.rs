@@ -33,12 +33,7 @@ struct CheckView {
 
 impl From<Check> for CheckView {
     fn from(check: Check) -> Self {
-        Self {
-            id: check.id,
-            must_hold: check.holds,
-            broken: check.broken,
-            example: check.example,
-        }
+        Self { id: check.id, must_hold: check.holds, broken: check.broken, example: check.example }
     }
 }
 
@@ -70,8 +65,7 @@ impl fmt::Display for Report {
 
 pub(super) async fn run(command: Verify, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     let session = bench.session;
-    let checks =
-        verify::verify(&session.store, &Versions::default(), session.workspace).await?;
+    let checks = verify::verify(&session.store, &Versions::default(), session.workspace).await?;
     let holds = checks.iter().all(|check| check.broken == 0);
     let report = Report { holds, checks: checks.into_iter().map(CheckView::from).collect() };
     bench.terminal.show(command.output.format(), &report)?;

@@ -183,7 +183,9 @@ fn signing_key(bench: &mut Bench<'_>) -> anyhow::Result<SecretString> {
         return Ok(key.into());
     }
     if !bench.terminal.is_interactive() {
-        bail!("the provider's signing key is missing: set {KEY_VARIABLE}, or run this in a terminal");
+        bail!(
+            "the provider's signing key is missing: set {KEY_VARIABLE}, or run this in a terminal"
+        );
     }
     let key = bench.terminal.ask_secret("the provider's webhook signing key: ")?;
     if key.expose_secret().trim().is_empty() {

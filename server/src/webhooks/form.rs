@@ -1,7 +1,7 @@
 //! Forms as providers post them, urlencoded or multipart, split into names and values.
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart};
 use axum::http::{Request, header};
 use bytes::Bytes;
 
@@ -23,8 +23,9 @@ pub(super) async fn fields(
         return Ok(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect());
     }
     let request = Request::builder().header(header::CONTENT_TYPE, content_type);
-    let request = request.body(Body::from(body)).map_err(|_| NotAForm)?;
-    // The body was bounded when it was read.
+    let mut request = request.body(Body::from(body)).map_err(|_| NotAForm)?;
+    // It was bounded when it was read.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| NotAForm)?;
     let mut fields = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|_| NotAForm)? {

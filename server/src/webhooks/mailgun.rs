@@ -95,12 +95,11 @@ async fn read(request: Request) -> Result<(MailgunPost, PostBody), Refusal> {
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().trim_start().to_owned();
     let is_event = content_type.to_ascii_lowercase().starts_with("application/json");
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-        match rejection.status() {
+    let body =
+        Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLong,
             _ => Refusal::Malformed,
-        }
-    })?;
+        })?;
     if is_event {
         if body.len() > EVENT_MAX {
             return Err(Refusal::TooLong);

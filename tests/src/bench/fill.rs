@@ -1,12 +1,18 @@
-//! The database of a run: leads, senders, a campaign, and every lead due.
+//! The database of a run: leads, senders, a campaign, and every lead enrolled.
 
 use activities::campaign_settings::CampaignSettings;
 use activities::ids;
-use activities::store::{Store, clock};
-use chrono::{DateTime, TimeDelta, Utc};
+use activities::store::{Store, Tx, clock};
+use chrono::{DateTime, Utc};
+use machine::context::{Context, Facts};
 use machine::document::{CampaignDocument, compile};
 use machine::enrollment::Enrollment;
+use machine::explain::{self, Summary};
 use machine::ids::{CampaignId, SenderId, SequenceId, WorkspaceId};
+use machine::sequence::Version;
+use machine::signal::{Answer, Signal};
+use machine::state::Why;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -16,20 +22,70 @@ const SENDERS: usize = 50;
 /// Every this many leads one waits after its first message and gets an answer.
 pub const REPLY_EVERY: i64 = 20;
 
-/// The campaign of a run.
+/// Returns how many of `n` leads will answer: the first is one of them.
+pub fn replying(n: i64) -> i64 {
+    (n + REPLY_EVERY - 1) / REPLY_EVERY
+}
+
+/// Leads that are written in one go.
+const PAGE: i64 = 5_000;
+
+/// Which of the campaign's versions leads run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// They go on at once after each message.
+    None,
+    /// They wait an hour after each message, long enough to get an answer.
+    Hour,
+    /// They wait a day after each message.
+    Day,
+}
+
+impl Waits {
+    const ALL: [Self; 3] = [Self::None, Self::Hour, Self::Day];
+
+    /// Returns the number of the version.
+    pub fn version(self) -> i32 {
+        match self {
+            Self::None => 1,
+            Self::Hour => 2,
+            Self::Day => 3,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::None => "0 seconds",
+            Self::Hour => "1 hour",
+            Self::Day => "1 day",
+        }
+    }
+}
+
+/// Leads that are enrolled alike.
 #[derive(Debug, Clone, Copy)]
+pub enum Group {
+    /// New ones, due within the past minute in random order; every twentieth will get an answer.
+    Mixed(i64),
+    /// New ones that will wait a day after their first message, due within the past minute.
+    New(i64),
+    /// New ones, all due at one instant.
+    At(i64, DateTime<Utc>),
+    /// Ones that had their first message and sleep for one to sixty days.
+    Asleep(i64),
+}
+
+/// The campaign of a run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Campaign {
     /// Its workspace.
     pub workspace: WorkspaceId,
     /// Its id.
     pub campaign: CampaignId,
-    /// How many leads it has.
-    pub n: i64,
 }
 
-/// Fills an empty database: `n` leads due within the past minute in random order, and `sleeping`
-/// others that wait for days.
-pub async fn fill(store: &Store, n: i64, sleeping: i64) -> anyhow::Result<Campaign> {
+/// Makes a campaign without leads in an empty database.
+pub async fn campaign(store: &Store) -> anyhow::Result<Campaign> {
     let workspace: WorkspaceId = ids::new();
     let campaign: CampaignId = ids::new();
     let sequence: SequenceId = ids::new();
@@ -40,34 +96,16 @@ pub async fn fill(store: &Store, n: i64, sleeping: i64) -> anyhow::Result<Campai
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    let senders: Vec<SenderId> = (0..SENDERS).map(|_| ids::new()).collect();
-    for (index, sender) in senders.iter().enumerate() {
-        sqlx::query(
-            "INSERT INTO senders (workspace_id, sender_id, name, channel, url, from_address, \
-             postal_address, per_day, created_at) \
-             VALUES ($1, $2, $3, 'email', 'discard:', $4, '1 Bench Street', 1000000, $5)",
-        )
-        .bind(workspace.uuid())
-        .bind(sender.uuid())
-        .bind(format!("sender {index}"))
-        .bind(format!("s{index}@bench.example"))
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-    }
-    let mut first = None;
-    for (version, wait) in [(1, "0 seconds"), (2, "1 hour")] {
-        let document = document(wait)?;
-        let compiled = compile(&document).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
-        first = Some(compiled.steps[0].clone());
+    let senders = senders(&mut tx, now).await?;
+    for waits in Waits::ALL {
         sqlx::query(
             "INSERT INTO sequence_versions (workspace_id, sequence_id, version, document, hash, \
              created_at) VALUES ($1, $2, $3, $4, '', $5)",
         )
         .bind(workspace.uuid())
         .bind(sequence.uuid())
-        .bind(version)
-        .bind(serde_json::to_value(&document)?)
+        .bind(waits.version())
+        .bind(serde_json::to_value(document(waits)?)?)
         .bind(now)
         .execute(&mut *tx)
         .await?;
@@ -90,86 +128,182 @@ pub async fn fill(store: &Store, n: i64, sleeping: i64) -> anyhow::Result<Campai
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    let first = first.expect("a version was made");
-    let snapshot = serde_json::to_vec(&Enrollment::begin(&first, now))?;
-    enroll(store, workspace, campaign, n, snapshot.clone(), now, None).await?;
-    if sleeping > 0 {
-        let until = now + TimeDelta::days(1);
-        enroll(store, workspace, campaign, sleeping, snapshot, now, Some(until)).await?;
-    }
-    Ok(Campaign { workspace, campaign, n })
+    Ok(Campaign { workspace, campaign })
 }
 
-async fn enroll(
-    store: &Store,
-    workspace: WorkspaceId,
-    campaign: CampaignId,
-    n: i64,
-    snapshot: Vec<u8>,
-    now: DateTime<Utc>,
-    asleep_until: Option<DateTime<Utc>>,
-) -> anyhow::Result<()> {
+/// Enrolls a group of leads.
+pub async fn enroll(store: &Store, campaign: Campaign, group: Group) -> anyhow::Result<()> {
+    let n = match group {
+        Group::Mixed(n) | Group::New(n) | Group::At(n, _) | Group::Asleep(n) => n,
+    };
     let mut number = 0;
     while number < n {
-        let upto = (number + 5_000).min(n);
-        let ids: Vec<Uuid> = (number..upto).map(|_| Uuid::from_bytes(rand::random())).collect();
-        let numbers: Vec<i64> = (number..upto).collect();
-        let mut tx = store.begin(workspace).await?;
-        sqlx::query(
-            "INSERT INTO leads (workspace_id, lead_id, attributes, source, created_at, changed_at) \
-             SELECT $1, u.id, $4, 'bench', $3, $3 FROM unnest($2::uuid[]) AS u (id)",
-        )
-        .bind(workspace.uuid())
-        .bind(&ids)
-        .bind(now)
-        .bind(json!({ "first_name": "Ada", "company": "Analytical Engines" }))
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO addresses (workspace_id, channel, address, lead_id) \
-             SELECT $1, 'email', u.id::text || '@leads.example', u.id \
-             FROM unnest($2::uuid[]) AS u (id)",
-        )
-        .bind(workspace.uuid())
-        .bind(&ids)
-        .execute(&mut *tx)
-        .await?;
-        // Due order is not key order: the ids are random, and so are the times.
-        sqlx::query(
-            "INSERT INTO enrollments (workspace_id, enrollment_id, campaign_id, lead_id, version, \
-             engine, snapshot, state, changed_at, wake_at) \
-             SELECT $1, gen_random_uuid(), $2, u.id, \
-                    CASE WHEN u.n % $6 = 0 THEN 2 ELSE 1 END, 'postgres', $4, 'queued', $5, \
-                    coalesce($8 + random() * interval '59 days', \
-                             $5 - random() * interval '1 minute') \
-             FROM unnest($3::uuid[], $7::bigint[]) AS u (id, n)",
-        )
-        .bind(workspace.uuid())
-        .bind(campaign.uuid())
-        .bind(&ids)
-        .bind(&snapshot)
-        .bind(now)
-        .bind(REPLY_EVERY)
-        .bind(&numbers)
-        .bind(asleep_until)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO counter_deltas (workspace_id, campaign_id, measure, n) \
-             VALUES ($1, $2, 'state/queued', $3)",
-        )
-        .bind(workspace.uuid())
-        .bind(campaign.uuid())
-        .bind(upto - number)
-        .execute(&mut *tx)
-        .await?;
+        let upto = (number + PAGE).min(n);
+        let mut tx = store.begin(campaign.workspace).await?;
+        let now = clock::read(&mut tx).await?.campaign;
+        let ids = leads(&mut tx, upto - number, now).await?;
+        let page = Page::of(group, number, &ids, now)?;
+        page.write(&mut tx, campaign, &ids, now).await?;
         tx.commit().await?;
         number = upto;
     }
     Ok(())
 }
 
-fn document(wait: &str) -> anyhow::Result<CampaignDocument> {
+async fn senders(tx: &mut Tx, now: DateTime<Utc>) -> anyhow::Result<Vec<SenderId>> {
+    let workspace = tx.workspace();
+    let senders: Vec<SenderId> = (0..SENDERS).map(|_| ids::new()).collect();
+    for (index, sender) in senders.iter().enumerate() {
+        sqlx::query(
+            "INSERT INTO senders (workspace_id, sender_id, name, channel, url, from_address, \
+             postal_address, per_day, created_at) \
+             VALUES ($1, $2, $3, 'email', 'discard:', $4, '1 Bench Street', 1000000, $5)",
+        )
+        .bind(workspace.uuid())
+        .bind(sender.uuid())
+        .bind(format!("sender {index}"))
+        .bind(format!("s{index}@bench.example"))
+        .bind(now)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(senders)
+}
+
+/// Makes `n` people with an address each. Their ids are random, so due order is not key order.
+async fn leads(tx: &mut Tx, n: i64, now: DateTime<Utc>) -> anyhow::Result<Vec<Uuid>> {
+    let workspace = tx.workspace();
+    let ids: Vec<Uuid> = (0..n).map(|_| Uuid::from_bytes(rand::random())).collect();
+    sqlx::query(
+        "INSERT INTO leads (workspace_id, lead_id, attributes, source, created_at, changed_at) \
+         SELECT $1, u.id, $4, 'bench', $3, $3 FROM unnest($2::uuid[]) AS u (id)",
+    )
+    .bind(workspace.uuid())
+    .bind(&ids)
+    .bind(now)
+    .bind(json!({ "first_name": "Ada", "company": "Analytical Engines" }))
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO addresses (workspace_id, channel, address, lead_id) \
+         SELECT $1, 'email', u.id::text || '@leads.example', u.id FROM unnest($2::uuid[]) AS u (id)",
+    )
+    .bind(workspace.uuid())
+    .bind(&ids)
+    .execute(&mut **tx)
+    .await?;
+    Ok(ids)
+}
+
+/// Enrollments to be written, column by column.
+struct Page {
+    versions: Vec<i32>,
+    wake_ats: Vec<DateTime<Utc>>,
+    enrollment: Enrollment,
+    summary: Summary,
+    turn: i32,
+}
+
+impl Page {
+    fn of(group: Group, from: i64, ids: &[Uuid], now: DateTime<Utc>) -> anyhow::Result<Self> {
+        let numbers = (from..).take(ids.len());
+        let versions = numbers.map(|number| match group {
+            Group::Mixed(_) if number % REPLY_EVERY == 0 => Waits::Hour,
+            Group::Mixed(_) | Group::At(..) => Waits::None,
+            Group::New(_) | Group::Asleep(_) => Waits::Day,
+        });
+        let wake_ats = ids.iter().map(|_| {
+            let some = |seconds: f64| {
+                let micros = seconds * 1e6 * rand::random::<f64>();
+                #[expect(clippy::cast_possible_truncation, reason = "less than sixty days")]
+                chrono::TimeDelta::microseconds(micros as i64)
+            };
+            match group {
+                Group::Mixed(_) | Group::New(_) => now - some(60.0),
+                Group::At(_, at) => at,
+                Group::Asleep(_) => now + chrono::TimeDelta::days(1) + some(59.0 * 86_400.0),
+            }
+        });
+        let version = version(Waits::Day)?;
+        let mut enrollment = Enrollment::begin(&version.steps[0], now);
+        let mut turn = 0;
+        if let Group::Asleep(_) = group {
+            turn = after_one_message(&mut enrollment, &version, now);
+        }
+        Ok(Self {
+            versions: versions.map(Waits::version).collect(),
+            wake_ats: wake_ats.collect(),
+            summary: explain::summary(&enrollment, &version),
+            enrollment,
+            turn,
+        })
+    }
+
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        campaign: Campaign,
+        leads: &[Uuid],
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let (state, why) = (self.summary.state.as_str(), self.summary.why.map(Why::as_str));
+        sqlx::query(
+            "INSERT INTO enrollments (workspace_id, enrollment_id, campaign_id, lead_id, version, \
+             engine, snapshot, turn, state, why, until, next_step, next_at, changed_at, wake_at) \
+             SELECT $1, gen_random_uuid(), $2, u.lead, u.version, 'postgres', $6, $7, $8, $9, \
+                    u.wake_at, $10, u.wake_at, $11, u.wake_at \
+             FROM unnest($3::uuid[], $4::int[], $5::timestamptz[]) AS u (lead, version, wake_at)",
+        )
+        .bind(campaign.workspace.uuid())
+        .bind(campaign.campaign.uuid())
+        .bind(leads)
+        .bind(&self.versions)
+        .bind(&self.wake_ats)
+        .bind(serde_json::to_vec(&self.enrollment)?)
+        .bind(self.turn)
+        .bind(state)
+        .bind(why)
+        .bind(self.summary.next_step.as_ref().map(ToString::to_string))
+        .bind(now)
+        .execute(&mut **tx)
+        .await?;
+        sqlx::query(
+            "INSERT INTO counter_deltas (workspace_id, campaign_id, measure, n) \
+             VALUES ($1, $2, 'state/' || $3, $4)",
+        )
+        .bind(campaign.workspace.uuid())
+        .bind(campaign.campaign.uuid())
+        .bind(state)
+        .bind(i64::try_from(leads.len())?)
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Takes an enrollment through its first message. Returns how many journal rows that makes.
+fn after_one_message(enrollment: &mut Enrollment, version: &Version, now: DateTime<Utc>) -> i32 {
+    let facts = Facts::default();
+    let context = Context {
+        now,
+        workspace: ids::new(),
+        enrollment: ids::new(),
+        lead: ids::new(),
+        version,
+        facts: &facts,
+    };
+    enrollment.apply(&Signal::Enrolled, context);
+    let asked = enrollment.apply(&Signal::Woke, context);
+    let effect = asked.effects[0].id();
+    enrollment.apply(&Signal::SendAnswered { effect, answer: Answer::Accepted }, context);
+    3
+}
+
+fn version(waits: Waits) -> anyhow::Result<Version> {
+    compile(&document(waits)?).map_err(|faults| anyhow::anyhow!("{faults:?}"))
+}
+
+fn document(waits: Waits) -> anyhow::Result<CampaignDocument> {
     let mail = |key: &str, wait: &str| {
         json!({
             "key": key,
@@ -180,6 +314,7 @@ fn document(wait: &str) -> anyhow::Result<CampaignDocument> {
             },
         })
     };
+    let wait = waits.text();
     let document = json!({
         "name": "L",
         "senders": [],

@@ -19,7 +19,7 @@ use super::sequence::Sender;
 /// What carries out a scenario.
 pub enum Backend {
     /// Everything in this process, in memory.
-    Memory(Memory),
+    Memory(Box<Memory>),
     /// The product's transactions on a real database.
     Postgres(Box<Postgres>),
 }
@@ -82,7 +82,7 @@ impl Backend {
     /// Returns a world in memory.
     #[expect(clippy::unused_async, reason = "backends are made alike, and others connect")]
     pub async fn memory() -> Self {
-        Self::Memory(Memory::new())
+        Self::Memory(Box::new(Memory::new()))
     }
 
     /// Returns a world on a real database of its own.

@@ -21,12 +21,12 @@ use machine::signal::{Answer, Bounce, Refusal, ReplyTo, Signal};
 use uuid::Uuid;
 
 use self::ledger::{Ledger, Stand, What};
+use super::BEGINNING;
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
 use super::person::Lead;
 use super::provider::Script;
 use super::sequence::Sender;
-use super::BEGINNING;
 
 /// How many rounds may follow one another at one moment.
 const ROUNDS_MAX: usize = 1_000;
@@ -241,9 +241,8 @@ impl Memory {
         let is_mail = matches!(news, News::Reply { .. } | News::OutOfOffice { .. });
         let read = !is_mail || inner.reading == Reading::AtOnce;
         inner.tell(enrollment, own, read);
-        let same = inner.enrollments.iter().filter(|(id, row)| {
-            row.lead == lead && **id != enrollment
-        });
+        let same =
+            inner.enrollments.iter().filter(|(id, row)| row.lead == lead && **id != enrollment);
         let same: Vec<EnrollmentId> = same.map(|(id, _)| *id).collect();
         for id in same {
             if let Some(signal) = &others {

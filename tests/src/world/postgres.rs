@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use activities::campaign_verb::{self, Verb};
-use activities::campaigns::enroll::{self, Selection};
-use activities::campaigns::apply;
+use activities::campaigns::apply::apply;
+use activities::campaigns::enroll::{Selection, enroll};
 use activities::ingest::{self, NewEvent, Played, Provider};
 use activities::interpret;
 use activities::key_ring::KeyRing;
@@ -78,9 +78,16 @@ impl Postgres {
         let store = database.store().await;
         let workspace = workspaces::ensure(&store, "default").await.expect("a workspace");
         let runner = Uuid::from_u128(7);
+        let mut owner = database.owner().await;
+        // The product's own clock never goes back, and worlds begin in the past.
+        let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
+        sqlx::query("UPDATE clock SET real_anchor = now(), campaign_anchor = $1, factor = $2")
+            .bind(beginning)
+            .bind(FROZEN)
+            .execute(&mut owner)
+            .await
+            .expect("a clock");
         let mut conn = store.begin_outside().await.expect("the database answers");
-        clock::advance_to(&mut conn, BEGINNING.parse().expect("a time")).await.expect("a clock");
-        clock::set_factor(&mut conn, FROZEN).await.expect("a clock");
         let wall = clock::read(&mut conn).await.expect("a clock").wall;
         // The test is the runner, and lives.
         turns::beat(&mut conn, runner, wall + TimeDelta::days(1)).await.expect("a runner");
@@ -88,7 +95,6 @@ impl Postgres {
         let url = "http://127.0.0.1:8080/".parse().expect("a URL");
         let keys = Arc::new(KeyRing::generate());
         let room = Mailroom::new(store.clone(), keys, url, None, runner);
-        let owner = database.owner().await;
         Self(Mutex::new(Inner {
             room,
             store,
@@ -123,16 +129,18 @@ impl Postgres {
         };
         let keys = Arc::clone(&inner.room.keys);
         senders::add(&inner.store, inner.workspace, &keys, &new, now).await.expect("a sender");
-        let applied = apply::apply(&inner.store, inner.workspace, document, now).await;
+        let applied = apply(&inner.store, inner.workspace, document, now).await;
         let applied = applied.expect("it is applied");
         let applied = applied.unwrap_or_else(|faults| panic!("{faults:#?}"));
         // Nobody of an audience: the scenario enrolls.
-        sqlx::query("UPDATE campaigns SET status = 'active', started_at = $2 WHERE campaign_id = $1")
-            .bind(applied.campaign.uuid())
-            .bind(now)
-            .execute(&mut inner.owner)
-            .await
-            .expect("it is started");
+        sqlx::query(
+            "UPDATE campaigns SET status = 'active', started_at = $2 WHERE campaign_id = $1",
+        )
+        .bind(applied.campaign.uuid())
+        .bind(now)
+        .execute(&mut inner.owner)
+        .await
+        .expect("it is started");
         inner.names.insert(applied.campaign, applied.name);
         applied.campaign
     }
@@ -143,11 +151,10 @@ impl Postgres {
         let lead_id = inner.know(lead, now).await;
         let name = inner.names[&campaign].clone();
         let selection = Selection::Leads(vec![lead_id]);
-        let enrolled =
-            enroll::enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
-                .await
-                .expect("it enrolls")
-                .expect("the campaign takes leads");
+        let enrolled = enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
+            .await
+            .expect("it enrolls")
+            .expect("the campaign takes leads");
         assert_eq!(enrolled.added, 1, "{} entered: {enrolled:?}", lead.address);
         let id: Uuid = sqlx::query_scalar(
             "SELECT enrollment_id FROM enrollments WHERE campaign_id = $1 AND lead_id = $2",
@@ -183,8 +190,12 @@ impl Postgres {
                 };
                 inner.mail(enrollment, newest, key, &text, Some("auto-replied")).await
             }
-            News::Bounce(Bounce::Hard) => NewEvent::of_played(newest_or(), key, Played::BouncedHard),
-            News::Bounce(Bounce::Soft) => NewEvent::of_played(newest_or(), key, Played::BouncedSoft),
+            News::Bounce(Bounce::Hard) => {
+                NewEvent::of_played(newest_or(), key, Played::BouncedHard)
+            }
+            News::Bounce(Bounce::Soft) => {
+                NewEvent::of_played(newest_or(), key, Played::BouncedSoft)
+            }
             News::OptOut => match newest {
                 Some(send) => NewEvent::of_played(send, key, Played::OptedOut),
                 None => inner.mail(enrollment, None, key, "unsubscribe", None).await,
@@ -318,19 +329,19 @@ impl Postgres {
     pub(super) async fn next_due(&self) -> Option<DateTime<Utc>> {
         let mut inner = self.0.lock().await;
         let now = inner.now().await;
-        let rows: Vec<(Vec<u8>, Option<DateTime<Utc>>)> = sqlx::query_as(
-            "SELECT snapshot, wake_at FROM enrollments WHERE parked_at IS NULL",
-        )
-        .fetch_all(&mut inner.owner)
-        .await
-        .expect("the database answers");
+        let rows: Vec<(Vec<u8>, Option<DateTime<Utc>>)> =
+            sqlx::query_as("SELECT snapshot, wake_at FROM enrollments WHERE parked_at IS NULL")
+                .fetch_all(&mut inner.owner)
+                .await
+                .expect("the database answers");
         // What the machine wants; the look-again time of an open request is the runner's.
-        let wakes = rows.into_iter().filter_map(|(snapshot, wake_at)| {
-            match serde_json::from_slice::<Enrollment>(&snapshot) {
-                Ok(enrollment) => enrollment.wake_at(),
-                Err(_) => wake_at,
-            }
-        });
+        let wakes =
+            rows.into_iter().filter_map(|(snapshot, wake_at)| {
+                match serde_json::from_slice::<Enrollment>(&snapshot) {
+                    Ok(enrollment) => enrollment.wake_at(),
+                    Err(_) => wake_at,
+                }
+            });
         let lost = inner.lost.iter().map(|(at, _, _)| *at).collect::<Vec<_>>();
         wakes.chain(lost).filter(|at| *at > now).min()
     }

@@ -135,7 +135,7 @@ impl Sequence {
     }
 
     fn email_as(self, key: &str, mut email: EmailDocument) -> Self {
-        let is_first = self.document.steps.is_empty();
+        let is_first = self.document.steps.iter().all(|step| step.email.is_none());
         if is_first && email.variants.is_empty() {
             email.subject = Some("Night audit".to_owned());
         }

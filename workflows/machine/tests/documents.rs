@@ -1,5 +1,6 @@
 //! The campaign file: what authors write compiles, and what is wrong is named with its field and
 //! its fix, every fault at once.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use machine::document::{CampaignDocument, compile};
 use machine::sequence::{Channel, ReplyRule, ReplyScope, StepKind, Version};

@@ -131,7 +131,7 @@ pub(crate) async fn record_outcomes(
         let n = tokio::select! {
             n = outcomes.recv_many(&mut batch, BATCH_MAX) => n,
             // Calls hold the runner; when they are done the last outcomes are in the channel.
-            () = shared.lanes.drained(), if shared.stopping() => {
+            () = at_rest(&shared) => {
                 while let Ok(outcome) = outcomes.try_recv() {
                     batch.push(outcome);
                 }
@@ -149,6 +149,12 @@ pub(crate) async fn record_outcomes(
             write_down(&shared, workspace, &recorded).await;
         }
     }
+}
+
+/// Waits until the runner stops and nothing is under way any more.
+async fn at_rest(shared: &Shared) {
+    shared.stop.cancelled().await;
+    shared.lanes.drained().await;
 }
 
 /// Records, again and again while the database is away: a lost outcome would need a person.

@@ -146,14 +146,12 @@ impl Lanes {
 impl State {
     fn push(&mut self, workspace: WorkspaceId, ask: Ask, per_mailbox: usize) {
         let name = (workspace, ask.sender);
-        if !self.lanes.contains_key(&name) {
+        let lane = self.lanes.entry(name).or_insert_with(|| {
+            self.order.push_back(name);
             // A send without a sender is answered without a call.
             let width = if ask.sender.is_some() { per_mailbox } else { WIDE };
-            let lane = Lane { waiting: VecDeque::new(), under_way: 0, width };
-            self.lanes.insert(name, lane);
-            self.order.push_back(name);
-        }
-        let lane = self.lanes.get_mut(&name).expect("it was just made");
+            Lane { waiting: VecDeque::new(), under_way: 0, width }
+        });
         lane.waiting.push_back(ask);
     }
 

@@ -1,71 +1,93 @@
-//! `make bench`: measures the engine against the limit it carries itself.
+//! `make bench`: measures the engine against the limits it carries itself.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use activities::key_ring::KeyRing;
-use activities::mailroom::Mailroom;
-use postgres_runner::{Runner, Settings};
-use tests::bench::fill;
-use tests::cluster::Database;
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use tests::bench::host::Host;
+use tests::bench::run::{self, Job};
+use tests::bench::suite::{Bare, Plan, Suite};
+
+/// Measures the Postgres engine against plain SQL that writes the same rows.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Leads of a run; 20,000 of L, 10,000 of wake, 100,000 of sleep.
+    #[arg(long)]
+    n: Option<i64>,
+    /// Pairs of runs.
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+    /// Leads that sleep beside them; 100,000 of wake.
+    #[arg(long)]
+    sleeping: Option<i64>,
+    /// What is measured.
+    #[arg(long, value_enum, default_value_t = Only::L)]
+    only: Only,
+    /// Leads in one transaction.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Leaves the bare limit out.
+    #[arg(long)]
+    without_bare: bool,
+    /// Where the server keeps its files: on the disk that is measured.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// All leads from enrolled to ended.
+    #[value(name = "l", alias = "L")]
+    L,
+    /// Many leads due at one instant.
+    Wake,
+    /// What a sleeping lead takes.
+    Sleep,
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     server::init_tls();
-    let n: i64 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2_000);
-    let database = Database::create().await;
-    let store = database.store().await;
-    let campaign = fill::fill(&store, n, 0).await?;
-    let mut owner = database.owner().await;
-    sqlx::raw_sql("ANALYZE; CHECKPOINT").execute(&mut owner).await?;
-    let mailroom = Mailroom::new(
-        store.clone(),
-        Arc::new(KeyRing::generate()),
-        "http://127.0.0.1:8080/".parse()?,
-        None,
-        uuid::Uuid::from_bytes(rand::random()),
-    );
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
-    let began = Instant::now();
-    let runner = Runner::start(mailroom, Settings::default()).await?;
-    let mut last = (0_i64, Instant::now());
-    loop {
-        let row: (i64, i64) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE ended_at IS NOT NULL OR version = 2 AND state = 'waiting'), (SELECT count(*) FROM sends WHERE state = 'accepted') FROM enrollments",
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")),
         )
-        .fetch_one(&mut owner)
-        .await?;
-        if row.0 >= campaign.n {
-            println!(
-                "n={n} sends={} {:.2}s {:.0} leads/s",
-                row.1,
-                began.elapsed().as_secs_f64(),
-                n as f64 / began.elapsed().as_secs_f64()
-            );
-            break;
-        }
-        if row.0 != last.0 {
-            last = (row.0, Instant::now());
-        }
-        if last.1.elapsed() > Duration::from_secs(20) {
-            println!("stuck: ended {} accepted {}", row.0, row.1);
-            let rows: Vec<(String, Option<String>, i64)> =
-                sqlx::query_as("SELECT state, detail, count(*) FROM sends GROUP BY 1,2")
-                    .fetch_all(&mut owner)
-                    .await?;
-            println!("{rows:?}");
-            let rows: Vec<(String, i64)> =
-                sqlx::query_as("SELECT state, count(*) FROM enrollments GROUP BY 1")
-                    .fetch_all(&mut owner)
-                    .await?;
-            println!("{rows:?}");
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        .with_writer(std::io::stderr)
+        .init();
+    if let Ok(job) = std::env::var(run::JOB) {
+        let job: Job = serde_json::from_str(&job).context("the job makes no sense")?;
+        println!("{}", serde_json::to_string(&run::work(&job).await?)?);
+        return Ok(());
     }
-    runner.drain().await;
-    Ok(())
+    let options = Options::parse();
+    let host = Host::look();
+    let (n, sleeping) = match options.only {
+        Only::L => (20_000, 0),
+        Only::Wake => (10_000, 100_000),
+        Only::Sleep => (100_000, 0),
+    };
+    let plan = Plan {
+        n: options.n.unwrap_or(n),
+        pairs: options.pairs,
+        sleeping: options.sleeping.unwrap_or(sleeping),
+        batch: options.batch,
+        writers: host.cores,
+        dir: options.dir,
+        bare: if options.without_bare { Bare::Skip } else { Bare::Run },
+    };
+    println!("bench host cpu={:?} cores={} memory_mb={}", host.cpu, host.cores, host.memory_mb);
+    let suite = Suite::begin(plan).await?;
+    let settings: Vec<String> =
+        suite.settings().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    println!("bench server {}", settings.join(" "));
+    let mut say = |line: String| println!("{line}");
+    let measured = match options.only {
+        Only::L => suite.measure_l(&mut say).await,
+        Only::Wake => suite.measure_wake(&mut say).await,
+        Only::Sleep => suite.measure_sleep(&mut say).await,
+    };
+    suite.end().await;
+    measured
 }

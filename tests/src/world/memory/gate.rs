@@ -2,9 +2,7 @@
 //! product's own book of slots; everything else is written here once more.
 
 use activities::content::step::{BodySource, CompiledStep, RenderFault, Values};
-use activities::send::slots::{
-    Book, Booking, CampaignLimits, Candidate, SenderLimits, Verdict,
-};
+use activities::send::slots::{Book, Booking, CampaignLimits, Candidate, SenderLimits, Verdict};
 use activities::store::quotas::{Key, Scope};
 use chrono::{TimeDelta, Utc};
 use machine::context::Consent;
@@ -79,13 +77,11 @@ impl Inner {
             Some(StepKind::Message { channel, .. }) => *channel,
             _ => Channel::Email,
         };
-        let to = match channel {
-            Channel::Email => Some(lead.address.as_str()),
-            Channel::Sms | Channel::Call => lead.phone.as_deref(),
-        };
-        let Some(to) = to else {
-            return Inspection::Answered(Answer::Held { missing: Missing::Address { channel } });
-        };
+        if channel != Channel::Email {
+            // Worlds have mailboxes only.
+            return Inspection::Answered(Answer::Held { missing: Missing::Sender { channel } });
+        }
+        let to = lead.address.as_str();
         if let Some(class) = self.suppressed.get(to) {
             let (class, retry_after_s) = (*class, None);
             return Inspection::Answered(Answer::Rejected { class, retry_after_s });
@@ -124,7 +120,8 @@ impl Inner {
         let version = campaign.version.clone();
         let zone = self.leads[&enrollment.lead].zone.unwrap_or(version.zone);
         let campaign_zone = campaign.document.zone;
-        let limits = CampaignLimits { per_day: campaign.document.caps.per_day, zone: campaign_zone };
+        let limits =
+            CampaignLimits { per_day: campaign.document.caps.per_day, zone: campaign_zone };
         let sender_limits = SenderLimits {
             per_day: sender.about.per_day,
             spacing: sender.about.spacing,
@@ -323,10 +320,7 @@ impl Inner {
         let row = self.ledger.get(send).expect("it has a row");
         let campaign = self.enrollments[&row.enrollment].campaign;
         let sender = self.senders[&self.campaigns[&campaign].document.senders[0]].id;
-        [
-            (Scope::Sender, sender, sender_day),
-            (Scope::Campaign, campaign.uuid(), campaign_day),
-        ]
+        [(Scope::Sender, sender, sender_day), (Scope::Campaign, campaign.uuid(), campaign_day)]
     }
 
     /// When a lease ends next, later than now.

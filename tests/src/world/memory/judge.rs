@@ -32,9 +32,8 @@ impl Inner {
         });
         let mine = self.ledger.iter().filter(|(_, send)| send.enrollment == id);
         let open = mine.clone().filter(|(_, send)| !is_settled(send));
-        let mut unanswered: Vec<String> = open
-            .map(|(send, row)| format!("{send} is {:?}: {:?}", row.stand, row.what))
-            .collect();
+        let mut unanswered: Vec<String> =
+            open.map(|(send, row)| format!("{send} is {:?}: {:?}", row.stand, row.what)).collect();
         let tasks = self.tasks.iter().filter(|(_, enrollment)| **enrollment == id);
         unanswered.extend(tasks.map(|(effect, _)| format!("{effect:?} waits for a person")));
         let still = enrollment.iter().flat_map(|enrollment| &enrollment.data.open);
@@ -104,10 +103,8 @@ impl Inner {
             }
         }
         for (key, count) in &self.quotas {
-            let facts = (
-                used.get(key).copied().unwrap_or(0),
-                booked.get(key).copied().unwrap_or(0),
-            );
+            let facts =
+                (used.get(key).copied().unwrap_or(0), booked.get(key).copied().unwrap_or(0));
             if (count.used, count.booked) != facts {
                 faults.push(format!("{key:?} counts {count:?}, and the ledger says {facts:?}"));
             }

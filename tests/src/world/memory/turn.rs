@@ -153,9 +153,10 @@ impl<'a> Turn<'a> {
         let row = &self.inner.enrollments[&self.id];
         let campaign = &self.inner.campaigns[&row.campaign];
         let lead = &self.inner.leads[&row.lead];
-        let attributes = campaign.version.attributes.iter().filter_map(|name| {
-            Some((name.clone(), lead.attributes.get(name.as_str())?.clone()))
-        });
+        let attributes =
+            campaign.version.attributes.iter().filter_map(|name| {
+                Some((name.clone(), lead.attributes.get(name.as_str())?.clone()))
+            });
         let open = self.enrollment.data.open.iter().filter(|open| {
             let stand = self.inner.ledger.get(open.id.send).map(|row| row.stand);
             match stand {
@@ -274,9 +275,10 @@ impl<'a> Turn<'a> {
         let still = match &self.enrollment.state {
             State::Waiting { step: now, wait } => *now == step && is_slot(wait.because),
             State::Paused { resume, .. } => *resume.step() == step,
-            _ => self.asked.values().any(
-                |effect| matches!(effect, Effect::Send { step: asked, .. } if *asked == step),
-            ),
+            _ => self
+                .asked
+                .values()
+                .any(|effect| matches!(effect, Effect::Send { step: asked, .. } if *asked == step)),
         };
         let booked = self.inner.ledger.iter().find(|(_, row)| {
             let same = matches!(&row.what, What::Step { step: of, .. } if *of == step);

@@ -1,0 +1,217 @@
+//! `meridian up`, `serve` and `worker`: processes that run leads until they are told to end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use console::Term;
+
+use crate::config::{self, Config, Environment, Flags, LogFormat, Needs, RunFlags};
+use crate::demo;
+use crate::process::{self, Http, Process};
+use crate::session::Session;
+use crate::telemetry;
+use crate::terminal::Terminal;
+
+/// How often the demonstration is drawn for people.
+const FRAME: Duration = Duration::from_millis(700);
+
+/// How often it is told in one line where nobody watches.
+const LINE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    run: RunFlags,
+    /// Show the example campaign: 200 leads, three weeks in minutes, nothing leaves this machine
+    #[arg(long)]
+    demo: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    run: RunFlags,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Worker {
+    #[command(flatten)]
+    run: RunFlags,
+}
+
+pub(super) async fn up(
+    command: Up,
+    flags: &Flags,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    let usual = if command.demo { "warn" } else { "info" };
+    let config = read(flags, &command.run, environment, Needs::Nothing, terminal)?;
+    let config = if command.demo { demo::configure(config)? } else { config };
+    log(&config, usual, LogFormat::Text);
+    if command.demo {
+        std::fs::create_dir_all(&config.data_dir)?;
+    }
+    let session = Session::open_migrated(&config).await?;
+    if command.demo {
+        if let Err(error) = demo::set_stage(&session, &config.data_dir).await {
+            session.close().await;
+            return Err(error);
+        }
+    }
+    let process = Process::start(session, config.clone(), Http::All).await?;
+    let done = if command.demo {
+        show_demo(&process, &config, terminal).await
+    } else {
+        stay(&process, &config, terminal).await
+    };
+    terminal.remark("ending: calls under way finish first")?;
+    process.stop().await;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+pub(super) async fn serve(
+    command: Serve,
+    flags: &Flags,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    let config = read(flags, &command.run, environment, Needs::Production, terminal)?;
+    log(&config, "info", LogFormat::Json);
+    run_until_told(config, Http::All).await
+}
+
+pub(super) async fn worker(
+    command: Worker,
+    flags: &Flags,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    let config = read(flags, &command.run, environment, Needs::Production, terminal)?;
+    log(&config, "info", LogFormat::Json);
+    let http = if config.listen_was_set { Http::Probes } else { Http::Off };
+    run_until_told(config, http).await
+}
+
+async fn run_until_told(config: Config, http: Http) -> anyhow::Result<ExitCode> {
+    let session = Session::open(&config).await?;
+    let process = Process::start(session, config, http).await?;
+    tracing::info!(http.address = process.address().map(|it| it.to_string()), "running");
+    let told = process::told_to_end().await;
+    tracing::info!("ending: calls under way finish first");
+    process.stop().await;
+    told.map(|()| ExitCode::SUCCESS)
+}
+
+fn read(
+    flags: &Flags,
+    run: &RunFlags,
+    environment: &dyn Environment,
+    needs: Needs,
+    terminal: &mut Terminal,
+) -> anyhow::Result<Config> {
+    let config = config::read(flags, run, environment, needs)?;
+    for warning in &config.warnings {
+        terminal.remark(format_args!("warning: {warning}"))?;
+    }
+    Ok(config)
+}
+
+fn log(config: &Config, filter: &str, format: LogFormat) {
+    let filter = config.log.as_deref().unwrap_or(filter);
+    telemetry::init(filter, config.log_format.unwrap_or(format));
+}
+
+async fn stay(process: &Process, config: &Config, terminal: &mut Terminal) -> anyhow::Result<()> {
+    let address = process.address().unwrap_or(config.listen);
+    terminal.print(&format!(
+        "\
+Meridian is up at http://{address}
+  health      http://{address}/healthz, /readyz, /metrics
+  data        {data}
+  try it      meridian up --demo
+  begin       meridian lead import FILE, sender add, campaign apply FILE, campaign start NAME
+Ctrl-C ends it; at the next start everything goes on where it was.",
+        data = place(config),
+    ))?;
+    process::told_to_end().await
+}
+
+fn place(config: &Config) -> String {
+    match &config.database {
+        config::Database::Private => config.data_dir.display().to_string(),
+        config::Database::Url(_) => "the database of DATABASE_URL".to_owned(),
+    }
+}
+
+async fn show_demo(
+    process: &Process,
+    config: &Config,
+    terminal: &mut Terminal,
+) -> anyhow::Result<()> {
+    let address = process.address().unwrap_or(config.listen);
+    terminal.print(&welcome(address, &config.data_dir))?;
+    demo::begin(process.session()).await?;
+    let told = process::told_to_end();
+    tokio::pin!(told);
+    let term = Term::stdout();
+    let is_watched = term.is_term();
+    let mut drawn = 0;
+    loop {
+        let scene = demo::look(process.session()).await?;
+        if is_watched {
+            term.clear_last_lines(drawn)?;
+            let text = scene.to_string();
+            term.write_line(&text)?;
+            drawn = text.lines().count() + 1;
+        } else {
+            terminal.print(&scene.line())?;
+        }
+        if scene.is_over() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(if is_watched { FRAME } else { LINE }) => {}
+            ended = &mut told => return ended,
+        }
+    }
+    demo::end(process.session(), &config.data_dir).await?;
+    terminal.print(&farewell(&config.data_dir))?;
+    told.await
+}
+
+fn welcome(address: SocketAddr, dir: &Path) -> String {
+    let meridian = format!("meridian --data-dir {}", dir.display());
+    format!(
+        "\
+The demonstration: 200 invented hotels in eight time zones, three weeks in about six minutes.
+Nothing leaves this machine; the recipients are played from examples/recipients.yaml.
+
+  http://{address}/metrics
+  {meridian} campaign show {name}
+  {meridian} enrollment list --campaign {name} --state with_person
+  {meridian} enrollment show ADDRESS
+  {meridian} handover list
+
+Kill it at any moment and start it again: it goes on where it was.
+",
+        name = demo::CAMPAIGN,
+    )
+}
+
+fn farewell(dir: &Path) -> String {
+    let meridian = format!("meridian --data-dir {}", dir.display());
+    format!(
+        "\
+The three weeks are over. The clock takes its usual pace now; look around as long as you like:
+
+  {meridian} campaign show {name}
+  {meridian} replay --all
+  {meridian} verify
+
+Ctrl-C ends it. The next demonstration begins anew.",
+        name = demo::CAMPAIGN,
+    )
+}

@@ -1,0 +1,118 @@
+//! A process that runs leads: the database, the engine and HTTP, started in this order and stopped
+//! in the other one, so that nothing loses the ground it stands on.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use postgres_runner::{Runner, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::serve::{self, Routes, Server};
+use crate::session::Session;
+
+/// A running process.
+pub struct Process {
+    session: Session,
+    runner: Runner,
+    server: Option<Server>,
+    address: Option<SocketAddr>,
+}
+
+/// What of HTTP a process answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http {
+    /// Everything.
+    All,
+    /// Health and metrics only.
+    Probes,
+    /// Nothing.
+    Off,
+}
+
+impl Process {
+    /// Starts the engine on an open database, and HTTP beside it.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or the database fails. What was opened is closed then.
+    pub async fn start(session: Session, mut config: Config, http: Http) -> anyhow::Result<Self> {
+        match Self::begin(&session, &mut config, http).await {
+            Ok((runner, server, address)) => Ok(Self { session, runner, server, address }),
+            Err(error) => {
+                session.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(
+        session: &Session,
+        config: &mut Config,
+        http: Http,
+    ) -> anyhow::Result<(Runner, Option<Server>, Option<SocketAddr>)> {
+        let listener = match http {
+            Http::All | Http::Probes => Some(serve::bind(config.listen).await?),
+            Http::Off => None,
+        };
+        if let Some(listener) = &listener {
+            // Of port 0 the operating system made another one.
+            config.listen = listener.local_addr().context("a listener has an address")?;
+        }
+        let metrics = Metrics::install().context("metrics cannot be counted")?;
+        let room = session.mailroom(config)?;
+        let runner = Runner::start(room.clone(), Settings::default())
+            .await
+            .context("the engine did not start")?;
+        let routes = match http {
+            Http::All => Routes::All,
+            Http::Probes | Http::Off => Routes::Probes,
+        };
+        let server = listener.map(|listener| {
+            Server::start(listener, serve::router(&room, metrics, runner.ready(), routes))
+        });
+        let address = server.as_ref().map(|_| config.listen);
+        Ok((runner, server, address))
+    }
+
+    /// Returns what it works on.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Returns where it answers, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Tells whether turns run.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.runner.ready()
+    }
+
+    /// Stops: no new work, calls under way finish, then HTTP, then the database.
+    pub async fn stop(self) {
+        self.runner.drain().await;
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
+        self.session.close().await;
+    }
+}
+
+/// Waits until somebody wants the process to end.
+///
+/// # Errors
+///
+/// When signals cannot be heard.
+pub async fn told_to_end() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The people of an engine's run: every twentieth answers its first message, 250 ms or more after it
+//! left, through the door by which the world's mail comes in.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use activities::inbound::Envelope;
+use activities::ingest::{self, NewEvent, Provider};
+use activities::mailroom::Mailroom;
+use activities::store::clock;
+use anyhow::Context as _;
+use machine::ids::{EnrollmentId, SendId, Subject, WorkspaceId, send_id};
+use sqlx::PgConnection;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::fill::Waits;
+use super::limit::ANSWER_AFTER;
+use super::run::Job;
+use super::server;
+
+/// How often the answering leads are looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How many answers may come in at once.
+const AT_ONCE: usize = 8;
+
+/// Leads that will answer.
+pub struct Replies {
+    conn: PgConnection,
+    room: Mailroom,
+    workspace: WorkspaceId,
+    silent: HashMap<Uuid, String>,
+    soon: VecDeque<(Instant, Uuid, String)>,
+}
+
+impl Replies {
+    /// Finds the leads that will answer.
+    pub async fn prepare(job: &Job, room: Mailroom) -> anyhow::Result<Self> {
+        let mut conn = server::connect(&job.url).await?;
+        let rows: Vec<(Uuid, String)> = sqlx::query_as(
+            "SELECT e.enrollment_id, a.address FROM enrollments e \
+             JOIN addresses a USING (workspace_id, lead_id) WHERE e.version = $1",
+        )
+        .bind(Waits::Hour.version())
+        .fetch_all(&mut conn)
+        .await?;
+        let workspace = job.campaign.workspace;
+        Ok(Self {
+            conn,
+            room,
+            workspace,
+            silent: rows.into_iter().collect(),
+            soon: VecDeque::new(),
+        })
+    }
+
+    /// Answers until everybody has.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut under_way = JoinSet::new();
+        while !self.silent.is_empty() || !self.soon.is_empty() {
+            self.look().await?;
+            while self.soon.front().is_some_and(|(at, ..)| *at <= Instant::now()) {
+                let Some((_, enrollment, address)) = self.soon.pop_front() else { break };
+                if under_way.len() >= AT_ONCE
+                    && let Some(done) = under_way.join_next().await
+                {
+                    done??;
+                }
+                under_way.spawn(answer(self.room.clone(), self.workspace, enrollment, address));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        while let Some(done) = under_way.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
+    /// Finds those whose first message has left.
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let silent: Vec<Uuid> = self.silent.keys().copied().collect();
+        let sent: BTreeSet<Uuid> = sqlx::query_scalar(
+            "SELECT enrollment_id FROM enrollments \
+             WHERE workspace_id = $1 AND enrollment_id = ANY ($2) AND state = 'waiting'",
+        )
+        .bind(self.workspace.uuid())
+        .bind(&silent)
+        .fetch_all(&mut self.conn)
+        .await?
+        .into_iter()
+        .collect();
+        let at = Instant::now() + ANSWER_AFTER;
+        for enrollment in sent {
+            if let Some(address) = self.silent.remove(&enrollment) {
+                self.soon.push_back((at, enrollment, address));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn answer(
+    room: Mailroom,
+    workspace: WorkspaceId,
+    enrollment: Uuid,
+    address: String,
+) -> anyhow::Result<()> {
+    let send: SendId = send_id(workspace, EnrollmentId::new(enrollment), Subject::Step("one"), 1);
+    let mail = format!(
+        "From: Ada <{address}>\r\nTo: s@bench.example\r\nSubject: Re: Analytical Engines and us\r\n\
+         Date: Mon, 6 Jan 2025 10:00:00 +0000\r\nMessage-ID: <answer-{send}@leads.example>\r\n\
+         In-Reply-To: <{send}@bench.example>\r\nReferences: <{send}@bench.example>\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\r\nTell me more, please.\r\n\r\nAda\r\n"
+    );
+    let mut tx = room.store.begin(workspace).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    drop(tx);
+    let event = NewEvent::of_raw_mail(
+        &room,
+        workspace,
+        Provider::Capture,
+        format!("{send}/answer"),
+        mail.as_bytes(),
+        Envelope { sender: Some(address), recipients: vec!["s@bench.example".to_owned()] },
+        now,
+    );
+    ingest::signal(&room, workspace, event).await.context("an answer could not be stored")?;
+    Ok(())
+}
