@@ -367,7 +367,7 @@ async fn settle(
         what: Known::Found(format!("an event names it: {kind}")),
     };
     tracing::info!(send.id = %lost.send, enrollment.id = %lost.enrollment, kind, "lost call found");
-    record::record(room, workspace, &[recorded]).await?;
+    record::record_and_wake(room, workspace, &[recorded]).await?;
     Ok(())
 }
 
