@@ -93,9 +93,8 @@ pub fn disagreements(sends: &[Send], accepted: &[Accepted]) -> Vec<String> {
         Some(send) => Some(format!("{} was accepted and is {}", one.send, send.state)),
         None => Some(format!("{} was accepted and is not in the ledger", one.send)),
     });
-    let claimed = sends.iter().filter(|send| {
-        send.state == "accepted" && !theirs.contains(&send.send_id)
-    });
+    let claimed =
+        sends.iter().filter(|send| send.state == "accepted" && !theirs.contains(&send.send_id));
     let open = sends.iter().filter(|send| {
         let ends = ["accepted", "rejected", "cancelled", "needs_review"];
         !ends.contains(&send.state.as_str())
@@ -113,7 +112,8 @@ pub fn astray(leads: &[Lead], sends: &[Send]) -> Vec<String> {
     let mut astray = Vec::new();
     for lead in leads {
         let part = Part::of(recipients::number(&lead.address));
-        if (lead.state == part.ends_as() || waiting.contains(&lead.enrollment_id)) && !lead.is_parked
+        if (lead.state == part.ends_as() || waiting.contains(&lead.enrollment_id))
+            && !lead.is_parked
         {
             continue;
         }
@@ -145,7 +145,8 @@ pub fn sent_after_stop(accepted: &[Accepted], done: &[Done]) -> Vec<String> {
 
 /// Nobody was written to while away.
 pub async fn sent_during_absence(database: &Database, done: &[Done]) -> Vec<String> {
-    let query = "SELECT count(*) FROM inbound_events i JOIN signals g USING (workspace_id, event_id)
+    let query =
+        "SELECT count(*) FROM inbound_events i JOIN signals g USING (workspace_id, event_id)
                  JOIN sends s USING (workspace_id, enrollment_id)
                  WHERE i.token = $1 AND s.gate_at > g.at AND s.gate_at < $2";
     let mut owner = database.owner().await;
