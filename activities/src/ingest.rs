@@ -94,22 +94,13 @@ pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) ->
 ///
 /// As [`signal`].
 pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
-    let (workspace, send) = (WorkspaceId::new(claim.workspace), SendId::new(claim.id));
-    let mut tx = room.store.begin(workspace).await?;
-    let named = matches::first_send(&mut tx, workspace, &[send]).await?;
-    let nth = match named.and_then(|named| named.address) {
-        Some(address) => {
-            let hash = room.suppressions.address(&address);
-            let used =
-                inbound_events::count(&mut tx, workspace, Provider::Link.as_str(), send).await?;
-            let stands = suppressions::in_force(&mut tx, workspace, &[hash]).await?;
-            // Used again after a person lifted the promise, the link makes it anew.
-            if used > 0 && stands.contains(&hash) { used - 1 } else { used }
-        }
-        None => 0,
-    };
-    tx.commit().await?;
-    signal(room, workspace, NewEvent::of_opt_out_link(send, nth)).await
+    let room = room.clone();
+    undisturbed(async move {
+        let (workspace, send) = (WorkspaceId::new(claim.workspace), SendId::new(claim.id));
+        let nth = nth_use(&room, workspace, send).await?;
+        signal(&room, workspace, NewEvent::of_opt_out_link(send, nth)).await
+    })
+    .await
 }
 
 /// Tells one enrollment what a person ordered, and puts the order on record.
@@ -175,6 +166,20 @@ pub(crate) async fn lock_lead(
     wanted.extend(values.iter().map(|value| locks::address_key(workspace, value.hash())));
     locks::lock_exclusive(conn, &wanted).await?;
     Ok(values)
+}
+
+/// Returns which use of the link in `send` this is, of those that mean something: used again while
+/// its promise stands, it is the same one; after a person lifted that, the link makes it anew.
+async fn nth_use(room: &Mailroom, workspace: WorkspaceId, send: SendId) -> Result<i64> {
+    let mut tx = room.store.begin(workspace).await?;
+    let named = matches::first_send(&mut tx, workspace, &[send]).await?;
+    let Some(address) = named.and_then(|named| named.address) else { return Ok(0) };
+    let hash = room.suppressions.address(&address);
+    let link = Provider::Link.as_str();
+    let used = inbound_events::count(&mut tx, workspace, link, send).await?;
+    let stands = suppressions::in_force(&mut tx, workspace, &[hash]).await?;
+    tx.commit().await?;
+    Ok(if used > 0 && stands.contains(&hash) { used - 1 } else { used })
 }
 
 /// The transaction. Also returns a lost call that the event settles.
@@ -362,7 +367,7 @@ async fn settle(
         what: Known::Found(format!("an event names it: {kind}")),
     };
     tracing::info!(send.id = %lost.send, enrollment.id = %lost.enrollment, kind, "lost call found");
-    record::record(room, workspace, &[recorded]).await?;
+    record::record_and_wake(room, workspace, &[recorded]).await?;
     Ok(())
 }
 

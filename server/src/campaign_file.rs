@@ -248,7 +248,7 @@ steps:
             told,
             "hotels.yaml has 4 faults\n  \
              hotels.yaml: handover: is wrong\n  \
-             hotels.yaml:7:13: steps[0].email.body: is wrong\n  \
+             hotels.yaml:8:9: steps[0].email.body: is wrong\n  \
              hotels.yaml:9:10: steps[1].key: is wrong\n  \
              hotels.yaml:11:12: steps[1].email.subject: is wrong"
         );

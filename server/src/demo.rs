@@ -87,10 +87,9 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     let script = dir.join("recipients.yaml");
     std::fs::write(&script, SCRIPT_FILE)
         .with_context(|| format!("cannot write {}", script.display()))?;
-    for (name, address, person) in [
-        ("ada", "ada@harbour.example", "Ada Winter"),
-        ("ben", "ben@harbour.example", "Ben Okafor"),
-    ] {
+    for (name, address, person) in
+        [("ada", "ada@harbour.example", "Ada Winter"), ("ben", "ben@harbour.example", "Ben Okafor")]
+    {
         let new = sender(name, address, person, &script)?;
         senders::add(store, workspace, &session.keys, &new, now).await?;
     }
@@ -203,7 +202,12 @@ impl fmt::Display for Scene {
         let day = (self.now - self.since).num_days() + 1;
         let states = self.states();
         let leads: i64 = states.iter().map(|(_, n)| n).sum();
-        writeln!(f, "{}   day {day}   {leads} leads, campaign {}", times::utc(self.now), self.status)?;
+        writeln!(
+            f,
+            "{}   day {day}   {leads} leads, campaign {}",
+            times::utc(self.now),
+            self.status
+        )?;
         writeln!(f)?;
         for (state, n) in states {
             let share = usize::try_from(n * 50 / leads.max(1)).unwrap_or_default();

@@ -154,9 +154,9 @@ pub fn keys(config: &Config) -> anyhow::Result<KeyRing> {
 }
 
 async fn migrate(url: &str) -> anyhow::Result<()> {
-    pool::migrate(url).await.context(
-        "the database could not be brought to this build's schema: run `meridian doctor`",
-    )
+    pool::migrate(url)
+        .await
+        .context("the database could not be brought to this build's schema: run `meridian doctor`")
 }
 
 async fn check_schema(url: &str) -> anyhow::Result<()> {

@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod end_to_end;
 pub mod world;

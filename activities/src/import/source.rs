@@ -76,6 +76,7 @@ impl<R: Read + Seek> Source<R> {
             decoded: String::with_capacity(3 * CHUNK),
             given: 0,
             at_end: false,
+            last: '\n',
             bytes_read: Rc::clone(&bytes_read),
         };
         let reader = csv::ReaderBuilder::new()
@@ -242,7 +243,8 @@ fn fill(file: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Reads any encoding as UTF-8.
+/// Reads any encoding as UTF-8, and any end of a line as a line feed, the last one too: lines are
+/// counted by them.
 struct Transcoder<R> {
     file: R,
     decoder: Decoder,
@@ -251,7 +253,25 @@ struct Transcoder<R> {
     /// Bytes of `decoded` that were handed out.
     given: usize,
     at_end: bool,
+    /// The last letter before `decoded`.
+    last: char,
     bytes_read: Rc<Cell<u64>>,
+}
+
+impl<R> Transcoder<R> {
+    fn end_lines(&mut self) {
+        let before = self.last;
+        self.last = self.decoded.chars().next_back().unwrap_or(before);
+        if before == '\r' || self.decoded.contains('\r') {
+            if before == '\r' && self.decoded.starts_with('\n') {
+                self.decoded.remove(0);
+            }
+            self.decoded = self.decoded.replace("\r\n", "\n").replace('\r', "\n");
+        }
+        if self.at_end && !matches!(self.last, '\r' | '\n') {
+            self.decoded.push('\n');
+        }
+    }
 }
 
 impl<R: Read> Read for Transcoder<R> {
@@ -271,6 +291,7 @@ impl<R: Read> Read for Transcoder<R> {
             self.decoded.reserve(room.expect("a chunk is short"));
             let part = &self.read[..length];
             let _ = self.decoder.decode_to_string(part, &mut self.decoded, self.at_end);
+            self.end_lines();
         }
         let rest = &self.decoded.as_bytes()[self.given..];
         let length = rest.len().min(out.len());
@@ -373,6 +394,16 @@ mod tests {
             let records = read(text.as_bytes()).unwrap();
             let lines: Vec<_> = records.iter().map(|(line, _)| *line).collect();
             assert_eq!(lines, [1, 3, 7], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_end_that_falls_between_two_readings_is_one() {
+        for padding in super::CHUNK - 20..super::CHUNK {
+            let text = format!("email,a\r\nx,{}\r\ny,z\r\n", "p".repeat(padding));
+            let records = read(text.as_bytes()).unwrap();
+            let lines: Vec<_> = records.iter().map(|(line, _)| *line).collect();
+            assert_eq!(lines, [1, 2, 3], "{padding}");
         }
     }
 

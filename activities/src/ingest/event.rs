@@ -19,6 +19,9 @@ use crate::mailgun::{
 };
 use crate::mailroom::Mailroom;
 
+/// The longest word for a kind of event, in characters.
+const KIND_MAX: usize = 60;
+
 /// Who brings an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
@@ -232,7 +235,11 @@ fn of_post(
             (noted("clicked_by_machine"), about)
         }
         MailgunEvent::Inbound(mail) => return of_mail(room, workspace, mail, now),
-        MailgunEvent::Ignored { kind } => return (noted(kind), Names::default()),
+        // Nobody signed the word.
+        MailgunEvent::Ignored { kind } => {
+            let kind: String = kind.chars().take(KIND_MAX).collect();
+            return (Fact::Noted(kind), Names::default());
+        }
     };
     match about.mode {
         SendMode::Real => (fact, names_of_event(about)),

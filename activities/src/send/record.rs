@@ -14,7 +14,7 @@ use crate::outcome::{Outcome, RefusalClass};
 use crate::store::quotas::{self, What};
 use crate::store::records::{self, Outcomes};
 use crate::store::sends::Share;
-use crate::store::{Tx, clock, enrollments};
+use crate::store::{Tx, bell, clock, enrollments};
 use crate::turn::{self, Told, Turned};
 
 /// One outcome to be recorded.
@@ -89,6 +89,24 @@ pub async fn record(
 ) -> Result<Turned> {
     let mut tx = mailroom.store.begin(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
+    tx.commit().await?;
+    Ok(turned)
+}
+
+/// Records what somebody outside the runners knows, as [`record`] does, and wakes the runners: a lead
+/// that is answered may be due before the time they sleep until.
+///
+/// # Errors
+///
+/// As [`record`].
+pub async fn record_and_wake(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    recorded: &[Recorded],
+) -> Result<Turned> {
+    let mut tx = mailroom.store.begin(workspace).await?;
+    let turned = record_in(&mut tx, mailroom, recorded).await?;
+    bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
     Ok(turned)
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use activities::send::record::{Known, Recorded, record};
+use activities::send::record::{Known, Recorded, record_and_wake};
 use activities::store::reviews::{self, Review};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -123,8 +123,7 @@ async fn decide(send: SendId, what: Known, done: &str, bench: Bench<'_>) -> anyh
     let enrollment = EnrollmentId::new(review.enrollment_id);
     let recorded = Recorded { send, attempt: review.attempt, enrollment, what };
     let room = session.mailroom(bench.config)?;
-    // What the turn asks for is found by the runners.
-    record(&room, session.workspace, &[recorded]).await?;
+    record_and_wake(&room, session.workspace, &[recorded]).await?;
     bench.terminal.print(&format!("the mail {send} {done}"))?;
     Ok(())
 }

@@ -119,10 +119,11 @@ impl Runner {
     /// runner's name is taken off the list.
     pub async fn drain(mut self) {
         self.shared.ready.send_replace(false);
+        // Before the stop: when the recorder sees that and nothing is under way, it ends.
+        self.shared.lanes.close();
         self.shared.stop.cancel();
         self.shared.work.notify_waiters();
         self.shared.chores.notify_waiters();
-        self.shared.lanes.close();
         while self.tasks.join_next().await.is_some() {}
         if let Err(error) = housekeeping::say_farewell(&self.shared).await {
             tracing::warn!(error = activities::error::chain(&error), "could not sign off");

@@ -1,0 +1,218 @@
+//! One installation: a database, a directory with the key file, and the program `meridian`, driven
+//! as its operator would.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use activities::store::clock;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::mail_server::MailServer;
+use super::{program, provider, recipients, tell, until};
+use crate::cluster::Database;
+
+/// The provider's webhook signing key.
+pub const SIGNING_KEY: &str = "key-of-the-tests-0123456789abcdef";
+
+/// An installation.
+pub struct Installation {
+    /// Its database.
+    pub database: Database,
+    program: PathBuf,
+    place: TempDir,
+    listen: SocketAddr,
+}
+
+/// The program while it serves.
+pub struct Serving {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Installation {
+    /// Makes an installation with an empty database.
+    pub async fn create() -> Self {
+        let program = tokio::task::spawn_blocking(program::path).await.expect("a program");
+        let installation = Self {
+            database: Database::create().await,
+            program,
+            place: tempfile::tempdir().expect("a directory for the installation"),
+            listen: (Ipv4Addr::LOCALHOST, port()).into(),
+        };
+        installation.run(&["migrate"]).await;
+        installation
+    }
+
+    /// Sets a campaign for so many recipients up, as an operator would, and starts it. Campaign time
+    /// runs at `factor`. Returns where the provider posts to.
+    pub async fn begin(&self, mail_server: &MailServer, count: u32, factor: f64) -> String {
+        let url = mail_server.url();
+        for (name, limits) in [
+            ("one", ["--spacing", "2 hours", "--weight", "1"]),
+            ("two", ["--spacing", "1 hour", "--per-day", "20"]),
+        ] {
+            let from = format!("{name}@sender.example");
+            let sender = ["sender", "add", name, &url, "--from", &from, "--from-name", "Sender"];
+            self.run(&[&sender[..], &limits].concat()).await;
+        }
+        let leads = self.write("leads.csv", &recipients::as_csv(count));
+        let imported = self.json(&["lead", "import", &leads]).await;
+        assert_eq!(imported["added"], count, "{imported}");
+        let endpoint = self.json(&["webhook", "add", "mailgun"]).await;
+        let campaign = self.write("campaign.yaml", recipients::CAMPAIGN);
+        self.run(&["campaign", "apply", &campaign]).await;
+        let mut owner = self.database.owner().await;
+        clock::set_factor(&mut owner, factor).await.expect("the clock is there");
+        let started = self.json(&["campaign", "start", "three-mails"]).await;
+        assert_eq!(started["added"], count, "{started}");
+        endpoint["url"].as_str().expect("the address of the endpoint").to_owned()
+    }
+
+    /// Returns the beginning of every link.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    /// Writes a file that the operator has at hand, and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.place.path().join(name);
+        std::fs::write(&path, text).expect("a file can be written");
+        path.to_str().expect("a temporary directory has a plain name").to_owned()
+    }
+
+    /// Runs a command that ends by itself, and returns what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    pub async fn run(&self, arguments: &[&str]) -> String {
+        let (status, stdout, stderr) = self.try_run(arguments).await;
+        assert!(status.success(), "meridian {} failed: {stdout}{stderr}", arguments.join(" "));
+        stdout
+    }
+
+    /// Runs a command and returns what it printed with `--json`.
+    pub async fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let printed = self.run(&all).await;
+        serde_json::from_str(&printed).expect("a command with --json prints JSON")
+    }
+
+    /// Runs a command, and returns how it ended and what it printed.
+    pub async fn try_run(&self, arguments: &[&str]) -> (ExitStatus, String, String) {
+        let output = self.command(arguments).output().await.expect("the program runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
+        (output.status, text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts `meridian serve`; it may not be ready yet.
+    pub fn serve(&self) -> Serving {
+        let log = self.place.path().join("meridian.log");
+        let open = || File::options().create(true).append(true).open(&log).expect("a log file");
+        let mut command = self.command(&["serve"]);
+        command.stdout(open()).stderr(open());
+        Serving { child: command.spawn().expect("the program runs"), log }
+    }
+
+    /// Waits until leads move.
+    pub async fn ready(&self, serving: &mut Serving) {
+        let url = format!("{}/readyz", self.url());
+        until(Duration::from_secs(30), async || {
+            serving.assert_running();
+            match provider::client().get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(format!("/readyz answers {}", answer.status())),
+                Err(error) => Err(format!("/readyz does not answer: {error}")),
+            }
+        })
+        .await;
+    }
+
+    /// Returns everything `serve` has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.place.path().join("meridian.log")).unwrap_or_default()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .current_dir(&self.place)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("DATABASE_URL", &self.database.url)
+            .env("MERIDIAN_DATA_DIR", self.place.path())
+            .env("MERIDIAN_LISTEN", self.listen.to_string())
+            .env("MERIDIAN_PUBLIC_URL", self.url())
+            .env("MERIDIAN_WEBHOOK_SIGNING_KEY", OsStr::new(SIGNING_KEY))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.place.disable_cleanup(true);
+            tell(format_args!("the installation is kept in {}", self.place.path().display()));
+        }
+    }
+}
+
+impl Serving {
+    /// Ends the process as a power cut would.
+    pub async fn kill(mut self) {
+        self.assert_running();
+        self.child.kill().await.expect("our own child can be killed");
+    }
+
+    /// Asks the process to end, and returns how it did.
+    ///
+    /// # Panics
+    ///
+    /// When it still runs after 30 seconds.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.assert_running();
+        let pid = self.child.id().expect("it has not ended");
+        let pid = libc::pid_t::try_from(pid).expect("a process id");
+        #[expect(unsafe_code, reason = "std has no call for it; the child was not waited for yet")]
+        unsafe {
+            libc::kill(pid, libc::SIGTERM);
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.expect("it ends within 30 seconds").expect("our own child can be waited for")
+    }
+
+    /// # Panics
+    ///
+    /// When the process has ended by itself.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("our own child can be asked") {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+            panic!("meridian serve ended by itself, {status}:\n{tail}");
+        }
+    }
+}
+
+/// Returns a port that stays free while the program is down: one that the system gives to nobody who
+/// merely connects.
+fn port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let first = range.ok().and_then(|range| range.split_whitespace().next()?.parse().ok());
+    let first: u16 = first.unwrap_or(32_768);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut tries = (0..1_000).map(|_| rand::random_range(10_000..first.max(10_001)));
+    tries.find(free).expect("one of many ports is free")
+}
