@@ -7,10 +7,11 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use machine::ids::{SenderId, WorkspaceId};
+use machine::ids::{LeadId, SenderId, WorkspaceId};
 use machine::sequence::Channel;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+use uuid::Uuid;
 
 use crate::address::EmailAddress;
 use crate::error::{ActivityError, Result};
@@ -332,6 +333,30 @@ pub async fn set_status(
     let id = store::set_status(&mut tx, workspace, name, status.as_str(), reason).await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// Chooses a lead's sender by weighted rendezvous hashing: each lead's choice is stable, and a sender
+/// that joins or leaves moves only its own share.
+pub fn choose<'a>(
+    senders: impl IntoIterator<Item = &'a Sender>,
+    channel: Channel,
+    lead: LeadId,
+) -> Option<SenderId> {
+    let mut best: Option<(f64, SenderId)> = None;
+    for sender in senders {
+        let is_open = sender.status == SenderStatus::Active && sender.weight > 0;
+        if sender.transport.channel() != channel || !is_open {
+            continue;
+        }
+        let hash = Uuid::new_v5(&sender.id.uuid(), lead.uuid().as_bytes()).as_u128();
+        #[expect(clippy::cast_precision_loss, reason = "53 bits of a hash are plenty")]
+        let unit = ((hash >> 75) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let score = -f64::from(sender.weight) / unit.ln();
+        if best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, sender.id));
+        }
+    }
+    best.map(|(_, sender)| sender)
 }
 
 fn place(workspace: WorkspaceId, id: SenderId) -> Place<'static> {

@@ -14,6 +14,7 @@ pub mod enrollment_views;
 pub mod enrollments;
 pub mod gates;
 pub mod handover_views;
+pub mod health;
 pub mod inbound_events;
 pub mod journal;
 pub mod lead_views;

@@ -3,6 +3,7 @@
 
 mod campaign;
 mod dead_letter;
+mod doctor;
 mod enrollment;
 mod handover;
 mod lead;
@@ -53,6 +54,8 @@ enum Command {
     Serve(up::Serve),
     /// Run the engine alone; health and metrics where --listen is given
     Worker(up::Worker),
+    /// Tell of every server and provider whether it works, or how to mend it
+    Doctor(doctor::Doctor),
     /// Bring the database to this build's schema, and make the roles if they are missing
     Migrate(migrate::Migrate),
     /// Print the JSON Schema of the campaign file
@@ -129,6 +132,9 @@ pub async fn run_in(
         Command::Up(command) => up::up(command, &cli.flags, environment, terminal).await,
         Command::Serve(command) => up::serve(command, &cli.flags, environment, terminal).await,
         Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
+        Command::Doctor(command) => {
+            doctor::run(command, &cli.flags, environment, terminal).await
+        }
         Command::Migrate(command) => {
             let config = read_config(&cli.flags, environment, terminal)?;
             migrate::run(command, &config, terminal).await

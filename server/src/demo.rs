@@ -19,7 +19,7 @@ use chrono::{DateTime, Datelike, Days, TimeDelta, Utc, Weekday};
 use machine::explain::Shown;
 
 use crate::campaign_file::CampaignFile;
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, KeySource};
 use crate::session::Session;
 use crate::times;
 
@@ -56,7 +56,14 @@ pub fn configure(config: Config) -> anyhow::Result<Config> {
         std::fs::remove_dir_all(&dir)
             .with_context(|| format!("cannot clear {} away", dir.display()))?;
     }
-    Ok(Config { data_dir: dir, workspace: "default".to_owned(), ..config })
+    // Commands that look at the demonstration name its directory, and find the key there.
+    let keys = match config.keys {
+        KeySource::File(path) if path == config.data_dir.join("key") => {
+            KeySource::File(dir.join("key"))
+        }
+        other => other,
+    };
+    Ok(Config { data_dir: dir, workspace: "default".to_owned(), keys, ..config })
 }
 
 /// Sets the stage: senders, leads, the campaign, and the clock shortly before a working week.

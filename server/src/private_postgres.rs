@@ -229,6 +229,24 @@ impl PrivatePostgres {
     }
 }
 
+/// Returns the directory of the server's programs that a start below `state_dir` would use, and
+/// their major version.
+///
+/// # Errors
+///
+/// [`StartError`], when there are none that fit.
+pub fn programs(state_dir: &Path) -> Result<(PathBuf, u32), StartError> {
+    let data = state_dir.join("postgres").join("data");
+    let major = std::fs::read_to_string(data.join("PG_VERSION")).ok();
+    let binaries = binaries::find(
+        env::var_os("MERIDIAN_PG_BIN").as_deref().map(Path::new),
+        env::var_os("PATH").as_deref(),
+        &data,
+        major.as_deref().and_then(|text| text.trim().parse().ok()),
+    )?;
+    Ok((binaries.dir, binaries.major))
+}
+
 /// The state directory to use where none is given.
 ///
 /// Root's is `/var/lib/meridian`, because root's home is usually closed to the user the server

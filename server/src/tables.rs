@@ -8,31 +8,35 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Row};
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
-pub enum Column {
+pub enum Column<'a> {
     /// A text, at the left.
-    Text(&'static str),
+    Text(&'a str),
     /// A number, at the right.
-    Number(&'static str),
+    Number(&'a str),
 }
 
 /// A table that is being filled.
 pub struct Table {
     inner: comfy_table::Table,
-    columns: Vec<Column>,
+    alignments: Vec<CellAlignment>,
     empty: &'static str,
 }
 
 impl Table {
     /// Returns a table with these columns, which says `empty` if it stays without rows.
-    pub fn new(columns: &[Column], empty: &'static str) -> Self {
+    pub fn new(columns: &[Column<'_>], empty: &'static str) -> Self {
         let mut inner = comfy_table::Table::new();
         inner.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        let heads = columns.iter().map(|column| match column {
-            Column::Text(head) => Cell::new(head),
-            Column::Number(head) => Cell::new(head).set_alignment(CellAlignment::Right),
-        });
-        inner.set_header(Row::from(heads.collect::<Vec<_>>()));
-        Self { inner, columns: columns.to_vec(), empty }
+        let (heads, alignments): (Vec<Cell>, Vec<CellAlignment>) = columns
+            .iter()
+            .map(|column| match column {
+                Column::Text(head) => (head, CellAlignment::Left),
+                Column::Number(head) => (head, CellAlignment::Right),
+            })
+            .map(|(head, alignment)| (Cell::new(head).set_alignment(alignment), alignment))
+            .unzip();
+        inner.set_header(Row::from(heads));
+        Self { inner, alignments, empty }
     }
 
     /// Adds a row: one text for each column.
@@ -41,10 +45,10 @@ impl Table {
         I: IntoIterator,
         I::Item: fmt::Display,
     {
-        let cells = cells.into_iter().zip(&self.columns).map(|(cell, column)| match column {
-            Column::Text(_) => Cell::new(cell),
-            Column::Number(_) => Cell::new(cell).set_alignment(CellAlignment::Right),
-        });
+        let cells = cells
+            .into_iter()
+            .zip(&self.alignments)
+            .map(|(cell, alignment)| Cell::new(cell).set_alignment(*alignment));
         self.inner.add_row(Row::from(cells.collect::<Vec<_>>()));
     }
 }

@@ -17,7 +17,7 @@ pub struct EnrollmentRow {
     pub lead_id: Uuid,
     /// The person's mail address.
     pub email: Option<String>,
-    /// The person's own zone.
+    /// The person's own zone, else the campaign's.
     pub zone: Option<String>,
     /// The state, as shown.
     pub state: String,
@@ -62,7 +62,7 @@ pub async fn list(
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
-            l.zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
         FROM enrollments e
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
@@ -243,7 +243,7 @@ pub async fn latest(
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
-            l.zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step, e.next_at, e.changed_at, e.parked_at
         FROM enrollments e
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id

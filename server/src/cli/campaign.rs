@@ -1,5 +1,7 @@
 //! `meridian campaign`: from a file to leads that move, and back to a standstill.
 
+mod rehearse;
+mod send_test;
 mod show;
 
 use std::fmt;
@@ -10,13 +12,16 @@ use activities::campaign_verb::{self, Ordered, Verb};
 use activities::campaigns::apply::{self, Applied, Change};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
 use activities::campaigns::{self, Campaign, CampaignStatus};
-use anyhow::bail;
+use activities::tag::Tag;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use machine::document::CampaignDocument;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::Bench;
 use super::enrollment::Rule;
+use super::lead::{self, Imported};
 use crate::campaign_file::CampaignFile;
 use crate::terminal::Output;
 
@@ -41,6 +46,10 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Tell whom it would write to and when, on the real calendar, if nobody answered
+    Rehearse(rehearse::Rehearse),
+    /// Send every mail of a campaign to an address of yours, at once
+    SendTest(send_test::SendTest),
     /// Make a draft active and enroll its audience
     Start {
         /// The campaign
@@ -92,13 +101,16 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["tag", "all"])]
+#[group(id = "whom", required = true, multiple = false, args = ["tag", "file", "all"])]
 pub(super) struct Enroll {
     /// The campaign
     name: String,
     /// Leads with this tag; with several, leads that have all of them
     #[arg(long)]
     tag: Vec<String>,
+    /// The leads of this CSV file, which is imported first
+    #[arg(long)]
+    file: Option<PathBuf>,
     /// Every lead of the workspace
     #[arg(long)]
     all: bool,
@@ -112,6 +124,11 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Apply { file, check: false, output } => apply(&file, output, bench).await?,
         Command::Duplicate { name, new_name, output } => {
             duplicate(&name, new_name, output, bench).await?;
+        }
+        Command::Rehearse(command) => rehearse::run(command, bench).await?,
+        Command::SendTest(command) => {
+            let is_well = send_test::run(command, bench).await?;
+            return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Start { name, output } => start(name, output, bench).await?,
         Command::Enroll(command) => enroll(command, bench).await?,
@@ -256,6 +273,8 @@ async fn duplicate(
 #[derive(Serialize)]
 struct EnrolledView {
     campaign: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported: Option<Imported>,
     #[serde(flatten)]
     enrolled: Enrolled,
 }
@@ -263,6 +282,9 @@ struct EnrolledView {
 impl fmt::Display for EnrolledView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Enrolled { added, already_in, no_address, filtered_out } = self.enrolled;
+        if let Some(imported) = &self.imported {
+            write!(f, "{imported}")?;
+        }
         writeln!(f, "{added} leads entered `{}`", self.campaign)?;
         for (number, what) in [
             (already_in, "were in it before"),
@@ -287,12 +309,19 @@ async fn start(name: String, output: Output, bench: Bench<'_>) -> anyhow::Result
     };
     let done = enroll::start(&session.store, session.workspace, &name, now, &mut progress).await;
     bar.finish_and_clear();
-    entered(name, done?, output, bench)
+    entered(name, None, done?, output, bench)
 }
 
 async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
-    let Enroll { name, tag, all, output } = command;
-    let selection = if all { Selection::Everyone } else { Selection::Tags(tag) };
+    let Enroll { name, tag, file, all, output } = command;
+    let (imported, selection) = match file {
+        Some(file) => {
+            let (imported, tag) = import_as(&file, &bench).await?;
+            (Some(imported), Selection::Tags(vec![tag]))
+        }
+        None if all => (None, Selection::Everyone),
+        None => (None, Selection::Tags(tag)),
+    };
     let session = bench.session;
     let now = session.now().await?;
     let bar = bench.terminal.progress("enrolling", 0);
@@ -303,16 +332,30 @@ async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
     let (store, workspace) = (&session.store, session.workspace);
     let done = enroll::enroll(store, workspace, &name, &selection, now, &mut progress).await;
     bar.finish_and_clear();
-    entered(name, done?, output, bench)
+    entered(name, imported, done?, output, bench)
+}
+
+/// Imports a file under a tag of its own, made of its content: the same file always gets the same
+/// one. Returns what the import said, and the tag.
+async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, String)> {
+    let content =
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
+    let tags = vec![tag.parse::<Tag>()?];
+    let bar = bench.terminal.progress("importing", 0);
+    let imported = lead::import_file(bench.session, path, tags, &bar).await;
+    bar.finish_and_clear();
+    Ok((imported?, tag))
 }
 
 fn entered(
     campaign: String,
+    imported: Option<Imported>,
     done: Result<Enrolled, NotEnrolled>,
     output: Output,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
-    let view = EnrolledView { campaign, enrolled: done? };
+    let view = EnrolledView { campaign, imported, enrolled: done? };
     bench.terminal.show(output.format(), &view)?;
     Ok(())
 }

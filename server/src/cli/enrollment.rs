@@ -14,7 +14,7 @@ use clap::{Subcommand, ValueEnum};
 use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
 use machine::key::StepKey;
-use machine::signal::{CallResult, Decision, PauseScope, ResumeRule, Signal};
+use machine::signal::{CallResult, Decision, PauseScope, ReplyTo, ResumeRule, Signal};
 use machine::state::State;
 use serde::Serialize;
 
@@ -92,6 +92,8 @@ pub(super) enum Order {
     Stop,
     /// Offer the lead to a person
     HandOver,
+    /// Say that the lead replied, where its mail does not come to us
+    Replied,
     /// Approve the draft that waits
     Approve,
     /// Reject the draft that waits
@@ -524,6 +526,7 @@ fn to_signal(order: Order, view: &EnrollmentView) -> anyhow::Result<Signal> {
             bail!("the campaign names nobody to hand over to: add `handover.to` to its file")
         }
         Order::HandOver => Signal::HandOver,
+        Order::Replied => Signal::Replied { to: ReplyTo::This, step: None },
         Order::Approve => decide(view, Decision::Approved)?,
         Order::Reject => decide(view, Decision::Rejected)?,
         Order::Called { result } => {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use activities::address::EmailAddress;
 use activities::capture::script::Script;
 use activities::header_text::HeaderText;
+use activities::held_leads;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
 use anyhow::{Context as _, bail};
@@ -95,11 +96,17 @@ struct Set {
     id: SenderId,
     name: String,
     change: &'static str,
+    /// Leads that lacked a sender and were told to look again.
+    woken: u64,
 }
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sender `{}` is {}", self.name, self.change)
+        write!(f, "sender `{}` is {}", self.name, self.change)?;
+        match self.woken {
+            0 => Ok(()),
+            n => write!(f, "; {n} leads that were held for want of a sender go on"),
+        }
     }
 }
 
@@ -208,7 +215,8 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         Added::New(id) => (id, "set up"),
         Added::Changed(id) => (id, "changed"),
     };
-    let set = Set { id, name: command.name, change };
+    let woken = wake_held(&bench, id).await?;
+    let set = Set { id, name: command.name, change, woken };
     bench.terminal.show(command.output.format(), &set)?;
     Ok(())
 }
@@ -314,8 +322,19 @@ async fn set_status(
     let session = bench.session;
     let set = senders::set_status(&session.store, session.workspace, &name, status, reason).await?;
     let Some(id) = set else { bail!("there is no sender `{name}`: run `meridian sender list`") };
-    bench.terminal.show(output.format(), &Set { id, name, change: status.as_str() })?;
+    let woken = match status {
+        SenderStatus::Active => wake_held(&bench, id).await?,
+        SenderStatus::Paused => 0,
+    };
+    bench.terminal.show(output.format(), &Set { id, name, change: status.as_str(), woken })?;
     Ok(())
+}
+
+/// Tells leads that were held for want of a sender that there may be one now.
+async fn wake_held(bench: &Bench<'_>, sender: SenderId) -> anyhow::Result<u64> {
+    let session = bench.session;
+    let cause = format!("sender/{sender}/{}", session.now().await?.timestamp_micros());
+    Ok(held_leads::sender_mended(&session.store, session.workspace, &cause).await?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,43 @@
+//! Leads that were held until something of ours was mended: told when it is.
+
+use machine::ids::WorkspaceId;
+use machine::signal::Signal;
+use machine::state::Why;
+
+use crate::error::Result;
+use crate::ingest::{self, Signalled, Verb};
+use crate::store::{Store, enrollment_views};
+
+/// Enrollments that are told at a time.
+const PAGE: i64 = 1_000;
+
+/// Tells every enrollment that lacks a sender to look again. `cause` names what was mended; the same
+/// cause is told once. Returns how many were told.
+///
+/// # Errors
+///
+/// When the database fails; the call may be repeated.
+pub async fn sender_mended(store: &Store, workspace: WorkspaceId, cause: &str) -> Result<u64> {
+    let mut told = 0;
+    let mut after = None;
+    loop {
+        let mut tx = store.begin(workspace).await?;
+        let why = Why::SenderDisconnected.as_str();
+        let page = enrollment_views::held_for(&mut tx, workspace, why, after, PAGE).await?;
+        tx.commit().await?;
+        let Some(last) = page.last() else { return Ok(told) };
+        after = Some(*last);
+        for enrollment in page {
+            let verb = Verb {
+                enrollment,
+                signal: Signal::AttributeChanged,
+                source_key: cause.to_owned(),
+                actor: "cli".to_owned(),
+            };
+            match ingest::verb(store, workspace, verb).await? {
+                Signalled::Stored { .. } => told += 1,
+                Signalled::Repeated | Signalled::Unmatched => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Who takes part in a rehearsal, and what the gate would know: read once, before it begins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use machine::context::Facts;
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SenderId, WorkspaceId};
+use machine::key::{StepKey, VariantKey};
+use machine::sequence::{Channel, StepKind};
+use machine::signal::{Answer, Missing, Refusal};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::address::EmailAddress;
+use crate::campaigns::Campaign;
+use crate::campaigns::enroll::{Enrolled, Pages, Selection};
+use crate::content::body::Footer;
+use crate::content::step::{CompiledStep, RenderFault, Rendered, Values};
+use crate::error::Result;
+use crate::header_text::HeaderText;
+use crate::ids;
+use crate::mailroom::Mailroom;
+use crate::send::slots::{Book, CampaignLimits, SenderLimits};
+use crate::senders::{self, Sender, SenderStatus};
+use crate::store::leads::{self, Lead};
+use crate::store::quotas::{self, Scope};
+use crate::store::{Tx, prepares, suppressions};
+use crate::versions::Loaded;
+
+/// Leads that are read at a time.
+const PAGE: usize = 1_000;
+
+/// What all actors share.
+pub struct Stage {
+    pub(super) workspace: WorkspaceId,
+    pub(super) campaign: CampaignId,
+    pub(super) version: Arc<Loaded>,
+    pub(super) book: Book,
+    pub(super) senders: BTreeMap<SenderId, Sender>,
+}
+
+/// One lead of the audience.
+pub struct Actor {
+    pub(super) lead: LeadId,
+    pub(super) enrollment: EnrollmentId,
+    pub(super) email: Option<EmailAddress>,
+    pub(super) zone: Tz,
+    pub(super) facts: Facts,
+    pub(super) sender: Option<SenderId>,
+    pub(super) is_suppressed: bool,
+    attributes: Map<String, Value>,
+}
+
+/// Reads the audience of a campaign, at most `limit` leads of it, and what the gate knows. Also
+/// returns what became of those who would not enter.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn cast(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    campaign: &Campaign,
+    selection: &Selection,
+    limit: usize,
+    now: DateTime<Utc>,
+) -> Result<(Stage, Vec<Actor>, Enrolled)> {
+    let known = senders::list(&room.store, workspace).await?;
+    let mut tx = room.store.begin(workspace).await?;
+    let name = (campaign.sequence, campaign.version);
+    let mut loaded = room.versions.get(&mut tx, workspace, &[name].into()).await?;
+    let version = loaded.remove(&name).expect("it was asked for");
+    let allowed = &campaign.settings.senders;
+    let senders: BTreeMap<SenderId, Sender> = known
+        .into_iter()
+        .filter(|it| allowed.contains(&it.id) && it.status == SenderStatus::Active)
+        .map(|sender| (sender.id, sender))
+        .collect();
+    let book = open_book(&mut tx, campaign, &senders, now).await?;
+    let mut pages = Pages::new(selection, &version.document, &version.version);
+    let mut actors = Vec::new();
+    let mut left_out = Enrolled::default();
+    while actors.len() < limit {
+        let wanted = PAGE.min(limit - actors.len());
+        let Some(page) = pages.next(&mut tx, wanted).await? else { break };
+        left_out.no_address += page.left_out.no_address;
+        left_out.filtered_out += page.left_out.filtered_out;
+        read_page(&mut tx, room, &version, &senders, &page.leads, &mut actors).await?;
+    }
+    // The quotas were locked to be read whole; nothing is to be written.
+    drop(tx);
+    let stage = Stage { workspace, campaign: campaign.id, version, book, senders };
+    Ok((stage, actors, left_out))
+}
+
+async fn open_book(
+    tx: &mut Tx,
+    campaign: &Campaign,
+    senders: &BTreeMap<SenderId, Sender>,
+    now: DateTime<Utc>,
+) -> Result<Book> {
+    let workspace = tx.workspace();
+    let mut owners: Vec<(Scope, Uuid)> =
+        senders.keys().map(|sender| (Scope::Sender, sender.uuid())).collect();
+    owners.push((Scope::Campaign, campaign.id.uuid()));
+    let since = now.date_naive() - TimeDelta::days(1);
+    let counts = quotas::lock(tx, workspace, &owners, since).await?;
+    let settings = &campaign.settings;
+    let limits = CampaignLimits { per_day: settings.per_day, zone: settings.zone };
+    let of_sender = |sender: &Sender| SenderLimits {
+        per_day: sender.per_day,
+        spacing: TimeDelta::seconds(sender.spacing_s.into()),
+        zone: sender.zone,
+        next_free_at: sender.next_free_at,
+    };
+    Ok(Book {
+        senders: senders.iter().map(|(id, sender)| (id.uuid(), of_sender(sender))).collect(),
+        campaigns: [(campaign.id.uuid(), limits)].into(),
+        counts,
+        ..Book::default()
+    })
+}
+
+async fn read_page(
+    tx: &mut Tx,
+    room: &Mailroom,
+    version: &Loaded,
+    senders: &BTreeMap<SenderId, Sender>,
+    page: &[LeadId],
+    actors: &mut Vec<Actor>,
+) -> Result<()> {
+    let workspace = tx.workspace();
+    let uuids: Vec<Uuid> = page.iter().map(|lead| lead.uuid()).collect();
+    let emails: HashMap<Uuid, Option<String>> = prepares::leads(tx, workspace, &uuids)
+        .await?
+        .into_iter()
+        .map(|row| (row.lead_id, row.email))
+        .collect();
+    let hash = |email: &EmailAddress| {
+        let key = &room.suppressions;
+        [key.address(email.as_str()), key.domain(email.domain())]
+    };
+    let email_of = |lead: &Lead| -> Option<EmailAddress> {
+        emails.get(&lead.id.uuid())?.as_deref()?.parse().ok()
+    };
+    let mut leads = leads::read(tx, workspace, page).await?;
+    leads.sort_by_key(|lead| lead.id);
+    let hashes: Vec<_> = leads.iter().filter_map(email_of).flat_map(|it| hash(&it)).collect();
+    let suppressed = suppressions::in_force(tx, workspace, &hashes).await?;
+    for lead in leads {
+        let email = email_of(&lead);
+        let is_suppressed =
+            email.as_ref().is_some_and(|it| hash(it).iter().any(|it| suppressed.contains(it)));
+        let named = version.version.attributes.iter();
+        let facts = Facts {
+            zone: lead.zone,
+            consent: lead.consent,
+            attributes: named
+                .filter_map(|name| Some((name.clone(), lead.attributes.get(name.as_str())?.clone())))
+                .collect(),
+            in_flight: Vec::new(),
+        };
+        actors.push(Actor {
+            lead: lead.id,
+            enrollment: ids::new(),
+            email,
+            zone: lead.zone.unwrap_or(version.version.zone),
+            facts,
+            sender: senders::choose(senders.values(), Channel::Email, lead.id),
+            is_suppressed,
+            attributes: lead.attributes,
+        });
+    }
+    Ok(())
+}
+
+impl Stage {
+    /// Returns the name of a sender.
+    pub fn sender_name(&self, sender: SenderId) -> Option<&str> {
+        self.senders.get(&sender).map(|sender| sender.name.as_str())
+    }
+
+    /// Calls `visit` with the key of every step that is a message or a call, in order.
+    pub fn each_message(&self, visit: &mut impl FnMut(&StepKey)) {
+        self.version.version.each_step(&mut |step| match &step.kind {
+            StepKind::Message { .. } | StepKind::Call => visit(&step.key),
+            StepKind::WaitUntil(_)
+            | StepKind::Condition { .. }
+            | StepKind::Handover
+            | StepKind::Finish => {}
+        });
+    }
+
+    /// Returns what would stand against a mail, if anything.
+    pub(super) fn check_wording(
+        &self,
+        actor: &Actor,
+        step: &StepKey,
+        variant: Option<&VariantKey>,
+        channel: Channel,
+    ) -> Result<(), Answer> {
+        let content = || Answer::Rejected { class: Refusal::Content, retry_after_s: None };
+        let held = |fields| Answer::Held { missing: Missing::Variables { fields } };
+        let email = actor.email.as_ref();
+        let email = email.ok_or(Answer::Held { missing: Missing::Address { channel } })?;
+        let sender = actor.sender.and_then(|sender| self.senders.get(&sender));
+        let sender = sender.ok_or(Answer::Held { missing: Missing::Sender { channel } })?;
+        let Some(Ok(wording)) = self.version.wordings.get(&(step.clone(), variant.cloned())) else {
+            return Err(content());
+        };
+        let way_out = "https://example.com/u/rehearsal";
+        match self.render(wording, actor, sender, email, way_out, None) {
+            Ok(_) => Ok(()),
+            Err(RenderFault::Missing { fields }) => Err(held(fields)),
+            Err(RenderFault::Unusable { field, .. }) => Err(held(vec![field])),
+            Err(
+                RenderFault::Subject(_)
+                | RenderFault::EmptyBody
+                | RenderFault::TooLong { .. }
+                | RenderFault::NoPlainText,
+            ) => Err(content()),
+        }
+    }
+
+    /// Renders a wording with an actor's data, as if it went to `to`.
+    pub(super) fn render(
+        &self,
+        wording: &CompiledStep,
+        actor: &Actor,
+        sender: &Sender,
+        to: &EmailAddress,
+        way_out: &str,
+        footer: Option<&Footer<'_>>,
+    ) -> Result<Rendered, RenderFault> {
+        let sending = self.sending_values(sender, to, way_out);
+        wording.render(Values::new(&actor.attributes, &sending), footer)
+    }
+
+    fn sending_values(
+        &self,
+        sender: &Sender,
+        to: &EmailAddress,
+        way_out: &str,
+    ) -> Map<String, Value> {
+        let name = sender.from_name.as_ref().map(HeaderText::as_str);
+        let values = json!({
+            "email": to.as_str(),
+            "sender": { "name": name, "address": sender.from.as_str() },
+            "campaign": { "name": self.version.document.name },
+            "unsubscribe_url": way_out,
+        });
+        match values {
+            Value::Object(map) => map,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Map::new(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A trial: every mail of a campaign, made with one lead's data and sent to an address of ours at
+//! once. It stands outside the ledger: nobody's sequence moves, no quota is used.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use machine::ids::{SendId, WorkspaceId};
+use machine::key::{StepKey, VariantKey};
+use serde::Serialize;
+
+use super::{Actor, Stage};
+use crate::address::EmailAddress;
+use crate::content::body::Footer;
+use crate::content::step::RenderFault;
+use crate::error::{ActivityError, Result};
+use crate::header_text::HeaderText;
+use crate::ids;
+use crate::mail::message::{Message, Purpose};
+use crate::mailroom::{Mailroom, Outlet};
+use crate::outcome::Outcome;
+use crate::senders::Sender;
+use crate::token::{Claim, TokenKind};
+
+/// How long one mail may take.
+const BUDGET: Duration = Duration::from_secs(60);
+
+/// What stands before every subject.
+const MARK: &str = "[test] ";
+
+/// One mail of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// The step.
+    pub step: StepKey,
+    /// The wording.
+    pub variant: Option<VariantKey>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: TrialResult,
+}
+
+/// What became of a mail.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum TrialResult {
+    /// The mail server took it.
+    Sent {
+        /// Under this subject.
+        subject: String,
+    },
+    /// The sender keeps what it is given, so it is shown here instead.
+    Shown {
+        /// The subject.
+        subject: String,
+        /// The plain part.
+        text: String,
+    },
+    /// It cannot be made from this lead's data.
+    NotMade {
+        /// Why.
+        why: String,
+    },
+    /// The mail server did not take it, or it is not known whether it did.
+    NotSent {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// Makes every mail of the campaign with the data of `actor` and sends it to `to` through `sender`.
+///
+/// # Errors
+///
+/// When the sender cannot be used at all.
+pub async fn send(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    stage: &Stage,
+    actor: &Actor,
+    to: &EmailAddress,
+    now: DateTime<Utc>,
+) -> Result<Vec<Tried>> {
+    let wrong = |why: &str| ActivityError::Stored { what: "campaign", why: why.to_owned() };
+    let sender = stage.senders.values().next();
+    let sender = sender.ok_or_else(|| wrong("none of its senders is active"))?;
+    let outlet = room.outlet(workspace, sender)?.map_err(|why| wrong(&why))?;
+    let mut first_subject = None;
+    let mut tried = Vec::new();
+    for step in &stage.version.mails {
+        let mut variants: Vec<&Option<VariantKey>> = stage
+            .version
+            .wordings
+            .keys()
+            .filter(|(key, _)| key == step)
+            .map(|(_, variant)| variant)
+            .collect();
+        variants.sort();
+        for variant in variants {
+            let send: SendId = ids::new();
+            let made = make(room, workspace, stage, actor, sender, to, send, (step, variant));
+            let result = match made {
+                Ok(mail) => {
+                    let subject = mail.subject(first_subject.as_ref());
+                    first_subject.get_or_insert_with(|| subject.clone());
+                    deliver(&outlet, sender, to, send, &subject, &mail, now).await
+                }
+                Err(why) => TrialResult::NotMade { why },
+            };
+            tried.push(Tried { step: step.clone(), variant: variant.clone(), result });
+        }
+    }
+    Ok(tried)
+}
+
+struct Mail {
+    subject: Option<HeaderText>,
+    text: String,
+    html: String,
+    way_out: url::Url,
+}
+
+impl Mail {
+    /// Returns the subject, which of a follow-up is an answer to the first.
+    fn subject(&self, first: Option<&HeaderText>) -> HeaderText {
+        let own = match (&self.subject, first) {
+            (Some(own), _) => own.as_str().to_owned(),
+            (None, Some(first)) => {
+                let first = first.as_str().trim_start_matches(MARK);
+                format!("Re: {first}")
+            }
+            (None, None) => String::new(),
+        };
+        let marked: String = format!("{MARK}{own}").chars().take(250).collect();
+        marked.parse().expect("a mark before header text is header text")
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what one mail is made of")]
+fn make(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    stage: &Stage,
+    actor: &Actor,
+    sender: &Sender,
+    to: &EmailAddress,
+    send: SendId,
+    (step, variant): (&StepKey, &Option<VariantKey>),
+) -> Result<Mail, String> {
+    let wording = match stage.version.wordings.get(&(step.clone(), variant.clone())) {
+        Some(Ok(wording)) => wording,
+        Some(Err(why)) => return Err(why.clone()),
+        None => return Err("it has no wording".to_owned()),
+    };
+    // The link works and opts nobody out: no send has this id.
+    let claim = Claim { workspace: workspace.uuid(), id: send.uuid() };
+    let token = room.tokens.sign(TokenKind::OptOut, claim);
+    let way_out = room.public_url.join(&format!("u/{token}")).map_err(|it| it.to_string())?;
+    let footer = Footer {
+        address: sender.postal_address.as_deref().unwrap_or_default(),
+        unsubscribe_url: way_out.as_str(),
+        unsubscribe_text: "Unsubscribe",
+    };
+    let rendered = stage
+        .render(wording, actor, sender, to, way_out.as_str(), Some(&footer))
+        .map_err(|fault: RenderFault| fault.to_string())?;
+    Ok(Mail {
+        subject: rendered.subject,
+        text: rendered.text,
+        html: rendered.html,
+        way_out,
+    })
+}
+
+async fn deliver(
+    outlet: &Outlet,
+    sender: &Sender,
+    to: &EmailAddress,
+    send: SendId,
+    subject: &HeaderText,
+    mail: &Mail,
+    now: DateTime<Utc>,
+) -> TrialResult {
+    let transport = match outlet {
+        Outlet::Smtp(transport) => transport,
+        Outlet::Capture | Outlet::Discard => {
+            let (subject, text) = (subject.to_string(), mail.text.clone());
+            return TrialResult::Shown { subject, text };
+        }
+    };
+    let message = Message {
+        send,
+        from: &sender.from,
+        from_name: sender.from_name.as_ref(),
+        to,
+        reply_to: None,
+        subject,
+        date: now,
+        thread: &[],
+        text: &mail.text,
+        html: &mail.html,
+        purpose: Purpose::Outreach { unsubscribe: &mail.way_out },
+    };
+    let bytes = match message.to_bytes() {
+        Ok(bytes) => bytes,
+        Err(fault) => return TrialResult::NotMade { why: crate::error::chain(&fault) },
+    };
+    let envelope = crate::mail::smtp::Envelope { from: &sender.from, to, send };
+    match transport.send(&envelope, &bytes, BUDGET).await {
+        Outcome::Accepted { .. } => TrialResult::Sent { subject: subject.to_string() },
+        Outcome::Refused(refusal) => {
+            TrialResult::NotSent { why: refusal.detail.as_str().to_owned() }
+        }
+        Outcome::Unknown { detail } => TrialResult::NotSent {
+            why: format!("it may have gone out all the same: {}", detail.as_str()),
+        },
+    }
+}

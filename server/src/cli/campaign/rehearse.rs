@@ -1,0 +1,283 @@
+//! `meridian campaign rehearse`: whom a campaign would write to and when, if nobody answered.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use activities::campaigns::enroll::{Enrolled, Selection};
+use activities::rehearsal::{self, Course, Ending, Touch};
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use machine::key::StepKey;
+use machine::state::Why;
+use serde::Serialize;
+
+use crate::cli::Bench;
+use crate::cli::lead;
+use crate::tables::{Column, Facts, Table};
+use crate::terminal::Output;
+use crate::{timeline, times};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Rehearse {
+    /// The campaign
+    name: String,
+    /// Only this lead, by its mail address or id
+    #[arg(long, value_name = "LEAD")]
+    lead: Option<String>,
+    /// Rehearse with at most this many leads
+    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    /// Print at most this many mails one by one
+    #[arg(long, default_value = "20")]
+    rows: usize,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Rehearsal {
+    campaign: String,
+    version: i32,
+    from: DateTime<Utc>,
+    zone: Tz,
+    leads: usize,
+    touches: usize,
+    first_at: Option<DateTime<Utc>>,
+    last_at: Option<DateTime<Utc>>,
+    no_address: u64,
+    filtered_out: u64,
+    days: Vec<Day>,
+    held: Vec<Held>,
+    endings: BTreeMap<&'static str, usize>,
+    courses: Vec<CourseView>,
+    #[serde(skip)]
+    steps: Vec<StepKey>,
+    #[serde(skip)]
+    rows: usize,
+}
+
+/// What leaves on one day of the campaign's calendar.
+#[derive(Serialize)]
+struct Day {
+    day: NaiveDate,
+    total: usize,
+    steps: BTreeMap<StepKey, usize>,
+}
+
+/// Leads that would be held for the same reason.
+#[derive(Serialize)]
+struct Held {
+    step: StepKey,
+    why: String,
+    leads: usize,
+    example: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CourseView {
+    #[serde(flatten)]
+    course: Course,
+    senders: BTreeMap<String, String>,
+}
+
+pub(super) async fn run(command: Rehearse, bench: Bench<'_>) -> anyhow::Result<()> {
+    let campaign = super::find(&bench, &command.name).await?;
+    let session = bench.session;
+    let selection = match &command.lead {
+        Some(who) => Selection::Leads(vec![lead::find(session, who).await?]),
+        None => Selection::Audience,
+    };
+    let from = session.now().await?;
+    let room = session.mailroom(bench.config)?;
+    let limit = usize::try_from(command.limit).unwrap_or(usize::MAX);
+    let bar = bench.terminal.progress("rehearsing", 0);
+    let (mut stage, actors, left_out) =
+        rehearsal::cast(&room, session.workspace, &campaign, &selection, limit, from).await?;
+    let courses = rehearsal::rehearse(&mut stage, actors, from);
+    bar.finish_and_clear();
+    let sender_name = |touch: &Touch| {
+        let sender = touch.sender?;
+        Some((sender.to_string(), stage.sender_name(sender)?.to_owned()))
+    };
+    let views = courses.into_iter().map(|course| {
+        let senders = course.touches.iter().filter_map(sender_name).collect();
+        CourseView { course, senders }
+    });
+    let mut steps = Vec::new();
+    stage.each_message(&mut |key| steps.push(key.clone()));
+    let rehearsal = Rehearsal {
+        campaign: campaign.name,
+        version: campaign.version,
+        from,
+        zone: campaign.settings.zone,
+        steps,
+        rows: if command.lead.is_some() { usize::MAX } else { command.rows },
+        ..Rehearsal::of(views.collect(), campaign.settings.zone, left_out)
+    };
+    bench.terminal.show(command.output.format(), &rehearsal)?;
+    Ok(())
+}
+
+impl Rehearsal {
+    fn of(courses: Vec<CourseView>, zone: Tz, left_out: Enrolled) -> Self {
+        let touches = || courses.iter().flat_map(|view| &view.course.touches);
+        let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
+        for touch in touches() {
+            let day = touch.at.with_timezone(&zone).date_naive();
+            let entry =
+                days.entry(day).or_insert_with(|| Day { day, total: 0, steps: BTreeMap::new() });
+            entry.total += 1;
+            *entry.steps.entry(touch.step.clone()).or_default() += 1;
+        }
+        let mut endings = BTreeMap::new();
+        let mut held: BTreeMap<(StepKey, String), Held> = BTreeMap::new();
+        for view in &courses {
+            *endings.entry(ending(&view.course.ending)).or_default() += 1;
+            if let Ending::Held { step, missing } = &view.course.ending {
+                let why = timeline::lacks(missing);
+                let entry = held.entry((step.clone(), why.clone())).or_insert_with(|| Held {
+                    step: step.clone(),
+                    why,
+                    leads: 0,
+                    example: view.course.email.clone(),
+                });
+                entry.leads += 1;
+            }
+        }
+        Self {
+            campaign: String::new(),
+            version: 0,
+            from: DateTime::UNIX_EPOCH,
+            zone,
+            leads: courses.len(),
+            touches: touches().count(),
+            first_at: touches().map(|touch| touch.at).min(),
+            last_at: touches().map(|touch| touch.at).max(),
+            no_address: left_out.no_address,
+            filtered_out: left_out.filtered_out,
+            days: days.into_values().collect(),
+            held: held.into_values().collect(),
+            endings,
+            courses,
+            steps: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    fn touches_table(&self) -> Table {
+        let columns = [
+            Column::Text("when, on the lead's clock"),
+            Column::Text("lead"),
+            Column::Text("step"),
+            Column::Text("wording"),
+            Column::Text("from"),
+            Column::Text("moved by"),
+        ];
+        let mut all: Vec<(&Touch, &CourseView)> =
+            self.courses.iter().flat_map(|it| it.course.touches.iter().map(move |t| (t, it))).collect();
+        all.sort_by_key(|(touch, _)| touch.at);
+        let mut table = Table::new(&columns, "nothing would leave");
+        for (touch, view) in all.into_iter().take(self.rows) {
+            let sender = touch.sender.and_then(|sender| view.senders.get(&sender.to_string()));
+            let approval = if touch.needs_approval { ", once approved" } else { "" };
+            table.row([
+                times::on(view.course.zone, touch.at),
+                view.course.email.clone().unwrap_or_else(|| view.course.lead.to_string()),
+                format!("{}{approval}", touch.step),
+                touch.variant.as_ref().map(ToString::to_string).unwrap_or_default(),
+                sender.cloned().unwrap_or_default(),
+                touch.moved_by.map(moved_by).unwrap_or_default(),
+            ]);
+        }
+        table
+    }
+
+    fn days_table(&self) -> Table {
+        let mut columns = vec![Column::Text("day"), Column::Number("mails")];
+        columns.extend(self.steps.iter().map(|key| Column::Number(key.as_str())));
+        let mut table = Table::new(&columns, "");
+        for day in &self.days {
+            let mut cells = vec![day.day.format("%a %-d %b %Y").to_string(), day.total.to_string()];
+            cells.extend(self.steps.iter().map(|step| match day.steps.get(step) {
+                Some(n) => n.to_string(),
+                None => String::new(),
+            }));
+            table.row(cells);
+        }
+        table
+    }
+}
+
+impl fmt::Display for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Facts::new();
+        facts
+            .add("rehearsal", format!("{}, version {}, if nobody answers", self.campaign, self.version))
+            .add("from", times::on(self.zone, self.from));
+        writeln!(f, "{facts}")?;
+        write!(f, "{}", self.touches_table())?;
+        if self.touches > self.rows {
+            let more = self.touches - self.rows;
+            writeln!(f, "and {more} more: --rows N prints them, --lead ADDRESS follows one lead")?;
+        }
+        if !self.days.is_empty() {
+            write!(f, "\n{}", self.days_table())?;
+        }
+        writeln!(f)?;
+        if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
+            writeln!(
+                f,
+                "{} mails to {} leads, from {} to {}",
+                self.touches,
+                self.leads,
+                times::on(self.zone, first),
+                times::on(self.zone, last)
+            )?;
+        }
+        for held in &self.held {
+            let example = held.example.as_deref().unwrap_or("-");
+            let Held { step, why, leads, .. } = held;
+            writeln!(f, "  {leads} would be held at `{step}`: {why} (for example {example})")?;
+        }
+        for (what, n) in &self.endings {
+            if !matches!(*what, "finished" | "held") {
+                writeln!(f, "  {n} {}", in_words(what))?;
+            }
+        }
+        for (n, what) in [
+            (self.no_address, "have no address to write to"),
+            (self.filtered_out, "do not pass the campaign's filter"),
+        ] {
+            if n > 0 {
+                writeln!(f, "  {n} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn moved_by(why: Why) -> String {
+    timeline::why(why)
+}
+
+fn ending(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Finished { .. } => "finished",
+        Ending::Met => "met",
+        Ending::Held { .. } => "held",
+        Ending::HandedOver { .. } => "handed_over",
+        Ending::Suppressed => "suppressed",
+        Ending::Unmailable { .. } => "unmailable",
+        Ending::Beyond => "beyond",
+    }
+}
+
+fn in_words(ending: &str) -> &'static str {
+    match ending {
+        "met" => "have met the goal already",
+        "handed_over" => "are handed over to a person by a step",
+        "suppressed" => "are on the list of suppressions and get nothing",
+        "unmailable" => "would get a mail whose text comes out empty or too long",
+        _ => "are still on their way after 400 days",
+    }
+}

@@ -1,0 +1,91 @@
+//! `meridian campaign send-test`: every mail of a campaign, sent to an address of ours at once.
+
+use std::fmt;
+
+use activities::address::EmailAddress;
+use activities::campaigns::enroll::Selection;
+use activities::rehearsal;
+use activities::rehearsal::trial::{self, TrialResult, Tried};
+use anyhow::bail;
+use serde::Serialize;
+
+use crate::cli::{Bench, lead};
+use crate::terminal::Output;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SendTest {
+    /// The campaign
+    name: String,
+    /// Where the mails go
+    #[arg(long, value_name = "ADDRESS")]
+    to: EmailAddress,
+    /// Fill them with the data of this lead, by its mail address or id; else with the first of the
+    /// audience
+    #[arg(long, value_name = "LEAD")]
+    lead: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Report {
+    campaign: String,
+    to: String,
+    mails: Vec<Tried>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for tried in &self.mails {
+            let name = match &tried.variant {
+                Some(variant) => format!("{} ({variant})", tried.step),
+                None => tried.step.to_string(),
+            };
+            match &tried.result {
+                TrialResult::Sent { subject } => {
+                    writeln!(f, "{name}: sent to {} as \"{subject}\"", self.to)?;
+                }
+                TrialResult::Shown { subject, text } => {
+                    writeln!(f, "{name}: {subject}\n")?;
+                    for line in text.lines() {
+                        writeln!(f, "{}", format!("    {line}").trim_end())?;
+                    }
+                    writeln!(f)?;
+                }
+                TrialResult::NotMade { why } => writeln!(f, "{name}: cannot be made: {why}")?,
+                TrialResult::NotSent { why } => writeln!(f, "{name}: was not sent: {why}")?,
+            }
+        }
+        let shown = |tried: &Tried| matches!(tried.result, TrialResult::Shown { .. });
+        if self.mails.iter().any(shown) {
+            writeln!(f, "The campaign's sender keeps every mail, so they were printed, not sent.")?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether every mail could be made and sent.
+pub(super) async fn run(command: SendTest, bench: Bench<'_>) -> anyhow::Result<bool> {
+    let campaign = super::find(&bench, &command.name).await?;
+    let session = bench.session;
+    let selection = match &command.lead {
+        Some(who) => Selection::Leads(vec![lead::find(session, who).await?]),
+        None => Selection::Audience,
+    };
+    let now = session.now().await?;
+    let room = session.mailroom(bench.config)?;
+    let (stage, actors, _) =
+        rehearsal::cast(&room, session.workspace, &campaign, &selection, 1, now).await?;
+    let Some(actor) = actors.first() else {
+        bail!("nobody's data can fill the mails: import leads, or name one with --lead");
+    };
+    let mails =
+        trial::send(&room, session.workspace, &stage, actor, &command.to, now).await?;
+    let well = |tried: &Tried| {
+        matches!(tried.result, TrialResult::Sent { .. } | TrialResult::Shown { .. })
+    };
+    let is_well = mails.iter().all(well);
+    let report = Report { campaign: campaign.name, to: command.to.to_string(), mails };
+    bench.terminal.show(command.output.format(), &report)?;
+    Ok(is_well)
+}

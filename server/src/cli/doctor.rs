@@ -1,0 +1,462 @@
+//! `meridian doctor`: for every server and provider, whether it works, or what is missing and how to
+//! mend it.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use activities::key_ring::KeyRing;
+use activities::mail::smtp::SmtpTransport;
+use activities::senders::{self, Sender, SenderStatus, Transport};
+use activities::store::health::{self, Health};
+use activities::store::{Store, clock, endpoint_views, schema, turns, workspaces};
+use activities::turn::RUNNER_SILENCE;
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::ids::WorkspaceId;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use crate::config::{self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags};
+use crate::private_postgres;
+use crate::tables::{Column, Table};
+use crate::terminal::{Output, Terminal};
+use crate::{session, telemetry};
+
+/// The oldest Postgres that is tested against, as `server_version_num` has it.
+const POSTGRES_MIN: i32 = 140_000;
+
+/// How far the clocks may be apart.
+const SKEW_MAX: TimeDelta = TimeDelta::seconds(30);
+
+/// Our roles, as the migrations expect them.
+const ROLES: [&str; 2] = ["meridian_app", "meridian_finder"];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// It works.
+    Ok,
+    /// It works, and something about it is worth a word.
+    Note,
+    /// It does not work.
+    Fault,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Fault => "FAULT",
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    what: String,
+    verdict: Verdict,
+    found: String,
+    fix: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    checks: Vec<Check>,
+}
+
+impl Report {
+    fn ok(&mut self, what: &str, found: impl Into<String>) {
+        self.add(what, Verdict::Ok, found, None);
+    }
+
+    fn note(&mut self, what: &str, found: impl Into<String>, fix: impl Into<String>) {
+        self.add(what, Verdict::Note, found, Some(fix.into()));
+    }
+
+    fn fault(&mut self, what: &str, found: impl Into<String>, fix: impl Into<String>) {
+        self.add(what, Verdict::Fault, found, Some(fix.into()));
+    }
+
+    fn add(&mut self, what: &str, verdict: Verdict, found: impl Into<String>, fix: Option<String>) {
+        self.checks.push(Check { what: what.to_owned(), verdict, found: found.into(), fix });
+    }
+
+    fn has_faults(&self) -> bool {
+        self.checks.iter().any(|check| check.verdict == Verdict::Fault)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [Column::Text(""), Column::Text("what"), Column::Text("found")];
+        let mut table = Table::new(&columns, "nothing to check");
+        for check in &self.checks {
+            table.row([check.verdict.as_str(), check.what.as_str(), check.found.as_str()]);
+        }
+        write!(f, "{table}")?;
+        for check in &self.checks {
+            if let Some(fix) = &check.fix {
+                writeln!(f, "\n{}: {}", check.what, check.found)?;
+                for line in fix.lines() {
+                    writeln!(f, "  {line}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(
+    command: Doctor,
+    flags: &Flags,
+    environment: &dyn Environment,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    let mut report = Report::default();
+    match config::read(flags, &RunFlags::default(), environment, Needs::Nothing) {
+        Ok(config) => {
+            let filter = config.log.as_deref().unwrap_or("warn");
+            telemetry::init(filter, config.log_format.unwrap_or(LogFormat::Text));
+            report.ok("configuration", "every setting reads well");
+            for warning in &config.warnings {
+                report.note("configuration", warning.clone(), "correct or unset it");
+            }
+            examine(&config, &mut report).await;
+        }
+        Err(config::Faults(faults)) => {
+            for fault in faults {
+                report.fault("configuration", fault.place, fault.message);
+            }
+        }
+    }
+    let has_faults = report.has_faults();
+    terminal.show(command.output.format(), &report)?;
+    Ok(if has_faults { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn examine(config: &Config, report: &mut Report) {
+    check_programs(config, report);
+    let keys = check_keys(config, report);
+    check_addresses(config, report);
+    let (url, postgres) = match session::start_database(config).await {
+        Ok(started) => started,
+        Err(error) => {
+            let fix = "mend that, or name a database that runs elsewhere in DATABASE_URL";
+            report.fault("database", super::told(&error), fix);
+            return;
+        }
+    };
+    if check_database(&url, config, report).await {
+        match Store::open(&url, 4).await {
+            Ok(store) => {
+                check_work(&store, config, keys.as_ref(), report).await;
+                store.close().await;
+            }
+            Err(error) => report.fault(
+                "database",
+                activities::error::chain(&error),
+                "mend what it says, then run `meridian doctor` again",
+            ),
+        }
+    }
+    if let Some(postgres) = postgres {
+        postgres.stop().await;
+    }
+}
+
+/// The programs of a private Postgres.
+fn check_programs(config: &Config, report: &mut Report) {
+    let what = "private Postgres";
+    match (private_postgres::programs(&config.data_dir), &config.database) {
+        (Ok((dir, major)), _) => {
+            report.ok(what, format!("PostgreSQL {major} in {}", dir.display()));
+        }
+        (Err(error), Database::Private) => report.fault(
+            what,
+            error.to_string(),
+            "without it `meridian up` needs DATABASE_URL",
+        ),
+        (Err(_), Database::Url(_)) => {
+            report.ok(what, "not installed, and not needed: DATABASE_URL is set");
+        }
+    }
+}
+
+fn check_keys(config: &Config, report: &mut Report) -> Option<Arc<KeyRing>> {
+    let (found, ring) = match &config.keys {
+        KeySource::Hex(hex) => {
+            ("MERIDIAN_KEY".to_owned(), KeyRing::from_hex(hex.expose_secret()))
+        }
+        KeySource::File(path) if path.exists() => {
+            (path.display().to_string(), KeyRing::load(path))
+        }
+        KeySource::File(path) => {
+            let found = format!("{} is not there yet", path.display());
+            let fix = "it is made at first use; keep a copy of it apart from the database, because \
+                       passwords cannot be read without it";
+            report.note("key", found, fix);
+            return None;
+        }
+    };
+    match ring {
+        Ok(ring) => {
+            report.ok("key", format!("{found}, newest {}", ring.newest()));
+            Some(Arc::new(ring))
+        }
+        Err(error) => {
+            let fix = "restore the key from its copy: what was sealed with it cannot be read \
+                       without it";
+            report.fault("key", activities::error::chain(&error), fix);
+            None
+        }
+    }
+}
+
+fn check_addresses(config: &Config, report: &mut Report) {
+    let what = "public address";
+    match &config.public_url {
+        Some(url) if url.scheme() == "https" => report.ok(what, url.as_str()),
+        Some(url) => report.note(
+            what,
+            url.as_str(),
+            "mail programs offer one-click unsubscribing for https:// only",
+        ),
+        None => report.note(
+            what,
+            format!("MERIDIAN_PUBLIC_URL is not set, so links begin with {}", config.link_base()),
+            "set it to the address under which the world reaches this process before a campaign \
+             writes to anybody",
+        ),
+    }
+    match &config.reply_domain {
+        Some(domain) => report.ok("replies", format!("come back to reply-…@{domain}")),
+        None => report.note(
+            "replies",
+            "MERIDIAN_REPLY_DOMAIN is not set, so replies go to the senders' mailboxes",
+            "set it to a domain whose mail a provider posts to us, or run `meridian enrollment signal \
+             ADDRESS replied` for every reply",
+        ),
+    }
+}
+
+/// Returns whether it can be worked on.
+async fn check_database(url: &str, config: &Config, report: &mut Report) -> bool {
+    let what = "database";
+    let health = match health::read(url).await {
+        Ok(health) => health,
+        Err(error) => {
+            let fix = match config.database {
+                Database::Url(_) => "check DATABASE_URL, and that the server accepts us",
+                Database::Private => "see its log below the data directory",
+            };
+            report.fault(what, activities::error::chain(&error), fix);
+            return false;
+        }
+    };
+    if health.version_number < POSTGRES_MIN {
+        let fix = "install PostgreSQL 14 or later";
+        report.fault(what, format!("PostgreSQL {} is too old", health.version), fix);
+        return false;
+    }
+    report.ok(what, format!("PostgreSQL {}, as {}", health.version, health.role));
+    for (name, value) in &health.unsafe_settings {
+        report.fault(
+            what,
+            format!("{name} = {value}: acknowledged work could be lost"),
+            format!("ALTER SYSTEM SET {name} = 'on'; SELECT pg_reload_conf();"),
+        );
+    }
+    check_clock(&health, report);
+    check_roles(&health, report) && check_schema(url, report).await
+}
+
+fn check_clock(health: &Health, report: &mut Report) {
+    let apart = (process_clock() - health.wall).abs();
+    let found = format!("{:.1} s from the database's", seconds(apart));
+    if apart > SKEW_MAX {
+        report.fault("clock", found, "set both clocks by NTP: nothing is sent while they disagree");
+    } else {
+        report.ok("clock", found);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is what is compared with the database's")]
+fn process_clock() -> DateTime<Utc> {
+    Utc::now()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a difference for people")]
+fn seconds(delta: TimeDelta) -> f64 {
+    delta.num_milliseconds() as f64 / 1_000.0
+}
+
+fn check_roles(health: &Health, report: &mut Report) -> bool {
+    let missing: Vec<&str> =
+        ROLES.into_iter().filter(|role| !health.roles.iter().any(|it| it == role)).collect();
+    let closed: Vec<&str> =
+        ROLES.into_iter().filter(|role| !health.may_become.iter().any(|it| it == role)).collect();
+    if closed.is_empty() {
+        report.ok("roles", "meridian_app and meridian_finder, and we may become them");
+        return true;
+    }
+    if health.may_create_roles {
+        report.note("roles", format!("{} to be made", closed.join(", ")), "run `meridian migrate`");
+        return false;
+    }
+    let mut statements: Vec<String> =
+        missing.iter().map(|role| format!("CREATE ROLE {role} NOLOGIN;")).collect();
+    let role = health.role.replace('"', "\"\"");
+    statements.push(format!("GRANT {} TO \"{role}\";", closed.join(", ")));
+    report.fault(
+        "roles",
+        format!("{} may not make or become {}", health.role, closed.join(", ")),
+        format!("let an administrator run:\n{}", statements.join("\n")),
+    );
+    false
+}
+
+async fn check_schema(url: &str, report: &mut Report) -> bool {
+    match schema::state(url).await {
+        Ok(schema::State::Current) => {
+            report.ok("schema", "this build's");
+            true
+        }
+        Ok(schema::State::Behind { missing }) => {
+            let found = format!("{missing} migrations are missing");
+            report.fault("schema", found, "run `meridian migrate`");
+            false
+        }
+        Ok(schema::State::Ahead { unknown }) => {
+            let found = format!("{unknown} migrations of a later build");
+            report.fault("schema", found, "run that build");
+            false
+        }
+        Ok(schema::State::Unreadable) => {
+            report.note("schema", "our role may not see the migrations", "run `meridian migrate`");
+            true
+        }
+        Err(error) => {
+            report.fault("schema", activities::error::chain(&error), "run `meridian doctor` again");
+            false
+        }
+    }
+}
+
+async fn check_work(
+    store: &Store,
+    config: &Config,
+    keys: Option<&Arc<KeyRing>>,
+    report: &mut Report,
+) {
+    if let Err(error) = look_at_work(store, config, keys, report).await {
+        let fix = "run `meridian doctor` again; if it stays so, `meridian verify`";
+        report.fault("database", super::told(&error), fix);
+    }
+}
+
+async fn look_at_work(
+    store: &Store,
+    config: &Config,
+    keys: Option<&Arc<KeyRing>>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut tx = store.begin_outside().await?;
+    let clocks = clock::read(&mut tx).await?;
+    let living = turns::live_runners(&mut tx, clocks.wall - RUNNER_SILENCE).await?.len();
+    let workspace = workspaces::find(&mut tx, &config.workspace).await?;
+    tx.rollback().await?;
+    match living {
+        0 => report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`"),
+        1 => report.ok("engine", "one process runs leads"),
+        n => report.ok("engine", format!("{n} processes run leads")),
+    }
+    if (clocks.factor - 1.0).abs() > f64::EPSILON {
+        let found = format!("campaign time runs {} times as fast", clocks.factor);
+        report.note("campaign clock", found, "lawful in a demonstration only");
+    }
+    let Some(workspace) = workspace else {
+        report.note(
+            "workspace",
+            format!("`{}` is not there yet", config.workspace),
+            format!("run `meridian workspace add {}`", config.workspace),
+        );
+        return Ok(());
+    };
+    let senders = senders::list(store, workspace).await?;
+    if senders.is_empty() {
+        report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
+    }
+    for sender in &senders {
+        check_sender(sender, workspace, keys, report).await;
+    }
+    let mut tx = store.begin(workspace).await?;
+    let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
+    let open = endpoints.iter().filter(|endpoint| endpoint.revoked_at.is_none()).count();
+    let leaves = senders.iter().any(|sender| matches!(sender.transport, Transport::Smtp(_)));
+    match open {
+        0 if leaves => report.note(
+            "webhooks",
+            "no endpoint is open, so bounces and complaints are not heard",
+            "run `meridian webhook add mailgun`, or watch the mailboxes yourself",
+        ),
+        0 => report.ok("webhooks", "none, and nothing leaves this machine"),
+        n => report.ok("webhooks", format!("{n} open")),
+    }
+    Ok(())
+}
+
+async fn check_sender(
+    sender: &Sender,
+    workspace: WorkspaceId,
+    keys: Option<&Arc<KeyRing>>,
+    report: &mut Report,
+) {
+    let what = format!("sender {}", sender.name);
+    if sender.status == SenderStatus::Paused {
+        let reason = sender.status_reason.as_deref().unwrap_or("by a person");
+        let fix = format!("run `meridian sender resume {}`", sender.name);
+        report.note(&what, format!("paused ({reason})"), fix);
+    }
+    if sender.postal_address.is_none() {
+        let fix = "the law of many countries wants one under every mail: --postal-address TEXT";
+        report.note(&what, "has no postal address", fix);
+    }
+    let account = match &sender.transport {
+        Transport::Capture { .. } => return report.ok(&what, "keeps every mail here"),
+        Transport::Discard => return report.ok(&what, "forgets every mail"),
+        Transport::Smtp(account) => account,
+    };
+    let Some(keys) = keys else {
+        return report.fault(&what, "its password cannot be opened", "see the key above");
+    };
+    let password = match sender.password(workspace, keys) {
+        Ok(password) => password,
+        Err(error) => {
+            let fix = format!("run `meridian sender add {} …` with its password again", sender.name);
+            return report.fault(&what, error.to_string(), fix);
+        }
+    };
+    let transport = match SmtpTransport::new(account.clone(), password.as_ref()) {
+        Ok(transport) => transport,
+        Err(fault) => {
+            let fix = format!("set it up again: `meridian sender add {} …`", sender.name);
+            return report.fault(&what, activities::error::chain(&fault), fix);
+        }
+    };
+    match transport.probe(&sender.from).await {
+        Ok(probed) => {
+            let how = if probed.encrypted { "encrypted" } else { "in the open" };
+            let who = if probed.logged_in { ", logged in" } else { "" };
+            report.ok(&what, format!("{account} answers, {how}{who}"));
+        }
+        Err(fault) => report.fault(&what, fault.detail.as_str(), fault.fix),
+    }
+}
