@@ -2,6 +2,8 @@
 //! imports point down, and the dependency set keeps one TLS provider and one version of each crate
 //! whose types cross our own borders.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,8 +16,18 @@ const MACHINE_MAY_USE: [&str; 8] =
 
 /// Crates that can do I/O, or run futures that do: none of them may be anywhere below the machine.
 const CAN_DO_IO: [&str; 12] = [
-    "async-io", "async-std", "hyper", "lettre", "mio", "polling", "reqwest", "socket2", "sqlx",
-    "sqlx-core", "tokio", "ureq",
+    "async-io",
+    "async-std",
+    "hyper",
+    "lettre",
+    "mio",
+    "polling",
+    "reqwest",
+    "socket2",
+    "sqlx",
+    "sqlx-core",
+    "tokio",
+    "ureq",
 ];
 
 /// Our own crates, each with those of ours that it may import.
@@ -26,10 +38,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("postgres_runner", &["activities", "machine"]),
     ("temporal_runner", &["activities", "machine"]),
     ("server", &["activities", "machine", "postgres_runner", "temporal_runner", "ui"]),
-    (
-        "tests",
-        &["activities", "machine", "postgres_runner", "server", "temporal_runner", "ui"],
-    ),
+    ("tests", &["activities", "machine", "postgres_runner", "server", "temporal_runner", "ui"]),
 ];
 
 /// Crates that bring a second TLS provider, or a system library.
@@ -114,7 +123,8 @@ fn imports_point_down() {
     let members = members(&metadata);
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
     for (name, package) in &members {
-        let may_use = layers.get(name).unwrap_or_else(|| panic!("{name} has no place among layers"));
+        let may_use =
+            layers.get(name).unwrap_or_else(|| panic!("{name} has no place among layers"));
         for dependency in list(package, "dependencies") {
             let dependency = text(dependency, "name");
             let ours = members.contains_key(dependency);

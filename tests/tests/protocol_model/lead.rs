@@ -109,7 +109,8 @@ impl Leads {
     fn apply(&mut self, lead: Lead, told: Told, in_flight: [bool; 2]) -> Heard {
         let mut enrollment = self.known[usize::from(lead)].0.clone();
         let in_flight = self.sends.iter().zip(in_flight).filter(|(_, is)| *is);
-        let facts = Facts { in_flight: in_flight.map(|(send, _)| *send).collect(), ..Facts::default() };
+        let facts =
+            Facts { in_flight: in_flight.map(|(send, _)| *send).collect(), ..Facts::default() };
         let (workspace, id) = ids();
         let context = Context {
             now: self.now,
@@ -121,9 +122,8 @@ impl Leads {
         };
         let mut applied = enrollment.apply(&self.signal(told), context);
         // Mail to our own people is not what the model is about: it leaves at once.
-        let offers = applied.effects.iter().filter(|effect| {
-            matches!(effect, Effect::OfferHandover { .. })
-        });
+        let offers =
+            applied.effects.iter().filter(|effect| matches!(effect, Effect::OfferHandover { .. }));
         for offer in offers.map(Effect::id).collect::<Vec<_>>() {
             let answer = Signal::SendAnswered { effect: offer, answer: Answer::Accepted };
             applied.withdrawn.extend(enrollment.apply(&answer, context).withdrawn);

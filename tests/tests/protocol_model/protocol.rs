@@ -61,11 +61,24 @@ struct Row {
 enum Worker {
     Idle,
     /// It will go to the gate.
-    Prepared { row: u8, attempt: u8 },
+    Prepared {
+        row: u8,
+        attempt: u8,
+    },
     /// It is past the gate and will call, unless half its lease is over by then.
-    Passed { row: u8, attempt: u8, fence: u8, late: bool },
+    Passed {
+        row: u8,
+        attempt: u8,
+        fence: u8,
+        late: bool,
+    },
     /// It has called and will record.
-    Called { row: u8, attempt: u8, fence: u8, outcome: Outcome },
+    Called {
+        row: u8,
+        attempt: u8,
+        fence: u8,
+        outcome: Outcome,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,13 +125,7 @@ pub(crate) enum Cause {
 
 impl World {
     pub(crate) fn new(leads: &mut Leads) -> Self {
-        let row = Row {
-            stand: Stand::Nothing,
-            attempt: 0,
-            after_seq: 0,
-            fence: 0,
-            accepts: 0,
-        };
+        let row = Row { stand: Stand::Nothing, attempt: 0, after_seq: 0, fence: 0, accepts: 0 };
         Self {
             lead: leads.entered(),
             rows: [row; 2],
@@ -145,11 +152,11 @@ impl World {
         let seen = leads.seen(self.lead);
         let in_review = |row: &Row| row.stand == Stand::NeedsReview;
         let settled = seen.open.iter().all(|(row, _)| in_review(&self.rows[usize::from(*row)]));
-        let waits_for_review = seen.open.iter().any(|(row, _)| in_review(&self.rows[usize::from(*row)]));
+        let waits_for_review =
+            seen.open.iter().any(|(row, _)| in_review(&self.rows[usize::from(*row)]));
         let all_heard = self.stored.iter().flatten().all(|stored| stored.heard);
-        let under_way = |row: &Row| {
-            matches!(row.stand, Stand::Planned | Stand::Dispatching | Stand::Unknown)
-        };
+        let under_way =
+            |row: &Row| matches!(row.stand, Stand::Planned | Stand::Dispatching | Stand::Unknown);
         all_heard
             && settled
             && (!seen.is_moving || waits_for_review)
@@ -185,9 +192,10 @@ impl World {
 
     /// Worlds that differ only in what nothing will look at again are one.
     fn forget_what_cannot_matter(&mut self) {
-        let newest_verb = self.stored.iter().rposition(|stored| {
-            stored.is_some_and(|stored| stored.kind == Kind::Verb)
-        });
+        let newest_verb = self
+            .stored
+            .iter()
+            .rposition(|stored| stored.is_some_and(|stored| stored.kind == Kind::Verb));
         for (index, stored) in self.stored.iter_mut().enumerate() {
             let Some(stored) = stored.as_mut().filter(|stored| stored.heard) else { continue };
             stored.told = match (stored.kind, stored.told) {
@@ -225,8 +233,8 @@ impl World {
             let row = &mut self.rows[usize::from(index)];
             // Of the numbers of gates only this matters: which is the newest.
             for worker in &mut self.workers {
-                if let Worker::Passed { row: of, fence, .. }
-                | Worker::Called { row: of, fence, .. } = worker
+                if let Worker::Passed { row: of, fence, .. } | Worker::Called { row: of, fence, .. } =
+                    worker
                     && *of == index
                 {
                     *fence = u8::from(*fence == row.fence);
@@ -259,13 +267,7 @@ impl World {
         }
     }
 
-    fn work(
-        &self,
-        worker: usize,
-        leads: &mut Leads,
-        rules: Rules,
-        moves: &mut Vec<(Cause, Self)>,
-    ) {
+    fn work(&self, worker: usize, leads: &mut Leads, rules: Rules, moves: &mut Vec<(Cause, Self)>) {
         match self.workers[worker] {
             Worker::Idle => {
                 let mut next = *self;
@@ -307,14 +309,7 @@ impl World {
     }
 
     /// CALL: the provider takes the message or refuses it, and may not be heard.
-    fn call(
-        &self,
-        worker: usize,
-        row: u8,
-        attempt: u8,
-        fence: u8,
-        moves: &mut Vec<(Cause, Self)>,
-    ) {
+    fn call(&self, worker: usize, row: u8, attempt: u8, fence: u8, moves: &mut Vec<(Cause, Self)>) {
         let outcomes = [
             (Outcome::Accepted, 1),
             (Outcome::Refused, 0),
@@ -381,13 +376,7 @@ impl World {
     }
 
     /// What time, and evidence, do to a row.
-    fn pass_time(
-        &self,
-        row: u8,
-        leads: &mut Leads,
-        rules: Rules,
-        moves: &mut Vec<(Cause, Self)>,
-    ) {
+    fn pass_time(&self, row: u8, leads: &mut Leads, rules: Rules, moves: &mut Vec<(Cause, Self)>) {
         let entry = self.rows[usize::from(row)];
         // SWEEP: the lease is over, or its runner was silent too long, alive or not.
         if entry.stand == Stand::Dispatching {
@@ -411,9 +400,9 @@ impl World {
             moves.push((Cause::Theirs, next));
         }
         // A person looks when nobody can call any more, and orders the next attempt.
-        let may_call = self.workers.iter().any(|worker| {
-            matches!(worker, Worker::Passed { row: of, late: false, .. } if *of == row)
-        });
+        let may_call = self.workers.iter().any(
+            |worker| matches!(worker, Worker::Passed { row: of, late: false, .. } if *of == row),
+        );
         if entry.stand == Stand::NeedsReview && entry.accepts == 0 && !may_call {
             let mut next = *self;
             next.rows[usize::from(row)].stand = Stand::Rejected;
@@ -536,11 +525,9 @@ impl World {
 fn holds(signal: Told) -> bool {
     match signal {
         Told::Reply | Told::OptOut | Told::Pause(_) | Told::SkipFirst => true,
-        Told::Enrolled
-        | Told::Woke
-        | Told::Resume(_)
-        | Told::GiveBack
-        | Told::Answer { .. } => false,
+        Told::Enrolled | Told::Woke | Told::Resume(_) | Told::GiveBack | Told::Answer { .. } => {
+            false
+        }
     }
 }
 
