@@ -251,7 +251,8 @@ pub async fn unpark(
 }
 
 /// Returns enrollments that may have a request under way, in the order of their ids, behind
-/// `after`: those a runner that died may have left open.
+/// `after`: those a runner that died may have left open. One that was stopped or paused meanwhile
+/// has no reason of its own to wake.
 pub async fn with_open_requests(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -262,7 +263,9 @@ pub async fn with_open_requests(
         r#"
         SELECT enrollment_id FROM enrollments
         WHERE workspace_id = $1 AND enrollment_id > $2 AND parked_at IS NULL
-          AND engine = 'postgres' AND state IN ('sending', 'with_person')
+          AND engine = 'postgres'
+          AND (state IN ('sending', 'with_person')
+               OR wake_at IS NOT NULL AND (ended_at IS NOT NULL OR state = 'paused'))
         ORDER BY enrollment_id
         LIMIT $3
         "#,
