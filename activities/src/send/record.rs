@@ -130,7 +130,7 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
         outcomes.provider_ids.push(row.provider_id);
         answers.insert((it.send.uuid(), it.attempt), row.answer);
     }
-    let moved = records::record(tx, workspace, &outcomes).await?;
+    let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
     let mut given_back: Vec<Share> = Vec::new();
     for row in moved {

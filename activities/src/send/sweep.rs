@@ -30,7 +30,8 @@ pub async fn sweep(
     let mut tx = mailroom.store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     let silent_since = clocks.wall - RUNNER_SILENCE;
-    let lost = records::give_up(&mut tx, workspace, &ids, clocks.wall, silent_since).await?;
+    let own = mailroom.runner;
+    let lost = records::give_up(&mut tx, workspace, &ids, clocks.wall, silent_since, own).await?;
     tx.commit().await?;
     if lost.is_empty() {
         return Ok(None);

@@ -41,10 +41,15 @@ pub struct Moved {
 }
 
 /// Moves each row from where it must be, and nowhere else. Returns those that moved.
+///
+/// `runner` speaks of its own calls only: two runners may have tried the same gate, and of one that
+/// was not committed the other has the number. What the provider answered counts even if the row was given up meanwhile, as it is when its runner
+/// was frozen or cut off for a while: nobody knows better than the call itself.
 pub async fn record(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     outcomes: &Outcomes,
+    runner: Uuid,
 ) -> sqlx::Result<Vec<Moved>> {
     let rows = sqlx::query!(
         r#"
@@ -56,7 +61,10 @@ pub async fn record(
              AS u (send_id, attempt, fence, was, state, detail, provider_id)
         WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.attempt = u.attempt
           AND ((u.was = 'planned' AND s.state IN ('planned', 'deferred'))
-               OR (u.was = 'dispatching' AND s.state = 'dispatching' AND s.fence = u.fence)
+               OR (u.was = 'dispatching' AND s.fence = u.fence AND s.runner_id = $9
+                   AND (s.state = 'dispatching'
+                        OR s.state IN ('unknown', 'needs_review')
+                           AND u.state IN ('accepted', 'rejected')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
         RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.sender_id,
                   s.gate_day, s.gate_campaign_day
@@ -69,6 +77,7 @@ pub async fn record(
         &outcomes.states as _,
         &outcomes.details as _,
         &outcomes.provider_ids as _,
+        runner,
     )
     .fetch_all(conn)
     .await?;
@@ -105,26 +114,30 @@ pub struct Lost {
 }
 
 /// Marks those of `sends` as unknown whose lease is over or whose runner is silent, and returns
-/// every one of them that is unknown now.
+/// every one of them that is unknown now. `runner` itself is not silent, whatever the list says: after
+/// an outage it may look before it could show that it lives.
 pub async fn give_up(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     sends: &[Uuid],
     wall: chrono::DateTime<chrono::Utc>,
     silent_since: chrono::DateTime<chrono::Utc>,
+    runner: Uuid,
 ) -> sqlx::Result<Vec<Lost>> {
     sqlx::query!(
         r#"
         UPDATE sends AS s SET state = 'unknown', detail = 'the call was lost'
         WHERE s.workspace_id = $1 AND s.send_id = ANY ($2) AND s.state = 'dispatching'
           AND (s.lease_until < $3
-               OR NOT EXISTS (SELECT 1 FROM runners r
-                              WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
+               OR s.runner_id IS DISTINCT FROM $5
+                  AND NOT EXISTS (SELECT 1 FROM runners r
+                                  WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
         "#,
         workspace.uuid(),
         sends,
         wall,
         silent_since,
+        runner,
     )
     .execute(&mut *conn)
     .await?;

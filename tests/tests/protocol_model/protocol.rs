@@ -45,6 +45,22 @@ enum Stand {
     NeedsReview,
 }
 
+impl Stand {
+    /// Whether an outcome still counts. What the provider answered counts even late: nobody knows
+    /// better than the call itself.
+    fn hears(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Dispatching => true,
+            Self::Unknown | Self::NeedsReview => outcome != Outcome::Unknown,
+            Self::Nothing
+            | Self::Planned
+            | Self::Cancelled
+            | Self::Accepted
+            | Self::Rejected => false,
+        }
+    }
+}
+
 /// One row of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Row {
@@ -220,8 +236,8 @@ impl World {
                 }
                 // Who is past the gate may still call, whatever became of the row.
                 Worker::Passed { .. } => false,
-                Worker::Called { fence, .. } => {
-                    row.fence != *fence || row.stand != Stand::Dispatching
+                Worker::Called { fence, outcome, .. } => {
+                    row.fence != *fence || !row.stand.hears(*outcome)
                 }
             };
             if is_over {
@@ -359,7 +375,7 @@ impl World {
         rules: Rules,
     ) {
         let entry = &mut self.rows[usize::from(row)];
-        if entry.stand != Stand::Dispatching {
+        if !entry.stand.hears(outcome) {
             return;
         }
         let attempt = entry.attempt;
