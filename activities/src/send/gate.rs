@@ -53,6 +53,9 @@ pub struct Gated {
     pub changed: Vec<Ask>,
     /// Sends that stay planned until a turn has seen what stands against them.
     pub waiting: Vec<Ask>,
+    /// Sends of which nobody knows whether they passed, with the number of this gate: the commit was
+    /// sent and not answered. They must not be called.
+    pub doubtful: Vec<(Ask, i32)>,
     /// When the leases of this batch end, wall time.
     pub lease_until: Option<DateTime<Utc>>,
 }
@@ -61,7 +64,7 @@ pub struct Gated {
 ///
 /// # Errors
 ///
-/// When the database fails; nothing has passed then, unless the error came from the commit.
+/// When the database fails before the commit: nothing has passed then.
 pub async fn gate(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
@@ -132,9 +135,26 @@ pub async fn gate(
     gates::pass(&mut tx, workspace, &passed, mailroom.runner, now, lease_until).await?;
     gates::put_off(&mut tx, workspace, &put_off).await?;
     close_book(&mut tx, &book).await?;
-    tx.commit().await?;
+    if let Err(error) = tx.commit().await {
+        tracing::error!(error = crate::error::chain(&error), "nobody knows what passed the gate");
+        return Ok(gated.in_doubt(&candidates));
+    }
     gated.lease_until = Some(lease_until);
     Ok(gated)
+}
+
+impl Gated {
+    /// What is left of a gate whose commit was not answered.
+    fn in_doubt(self, candidates: &HashMap<Uuid, Candidate>) -> Self {
+        let Self { dispatched, answered, busy, changed, waiting, .. } = self;
+        let dispatched = dispatched.into_iter().map(|it| (it.message.ask, it.fence));
+        let answered = answered.into_iter().map(|(ask, _)| {
+            let fence = candidates.get(&ask.send.uuid()).map_or(0, |it| it.fence);
+            (ask, fence + 1)
+        });
+        let doubtful = dispatched.chain(answered).collect();
+        Self { doubtful, busy, changed, waiting, ..Self::default() }
+    }
 }
 
 /// Tries for the locks of every lead and address; who is refused waits for the next round.

@@ -18,12 +18,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::Shared;
+use super::pump::is_outage;
 
 /// How long a send waits whose lead somebody else has locked.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// How often recording is tried before the outcome is left to the sweep.
 const RECORD_TRIES: u32 = 8;
+
+/// The longest wait between two tries.
+const RECORD_WAIT: Duration = Duration::from_secs(3);
 
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);
@@ -40,6 +44,7 @@ pub(crate) async fn gate_asked(shared: Arc<Shared>) {
         if let Err(error) = pass(&shared, workspace, asks, &mut calls).await {
             tracing::error!(error = chain(&error), "gate failed; its sends are handed out again");
             shared.lanes.done(workspace, &names);
+            shared.doubt();
             shared.pause(Duration::from_millis(500)).await;
         }
     }
@@ -75,6 +80,10 @@ async fn pass(
             .increment(1);
         recorded.push(answered(&ask, Known::Gate(answer)));
     }
+    let is_doubtful = !gated.doubtful.is_empty();
+    for (ask, fence) in gated.doubtful {
+        recorded.push(answered(&ask, Known::NotCalled { fence }));
+    }
     for dispatch in gated.dispatched {
         let ask = &dispatch.message.ask;
         if let Outlet::Discard = dispatch.message.outlet {
@@ -101,7 +110,12 @@ async fn pass(
     if !recorded.is_empty() {
         write_down(shared, workspace, &recorded).await;
     }
+    // Not before it is on record that doubtful ones were not called: this runner must not try the
+    // same gate meanwhile.
     shared.lanes.done(workspace, &finished);
+    if is_doubtful {
+        shared.doubt();
+    }
     Ok(())
 }
 
@@ -157,10 +171,12 @@ async fn at_rest(shared: &Shared) {
     shared.lanes.drained().await;
 }
 
-/// Records, again and again while the database is away: a lost outcome would need a person.
+/// Records, again and again while the database is away: a lost outcome would need a person. What is
+/// not recorded is little, for without a database nothing passes the gate.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
-    for tries in 0..RECORD_TRIES {
-        match record(&shared.mailroom, workspace, recorded).await {
+    let mut tries = 0;
+    let error = loop {
+        let error = match record(&shared.mailroom, workspace, recorded).await {
             Ok(turned) => {
                 for it in recorded {
                     metrics::counter!("meridian_sends_total", "outcome" => it.what.word())
@@ -168,13 +184,23 @@ async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorde
                 }
                 return shared.take_up(workspace, turned);
             }
-            Err(error) => {
-                tracing::error!(error = chain(&error), "recording failed; trying again");
-                tokio::time::sleep(Duration::from_millis(50 << tries)).await;
-            }
+            Err(error) => error,
+        };
+        // It may have been recorded all the same, and what its turn asked for with it.
+        shared.doubt();
+        tries += 1;
+        let may_wait = is_outage(&error) && !shared.stopping();
+        if tries >= RECORD_TRIES && !may_wait {
+            break error;
         }
-    }
-    tracing::error!(n = recorded.len(), "outcomes could not be recorded; the sweep will find them");
+        tracing::error!(error = chain(&error), "recording failed; trying again");
+        tokio::time::sleep(RECORD_WAIT.min(Duration::from_millis(50 << tries.min(8)))).await;
+    };
+    tracing::error!(
+        error = chain(&error),
+        n = recorded.len(),
+        "outcomes could not be recorded; the sweep will find them"
+    );
 }
 
 fn known(dispatch: &Dispatch, called: Called) -> Known {

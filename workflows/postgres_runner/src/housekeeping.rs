@@ -2,6 +2,7 @@
 //! mail, finishing campaigns.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use activities::capture::player;
@@ -30,8 +31,9 @@ const SAFETY: Duration = Duration::from_secs(60);
 pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
     while !shared.stopping() {
         tokio::select! {
-            heard = listener.recv() => match heard {
-                Ok(_) => {
+            heard = listener.try_recv() => match heard {
+                // Nothing: the line was down, and who knows what was missed.
+                Ok(Some(_) | None) => {
                     shared.work.notify_waiters();
                     shared.work.notify_one();
                     shared.chores.notify_one();
@@ -64,13 +66,15 @@ pub(crate) async fn say_farewell(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Shows again and again that this runner lives, and takes up what silent ones left.
+/// Shows again and again that this runner lives, and takes up what silent ones left, and what it may
+/// have lost itself.
 pub(crate) async fn keep_beating(shared: Arc<Shared>) {
     let mut look = true;
     let mut checked = Instant::now();
     while !shared.stopping() {
         let beaten = async {
             look |= beat(&shared).await? > 0;
+            look |= shared.in_doubt.swap(false, Ordering::Relaxed);
             if look {
                 recovery::look_at_open_requests(&shared).await?;
                 look = false;

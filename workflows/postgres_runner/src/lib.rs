@@ -12,6 +12,7 @@ mod pump;
 mod recovery;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use activities::mailroom::Mailroom;
@@ -63,6 +64,8 @@ struct Shared {
     chores: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
+    /// Whether something was handed out that may have been lost on its way to memory.
+    in_doubt: AtomicBool,
     stop: CancellationToken,
     ready: watch::Sender<bool>,
 }
@@ -85,6 +88,7 @@ impl Runner {
             chores: Notify::new(),
             outcomes,
             lost,
+            in_doubt: AtomicBool::new(false),
             stop: CancellationToken::new(),
             ready,
         });
@@ -134,6 +138,12 @@ impl Runner {
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Notes that a transaction failed which may have been committed: what it handed out is in rows
+    /// only, and is looked for.
+    fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Relaxed);
     }
 
     /// Passes on what a turn led to.

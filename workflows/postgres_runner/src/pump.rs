@@ -46,6 +46,7 @@ pub(crate) async fn turn_due(shared: Arc<Shared>) {
             Err(error) => {
                 trouble = trouble.saturating_add(1);
                 tracing::error!(error = chain(&error), "turns failed; trying again");
+                shared.doubt();
                 shared.ready.send_replace(false);
                 shared.pause(Duration::from_millis(100 << trouble.min(8))).await;
             }
