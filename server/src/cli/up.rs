@@ -9,7 +9,7 @@ use console::Term;
 
 use crate::config::{self, Config, Environment, Flags, LogFormat, Needs, RunFlags};
 use crate::demo;
-use crate::process::{self, Http, Process};
+use crate::process::{Ending, Http, Process};
 use crate::session::Session;
 use crate::telemetry;
 use crate::terminal::Terminal;
@@ -61,11 +61,12 @@ pub(super) async fn up(
         session.close().await;
         return Err(error);
     }
+    let mut ending = Ending::listen()?;
     let process = Process::start(session, config.clone(), Http::All).await?;
     let done = if command.demo {
-        show_demo(&process, &config, terminal).await
+        show_demo(&process, &config, &mut ending, terminal).await
     } else {
-        stay(&process, &config, terminal).await
+        stay(&process, &config, &mut ending, terminal).await
     };
     terminal.remark("ending: calls under way finish first")?;
     process.stop().await;
@@ -97,12 +98,13 @@ pub(super) async fn worker(
 
 async fn run_until_told(config: Config, http: Http) -> anyhow::Result<ExitCode> {
     let session = Session::open(&config).await?;
+    let mut ending = Ending::listen()?;
     let process = Process::start(session, config, http).await?;
     tracing::info!(http.address = process.address().map(|it| it.to_string()), "running");
-    let told = process::told_to_end().await;
+    ending.told().await;
     tracing::info!("ending: calls under way finish first");
     process.stop().await;
-    told.map(|()| ExitCode::SUCCESS)
+    Ok(ExitCode::SUCCESS)
 }
 
 fn read(
@@ -124,7 +126,12 @@ fn log(config: &Config, filter: &str, format: LogFormat) {
     telemetry::init(filter, config.log_format.unwrap_or(format));
 }
 
-async fn stay(process: &Process, config: &Config, terminal: &mut Terminal) -> anyhow::Result<()> {
+async fn stay(
+    process: &Process,
+    config: &Config,
+    ending: &mut Ending,
+    terminal: &mut Terminal,
+) -> anyhow::Result<()> {
     let address = process.address().unwrap_or(config.listen);
     terminal.print(&format!(
         "\
@@ -136,7 +143,8 @@ Meridian is up at http://{address}
 Ctrl-C ends it; at the next start everything goes on where it was.",
         data = place(config),
     ))?;
-    process::told_to_end().await
+    ending.told().await;
+    Ok(())
 }
 
 fn place(config: &Config) -> String {
@@ -149,13 +157,12 @@ fn place(config: &Config) -> String {
 async fn show_demo(
     process: &Process,
     config: &Config,
+    ending: &mut Ending,
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
     let address = process.address().unwrap_or(config.listen);
     terminal.print(&welcome(address, &config.data_dir))?;
     demo::begin(process.session()).await?;
-    let told = process::told_to_end();
-    tokio::pin!(told);
     let term = Term::stdout();
     let is_watched = term.is_term();
     let mut drawn = 0;
@@ -174,12 +181,13 @@ async fn show_demo(
         }
         tokio::select! {
             () = tokio::time::sleep(if is_watched { FRAME } else { LINE }) => {}
-            ended = &mut told => return ended,
+            () = ending.told() => return Ok(()),
         }
     }
     demo::end(process.session(), &config.data_dir).await?;
     terminal.print(&farewell(&config.data_dir))?;
-    told.await
+    ending.told().await;
+    Ok(())
 }
 
 fn welcome(address: SocketAddr, dir: &Path) -> String {
