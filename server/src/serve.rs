@@ -97,13 +97,16 @@ pub fn router(
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router.layer(CatchPanicLayer::new()).layer(
-        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
-            |response: &Response, latency: Duration, _: &Span| {
+        TraceLayer::new_for_http()
+            .make_span_with(span)
+            .on_request(())
+            .on_response(|response: &Response, latency: Duration, _: &Span| {
                 let status = response.status().as_u16();
                 let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
                 tracing::debug!(http.status = status, http.ms = ms, "answered");
-            },
-        ),
+            })
+            // Who refuses has said why, and a probe that finds us not ready is no failure at all.
+            .on_failure(()),
     )
 }
 
