@@ -3,19 +3,45 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use activities::store::{Store, pool};
 use server::private_postgres::{PrivatePostgres, Settings, start};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use url::Url;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static DATABASES: AtomicU64 = AtomicU64::new(0);
 
 struct Cluster {
-    server: PrivatePostgres,
+    url: Url,
+    settings: Settings,
+    server: Mutex<PrivatePostgres>,
     _place: tempfile::TempDir,
+}
+
+/// Ends the test cluster's server as a power cut would, and starts it again after `down`. Every test
+/// of the process feels it.
+///
+/// # Panics
+///
+/// When there is no cluster yet, or it does not come back where it was.
+pub async fn power_cut(down: Duration) {
+    let cluster = CLUSTER.get().expect("a database was made before");
+    let mut server = cluster.server.lock().await;
+    let pid = libc::pid_t::try_from(server.pid()).expect("a process id");
+    #[expect(unsafe_code, reason = "std has no call for it; kill takes two plain numbers")]
+    let signal = |signal| unsafe { libc::kill(pid, signal) };
+    assert_eq!(signal(libc::SIGQUIT), 0, "our own server can be told to drop everything");
+    while signal(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(down).await;
+    *server = start(cluster.settings.clone()).await.expect("the test cluster recovers");
+    let url: Url = server.url().parse().expect("our own URL");
+    assert_eq!(url.port(), cluster.url.port(), "it is back where it was");
 }
 
 /// One database, made from the migrated template.
@@ -42,8 +68,17 @@ impl Database {
 
     /// Connects as the owner of the tables, past row security's role but not past its walls.
     pub async fn owner(&self) -> sqlx::PgConnection {
+        self.try_owner().await.expect("the test's database answers")
+    }
+
+    /// Connects as [`Database::owner`] does, if the server is up.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub async fn try_owner(&self) -> sqlx::Result<sqlx::PgConnection> {
         let options: PgConnectOptions = self.url.parse().expect("our own URL");
-        options.connect().await.expect("the test's database answers")
+        options.connect().await
     }
 }
 
@@ -65,21 +100,22 @@ impl Cluster {
             database: "meridian".to_owned(),
             extra: vec![("max_connections".to_owned(), "300".to_owned())],
         };
-        let server = start(settings).await.expect("the test cluster starts");
-        let cluster = Self { server, _place: place };
+        let server = start(settings.clone()).await.expect("the test cluster starts");
+        let url = server.url().parse().expect("our own URL");
+        let cluster = Self { url, settings, server: Mutex::new(server), _place: place };
         cluster.run("CREATE DATABASE template_meridian").await;
         pool::migrate(&cluster.url("template_meridian")).await.expect("migrations apply");
         cluster
     }
 
     fn url(&self, database: &str) -> String {
-        let mut url = url::Url::parse(self.server.url()).expect("our own URL");
+        let mut url = self.url.clone();
         url.set_path(database);
         url.to_string()
     }
 
     async fn run(&self, sql: &str) {
-        let options: PgConnectOptions = self.server.url().parse().expect("our own URL");
+        let options: PgConnectOptions = self.url.as_str().parse().expect("our own URL");
         let mut conn = options.connect().await.expect("the test cluster answers");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.expect("plain statements work");
         conn.close().await.expect("closing works");

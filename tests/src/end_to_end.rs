@@ -7,6 +7,7 @@ pub mod mail_server;
 pub mod oracle;
 pub mod program;
 pub mod provider;
+pub mod proxy;
 pub mod recipients;
 
 use std::time::Duration;

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
-use tests::end_to_end::oracle;
+use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::recipients::Recipients;
 use tests::end_to_end::{seed, tell, until};
@@ -46,8 +46,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let mut serving = installation.serve();
     let mut at_kills = Vec::new();
     for _ in 0..KILLS {
-        // When the kill comes is the test; it waits for nothing.
-        tokio::time::sleep(Duration::from_millis(random.random_range(100..2_400))).await;
+        until_moment(&mut random, &mail_server).await;
         serving.kill().await;
         at_kills.push(mail_server.accepted().len());
         serving = installation.serve();
@@ -95,6 +94,20 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     assert_eq!(replayed["equal"], LEADS, "{replayed}");
 }
 
+/// Waits for the moment of a kill: at any time while the process starts, or between any two mails.
+async fn until_moment(random: &mut StdRng, mail_server: &MailServer) {
+    if random.random_bool(0.25) {
+        return tokio::time::sleep(Duration::from_millis(random.random_range(0..800))).await;
+    }
+    let enough = mail_server.accepted().len() + random.random_range(1..25);
+    let begun = Instant::now();
+    // Everything may wait for its time just now.
+    while mail_server.accepted().len() < enough && begun.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+}
+
 /// A person looks at each mail of which nobody knows whether it went, finds out at the mail server,
 /// and says so. Returns how many had been sent, and how many had not.
 async fn review(installation: &Installation, mail_server: &MailServer) -> (usize, usize) {
@@ -108,14 +121,4 @@ async fn review(installation: &Installation, mail_server: &MailServer) -> (usize
         if went { sent += 1 } else { again += 1 }
     }
     (sent, again)
-}
-
-fn nothing(missing: Vec<String>) -> Result<(), String> {
-    let told = missing.len().min(20);
-    if told == 0 { Ok(()) } else { Err(missing[..told].join("\n")) }
-}
-
-fn assert_none(what: &str, found: impl IntoIterator<Item = String>) {
-    let found: Vec<String> = found.into_iter().collect();
-    assert!(found.is_empty(), "{what}: {}", found.join("\n"));
 }

@@ -54,8 +54,8 @@ impl Installation {
     pub async fn begin(&self, mail_server: &MailServer, count: u32, factor: f64) -> String {
         let url = mail_server.url();
         for (name, limits) in [
-            ("one", ["--spacing", "2 hours", "--weight", "1"]),
-            ("two", ["--spacing", "1 hour", "--per-day", "20"]),
+            ("one", ["--spacing", "1 hour"]),
+            ("two", ["--per-day", "30"]),
         ] {
             let from = format!("{name}@sender.example");
             let sender = ["sender", "add", name, &url, "--from", &from, "--from-name", "Sender"];
@@ -114,9 +114,22 @@ impl Installation {
 
     /// Starts `meridian serve`; it may not be ready yet.
     pub fn serve(&self) -> Serving {
+        self.stay(&mut self.command(&["serve"]))
+    }
+
+    /// Starts `meridian serve`, which reaches the database through `url`.
+    pub fn serve_through(&self, url: &str) -> Serving {
+        self.stay(self.command(&["serve"]).env("DATABASE_URL", url))
+    }
+
+    /// Starts `meridian worker`.
+    pub fn work(&self) -> Serving {
+        self.stay(self.command(&["worker"]).env_remove("MERIDIAN_LISTEN"))
+    }
+
+    fn stay(&self, command: &mut Command) -> Serving {
         let log = self.place.path().join("meridian.log");
         let open = || File::options().create(true).append(true).open(&log).expect("a log file");
-        let mut command = self.command(&["serve"]);
         command.stdout(open()).stderr(open());
         Serving { child: command.spawn().expect("the program runs"), log }
     }
@@ -130,6 +143,19 @@ impl Installation {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 Ok(answer) => Err(format!("/readyz answers {}", answer.status())),
                 Err(error) => Err(format!("/readyz does not answer: {error}")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the process says that leads do not move.
+    pub async fn unready(&self, serving: &mut Serving) {
+        let url = format!("{}/readyz", self.url());
+        until(Duration::from_secs(30), async || {
+            serving.assert_running();
+            match provider::client().get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => Err("/readyz says ready".to_owned()),
+                Ok(_) | Err(_) => Ok(()),
             }
         })
         .await;
@@ -182,15 +208,29 @@ impl Serving {
     ///
     /// When it still runs after 30 seconds.
     pub async fn terminate(mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.expect("it ends within 30 seconds").expect("our own child can be waited for")
+    }
+
+    /// Freezes the process where it is.
+    pub fn freeze(&mut self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&mut self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&mut self, signal: libc::c_int) {
         self.assert_running();
         let pid = self.child.id().expect("it has not ended");
         let pid = libc::pid_t::try_from(pid).expect("a process id");
         #[expect(unsafe_code, reason = "std has no call for it; the child was not waited for yet")]
         unsafe {
-            libc::kill(pid, libc::SIGTERM);
+            libc::kill(pid, signal);
         }
-        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
-        ended.expect("it ends within 30 seconds").expect("our own child can be waited for")
     }
 
     /// # Panics

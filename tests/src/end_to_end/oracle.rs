@@ -13,6 +13,24 @@ use crate::cluster::Database;
 /// How long a message may be on its way when a stop is acknowledged, in seconds.
 const UNDER_WAY: f64 = 3.0;
 
+/// Returns an error that tells the first of `missing`, if there are any.
+///
+/// # Errors
+///
+/// See above.
+pub fn nothing(missing: Vec<String>) -> Result<(), String> {
+    let told = missing.len().min(20);
+    if told == 0 { Ok(()) } else { Err(missing[..told].join("\n")) }
+}
+
+/// # Panics
+///
+/// When there is one, with `what` they are.
+pub fn assert_none<T: std::fmt::Debug>(what: &str, found: impl IntoIterator<Item = T>) {
+    let found: Vec<String> = found.into_iter().map(|one| format!("{one:?}")).collect();
+    assert!(found.is_empty(), "{what}: {}", found.join("\n"));
+}
+
 /// One row of the ledger.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Send {
