@@ -132,9 +132,7 @@ pub async fn run_in(
         Command::Up(command) => up::up(command, &cli.flags, environment, terminal).await,
         Command::Serve(command) => up::serve(command, &cli.flags, environment, terminal).await,
         Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
-        Command::Doctor(command) => {
-            doctor::run(command, &cli.flags, environment, terminal).await
-        }
+        Command::Doctor(command) => doctor::run(command, &cli.flags, environment, terminal).await,
         Command::Migrate(command) => {
             let config = read_config(&cli.flags, environment, terminal)?;
             migrate::run(command, &config, terminal).await

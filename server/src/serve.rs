@@ -97,7 +97,7 @@ pub fn router(
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router.layer(CatchPanicLayer::new()).layer(
-        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
+        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_failure(()).on_response(
             |response: &Response, latency: Duration, _: &Span| {
                 let status = response.status().as_u16();
                 let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);

@@ -158,7 +158,9 @@ async fn read_page(
             zone: lead.zone,
             consent: lead.consent,
             attributes: named
-                .filter_map(|name| Some((name.clone(), lead.attributes.get(name.as_str())?.clone())))
+                .filter_map(|name| {
+                    Some((name.clone(), lead.attributes.get(name.as_str())?.clone()))
+                })
                 .collect(),
             in_flight: Vec::new(),
         };

@@ -163,12 +163,7 @@ fn make(
     let rendered = stage
         .render(wording, actor, sender, to, way_out.as_str(), Some(&footer))
         .map_err(|fault: RenderFault| fault.to_string())?;
-    Ok(Mail {
-        subject: rendered.subject,
-        text: rendered.text,
-        html: rendered.html,
-        way_out,
-    })
+    Ok(Mail { subject: rendered.subject, text: rendered.text, html: rendered.html, way_out })
 }
 
 async fn deliver(

@@ -338,8 +338,7 @@ async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
 /// Imports a file under a tag of its own, made of its content: the same file always gets the same
 /// one. Returns what the import said, and the tag.
 async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, String)> {
-    let content =
-        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
     let tags = vec![tag.parse::<Tag>()?];
     let bar = bench.terminal.progress("importing", 0);

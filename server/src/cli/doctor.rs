@@ -16,7 +16,9 @@ use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use crate::config::{self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags};
+use crate::config::{
+    self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags,
+};
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
@@ -179,11 +181,9 @@ fn check_programs(config: &Config, report: &mut Report) {
         (Ok((dir, major)), _) => {
             report.ok(what, format!("PostgreSQL {major} in {}", dir.display()));
         }
-        (Err(error), Database::Private) => report.fault(
-            what,
-            error.to_string(),
-            "without it `meridian up` needs DATABASE_URL",
-        ),
+        (Err(error), Database::Private) => {
+            report.fault(what, error.to_string(), "without it `meridian up` needs DATABASE_URL")
+        }
         (Err(_), Database::Url(_)) => {
             report.ok(what, "not installed, and not needed: DATABASE_URL is set");
         }
@@ -192,12 +192,8 @@ fn check_programs(config: &Config, report: &mut Report) {
 
 fn check_keys(config: &Config, report: &mut Report) -> Option<Arc<KeyRing>> {
     let (found, ring) = match &config.keys {
-        KeySource::Hex(hex) => {
-            ("MERIDIAN_KEY".to_owned(), KeyRing::from_hex(hex.expose_secret()))
-        }
-        KeySource::File(path) if path.exists() => {
-            (path.display().to_string(), KeyRing::load(path))
-        }
+        KeySource::Hex(hex) => ("MERIDIAN_KEY".to_owned(), KeyRing::from_hex(hex.expose_secret())),
+        KeySource::File(path) if path.exists() => (path.display().to_string(), KeyRing::load(path)),
         KeySource::File(path) => {
             let found = format!("{} is not there yet", path.display());
             let fix = "it is made at first use; keep a copy of it apart from the database, because \
@@ -374,7 +370,9 @@ async fn look_at_work(
     let workspace = workspaces::find(&mut tx, &config.workspace).await?;
     tx.rollback().await?;
     match living {
-        0 => report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`"),
+        0 => {
+            report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`")
+        }
         1 => report.ok("engine", "one process runs leads"),
         n => report.ok("engine", format!("{n} processes run leads")),
     }
@@ -440,7 +438,8 @@ async fn check_sender(
     let password = match sender.password(workspace, keys) {
         Ok(password) => password,
         Err(error) => {
-            let fix = format!("run `meridian sender add {} …` with its password again", sender.name);
+            let fix =
+                format!("run `meridian sender add {} …` with its password again", sender.name);
             return report.fault(&what, error.to_string(), fix);
         }
     };

@@ -173,8 +173,11 @@ impl Rehearsal {
             Column::Text("from"),
             Column::Text("moved by"),
         ];
-        let mut all: Vec<(&Touch, &CourseView)> =
-            self.courses.iter().flat_map(|it| it.course.touches.iter().map(move |t| (t, it))).collect();
+        let mut all: Vec<(&Touch, &CourseView)> = self
+            .courses
+            .iter()
+            .flat_map(|it| it.course.touches.iter().map(move |t| (t, it)))
+            .collect();
         all.sort_by_key(|(touch, _)| touch.at);
         let mut table = Table::new(&columns, "nothing would leave");
         for (touch, view) in all.into_iter().take(self.rows) {
@@ -212,7 +215,10 @@ impl fmt::Display for Rehearsal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = Facts::new();
         facts
-            .add("rehearsal", format!("{}, version {}, if nobody answers", self.campaign, self.version))
+            .add(
+                "rehearsal",
+                format!("{}, version {}, if nobody answers", self.campaign, self.version),
+            )
             .add("from", times::on(self.zone, self.from));
         writeln!(f, "{facts}")?;
         write!(f, "{}", self.touches_table())?;

@@ -79,8 +79,7 @@ pub(super) async fn run(command: SendTest, bench: Bench<'_>) -> anyhow::Result<b
     let Some(actor) = actors.first() else {
         bail!("nobody's data can fill the mails: import leads, or name one with --lead");
     };
-    let mails =
-        trial::send(&room, session.workspace, &stage, actor, &command.to, now).await?;
+    let mails = trial::send(&room, session.workspace, &stage, actor, &command.to, now).await?;
     let well = |tried: &Tried| {
         matches!(tried.result, TrialResult::Sent { .. } | TrialResult::Shown { .. })
     };
