@@ -91,7 +91,7 @@ pub struct Turned {
     pub applied: usize,
     /// Sends that wait for their gate.
     pub asks: Vec<Ask>,
-    /// Sends whose call was lost, for [`crate::send::sweep`].
+    /// Sends whose call was lost, for [`crate::send::sweep()`].
     pub lost: Vec<SendId>,
     /// Enrollments that could not be turned, with the reason.
     pub spoiled: Vec<(EnrollmentId, String)>,

@@ -252,7 +252,7 @@ pub fn read(
     };
     let listen = reader.take(&LISTEN, listen);
     let config = Config {
-        database: database.clone().map_or(Database::Private, Database::Url),
+        database: database.map_or(Database::Private, Database::Url),
         data_dir,
         workspace: reader.take(&WORKSPACE, workspace).unwrap_or_else(|| "default".to_owned()),
         keys,

@@ -2,6 +2,8 @@
 //! imports point down, and the dependency set keeps one TLS provider and one version of each crate
 //! whose types cross our own borders.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -101,7 +101,7 @@ async fn review(installation: &Installation, mail_server: &MailServer) -> (usize
     let accepted = mail_server.accepted();
     let listed = installation.json(&["review", "list"]).await;
     let (mut sent, mut again) = (0, 0);
-    for review in listed["reviews"].as_array().unwrap() {
+    for review in listed["reviews"].as_array().expect("a list") {
         let Value::String(id) = &review["id"] else { panic!("{review}") };
         let went = accepted.iter().any(|one| one.send.to_string() == *id);
         installation.run(&["review", if went { "sent" } else { "again" }, id]).await;

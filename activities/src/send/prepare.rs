@@ -314,10 +314,9 @@ fn opening_subject(ask: &Ask, values: Values<'_>) -> Option<HeaderText> {
         let mut wordings: Vec<_> =
             ask.version.wordings.iter().filter(|((step, _), _)| step == key).collect();
         wordings.sort_by(|((_, one), _), ((_, other), _)| one.cmp(other));
-        let rendered = wordings
+        wordings
             .into_iter()
-            .find_map(|(_, wording)| wording.as_ref().ok()?.render(values, None).ok()?.subject);
-        rendered
+            .find_map(|(_, wording)| wording.as_ref().ok()?.render(values, None).ok()?.subject)
     })
 }
 

@@ -182,7 +182,7 @@ fn check_programs(config: &Config, report: &mut Report) {
             report.ok(what, format!("PostgreSQL {major} in {}", dir.display()));
         }
         (Err(error), Database::Private) => {
-            report.fault(what, error.to_string(), "without it `meridian up` needs DATABASE_URL")
+            report.fault(what, error.to_string(), "without it `meridian up` needs DATABASE_URL");
         }
         (Err(_), Database::Url(_)) => {
             report.ok(what, "not installed, and not needed: DATABASE_URL is set");
@@ -371,7 +371,7 @@ async fn look_at_work(
     tx.rollback().await?;
     match living {
         0 => {
-            report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`")
+            report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`");
         }
         1 => report.ok("engine", "one process runs leads"),
         n => report.ok("engine", format!("{n} processes run leads")),

@@ -55,11 +55,11 @@ pub(super) async fn up(
         std::fs::create_dir_all(&config.data_dir)?;
     }
     let session = Session::open_migrated(&config).await?;
-    if command.demo {
-        if let Err(error) = demo::set_stage(&session, &config.data_dir).await {
-            session.close().await;
-            return Err(error);
-        }
+    if command.demo
+        && let Err(error) = demo::set_stage(&session, &config.data_dir).await
+    {
+        session.close().await;
+        return Err(error);
     }
     let process = Process::start(session, config.clone(), Http::All).await?;
     let done = if command.demo {

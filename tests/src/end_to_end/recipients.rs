@@ -304,7 +304,7 @@ impl Recipients {
                 let headers = [("Auto-Submitted", "auto-replied")];
                 (What::Nothing, provider.answer(accepted, "We have received your mail.", &headers))
             }
-            Part::Silent if accepted.send.as_u128() % 3 == 0 => {
+            Part::Silent if accepted.send.as_u128().is_multiple_of(3) => {
                 (What::Nothing, provider.event(accepted, "delivered", &json!({})))
             }
             Part::Silent

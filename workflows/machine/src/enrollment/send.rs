@@ -247,6 +247,13 @@ impl Data {
         });
     }
 
+    /// Whether a request about a step is past the gate.
+    pub(super) fn is_in_flight(&self, turn: &Turn<'_>) -> bool {
+        let in_flight = &turn.context.facts.in_flight;
+        let mut steps = self.open.iter().filter(|open| open.step.is_some());
+        steps.any(|open| in_flight.contains(&open.id.send))
+    }
+
     /// Takes an answered request off the list.
     pub(super) fn close(&mut self, effect: EffectId) -> Option<Open> {
         let index = self.open.iter().position(|open| open.id == effect)?;

@@ -214,7 +214,7 @@ impl Data {
                 Resume::Wait { .. } | Resume::Step { .. } => Handled,
             },
             // Past the gate it cannot be called back.
-            Signal::Skipped { .. } if self.open.iter().any(|open| open.step.is_some()) => Handled,
+            Signal::Skipped { .. } if self.is_in_flight(turn) => Handled,
             Signal::Skipped { step } if step == resume.step() => self.skip(step, turn),
             _ => Super,
         }
