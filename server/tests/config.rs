@@ -1,5 +1,7 @@
 //! What is wrong with a configuration is told at once, with the fix.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use clap::CommandFactory as _;
 use server::cli::Cli;
 use server::config::{self, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags};
