@@ -1,0 +1,132 @@
+//! Applying campaign files.
+
+use crate::desk::Desk;
+
+const SPRING: &str = "\
+name: spring
+zone: Europe/Lisbon
+senders: [ada]
+steps:
+  - key: intro
+    email: { subject: \"Hello {{ first_name }}\", body: \"Good day\" }
+  - key: nudge
+    wait: 3 days
+    email: { body: \"Did you see it?\" }
+";
+
+async fn with_ada() -> Desk {
+    let desk = Desk::new().await;
+    desk.types("sender add ada capture: --from ada@example.com").await.well();
+    desk
+}
+
+#[tokio::test]
+async fn a_campaign_begins_as_a_draft_and_applying_again_changes_nothing() {
+    let mut desk = with_ada().await;
+    let file = desk.file("spring.yaml", SPRING);
+    let first = desk.types(&format!("campaign apply {file} --json")).await.json();
+    assert_eq!(first["change"], "created");
+    assert_eq!(first["status"], "draft");
+    let again = desk.types(&format!("campaign apply {file} --json")).await.json();
+    assert_eq!(again["change"], "nothing");
+    assert_eq!(desk.count("SELECT count(*) FROM sequence_versions").await, 1);
+}
+
+#[tokio::test]
+async fn a_changed_file_is_a_new_version_and_running_leads_keep_theirs() {
+    let mut desk = with_ada().await;
+    let leads = desk.file("leads.csv", "email,first_name\nann@example.com,Ann\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let file = desk.file("spring.yaml", SPRING);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    let file = desk.file("spring.yaml", &SPRING.replace("3 days", "4 days"));
+    let told = desk.types(&format!("campaign apply {file}")).await.well();
+    assert!(told.contains("new version, 2"), "{told}");
+    assert!(told.contains("leads in it go on with the version they began on"), "{told}");
+    assert_eq!(desk.count("SELECT version::int8 FROM enrollments").await, 1);
+    assert_eq!(desk.count("SELECT version::int8 FROM campaigns").await, 2);
+    let file = desk.types("campaign show spring --file").await.well();
+    let file = desk.file("shown.yaml", &file);
+    let same = desk.types(&format!("campaign apply {file} --json")).await.json();
+    assert_eq!(same["change"], "nothing");
+}
+
+#[tokio::test]
+async fn every_fault_is_told_at_once_with_its_line() {
+    let desk = with_ada().await;
+    let faulty = SPRING
+        .replace("[ada]", "[ada, bob]")
+        .replace("key: nudge", "key: intro")
+        .replace("Good day", "{% for x in y %}{% endfor %}");
+    let file = desk.file("spring.yaml", &faulty);
+    let error = desk.types(&format!("campaign apply {file}")).await.error();
+    for part in [
+        "has 3 faults",
+        "spring.yaml:3:16: senders[1]: there is no sender `bob`",
+        "spring.yaml:6:55: steps[0].email.body: line 1: ",
+        "spring.yaml:7:10: steps[1].key: `intro` is already the key of steps[0]",
+    ] {
+        assert!(error.contains(part), "{part}\n{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_any_sender_every_mail_is_kept() {
+    let desk = Desk::new().await;
+    let file = desk.file("spring.yaml", &SPRING.replace("senders: [ada]\n", ""));
+    let told = desk.types(&format!("campaign apply {file}")).await.well();
+    assert!(told.contains("sender `capture`"), "{told}");
+    let file = desk
+        .file("summer.yaml", &SPRING.replace("senders: [ada]\n", "").replace("spring", "summer"));
+    let error = desk.types(&format!("campaign apply {file}")).await.error();
+    assert!(error.contains("senders: names nobody: name one or more of capture"), "{error}");
+}
+
+#[tokio::test]
+async fn a_step_that_no_sender_serves_is_named() {
+    let desk = with_ada().await;
+    let text = format!("{SPRING}  - {{ key: text, sms: {{ body: Hello }} }}\n");
+    let file = desk.file("spring.yaml", &text);
+    let told = desk.types(&format!("campaign apply {file}")).await.well();
+    assert!(told.contains("no sender serves step `text`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_stopped_campaign_stays_as_it_is_and_can_be_duplicated() {
+    let desk = with_ada().await;
+    let file = desk.file("spring.yaml", SPRING);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    desk.types("campaign pause spring").await.well();
+    let resumed = desk.types("campaign resume spring --rule shift").await.well();
+    assert_eq!(resumed, "campaign `spring` is active\n");
+    desk.types("campaign stop spring").await.well();
+    let again = desk.types("campaign stop spring").await.well();
+    assert_eq!(again, "campaign `spring` is stopped already\n");
+    let error = desk.types("campaign pause spring").await.error();
+    assert_eq!(error, "campaign `spring` is stopped, so it cannot be paused");
+    let error = desk.types(&format!("campaign apply {file}")).await.error();
+    assert!(error.contains("stopped for good"), "{error}");
+    let error = desk.types("campaign start spring").await.error();
+    assert!(error.contains("stopped for good"), "{error}");
+    desk.types("campaign duplicate spring summer").await.well();
+    let list = desk.types("campaign list --json").await.json();
+    let names: Vec<_> =
+        list["campaigns"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["spring", "summer"]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_with_what_to_do() {
+    let desk = Desk::new().await;
+    let error = desk.types("campaign show nothing").await.error();
+    assert_eq!(error, "there is no campaign `nothing`: run `meridian campaign list`");
+    let error = desk.types("campaign start nothing").await.error();
+    assert_eq!(error, "there is no campaign `nothing`: run `meridian campaign list`");
+    let error = desk.types("--workspace acme campaign list").await.error();
+    assert_eq!(error, "there is no workspace `acme`: run `meridian workspace add acme`");
+    desk.types("workspace add acme").await.well();
+    let list = desk.types("--workspace acme campaign list").await.well();
+    assert_eq!(list, "no campaign yet: run `meridian campaign apply FILE`\n");
+}

@@ -1,0 +1,139 @@
+//! Leads, enrollments and webhooks at the terminal.
+
+use crate::desk::Desk;
+
+const CAMPAIGN: &str = "\
+name: spring
+zone: Europe/Lisbon
+handover: { to: team@example.com }
+steps:
+  - { key: intro, email: { subject: Hello, body: Good day } }
+";
+
+async fn enrolled() -> Desk {
+    let desk = Desk::new().await;
+    let leads = desk.file(
+        "leads.csv",
+        "email,first_name,zone,tags\nann@example.com,Ann,Asia/Tokyo,vip\nbob@example.com,Bob,,\n",
+    );
+    desk.types(&format!("lead import {leads} --tag spring")).await.well();
+    let file = desk.file("spring.yaml", CAMPAIGN);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    desk
+}
+
+#[tokio::test]
+async fn leads_are_listed_by_tag_in_pages_and_shown_by_address() {
+    let desk = enrolled().await;
+    let vip = desk.types("lead list --tag vip --json").await.json();
+    assert_eq!(vip["leads"].as_array().unwrap().len(), 1);
+    assert_eq!(vip["leads"][0]["tags"], serde_json::json!(["spring", "vip"]));
+    let page = desk.types("lead list --limit 1 --json").await.json();
+    let next = page["next"].as_str().unwrap();
+    let rest = desk.types(&format!("lead list --after {next} --json")).await.json();
+    assert_eq!(rest["leads"].as_array().unwrap().len(), 1);
+    let ann = desk.types("lead show Ann@Example.com").await.well();
+    for part in ["ann@example.com", "Asia/Tokyo", "first_name", "Ann", "spring", "queued"] {
+        assert!(ann.contains(part), "{part}\n{ann}");
+    }
+    let error = desk.types("lead show eve@example.com").await.error();
+    assert_eq!(error, "no lead has the address eve@example.com: run `meridian lead list`");
+}
+
+#[tokio::test]
+async fn an_enrollment_is_explained_and_takes_orders() {
+    let mut desk = enrolled().await;
+    let listed = desk.types("enrollment list --campaign spring --state queued --json").await.json();
+    assert_eq!(listed["enrollments"].as_array().unwrap().len(), 2);
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    for part in ["Asia/Tokyo", "next      `intro`", "wakes on  reply", "nothing yet"] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    for order in ["pause", "resume --rule shift", "skip", "send-now", "hand-over", "stop"] {
+        desk.types(&format!("enrollment signal ann@example.com {order}")).await.well();
+    }
+    let error = desk.types("enrollment signal ann@example.com approve").await.error();
+    assert_eq!(error, "no draft of it waits; it is queued");
+    let error = desk.types("enrollment signal ann@example.com called reached").await.error();
+    assert_eq!(error, "no call of it is due; it is queued");
+    assert_eq!(desk.count("SELECT count(*) FROM signals").await, 6);
+    assert_eq!(desk.count("SELECT count(*) FROM audit WHERE act = 'paused'").await, 1);
+    let error = desk.types("handover accept ann@example.com").await.error();
+    assert_eq!(error, "no person has ann@example.com: run `meridian handover list`");
+    assert_eq!(desk.types("handover list").await.well(), "nobody waits for a person\n");
+    assert_eq!(desk.types("dead-letter list").await.well(), "nothing was given up\n");
+    let reviews = desk.types("review list").await.well();
+    assert_eq!(reviews, "of every mail it is known whether it left\n");
+}
+
+#[tokio::test]
+async fn a_parked_enrollment_is_put_back_to_work() {
+    let mut desk = enrolled().await;
+    sqlx::raw_sql(
+        "UPDATE enrollments SET parked_at = now(), failures = 5;
+         INSERT INTO dead_letters (workspace_id, dead_letter_id, kind, enrollment_id, cause, at)
+         SELECT workspace_id, gen_random_uuid(), 'enrollment', enrollment_id, 'test', now()
+         FROM enrollments",
+    )
+    .execute(&mut desk.owner)
+    .await
+    .unwrap();
+    let letters = desk.types("dead-letter list --json").await.json();
+    let id = |index: usize| letters["dead_letters"][index]["id"].as_str().unwrap().to_owned();
+    desk.types(&format!("dead-letter retry {}", id(0))).await.well();
+    desk.types(&format!("dead-letter dismiss {}", id(1))).await.well();
+    assert_eq!(desk.count("SELECT count(*) FROM enrollments WHERE parked_at IS NULL").await, 1);
+    let error = desk.types(&format!("dead-letter retry {}", id(0))).await.error();
+    assert!(error.contains("no such dead letter"), "{error}");
+}
+
+#[tokio::test]
+async fn an_endpoint_shows_its_address_once() {
+    let mut desk = Desk::new().await;
+    let error = desk.types("webhook add mailgun").await.error();
+    assert!(error.contains("set MERIDIAN_WEBHOOK_SIGNING_KEY"), "{error}");
+    desk.set("MERIDIAN_WEBHOOK_SIGNING_KEY", "key-1234567890");
+    desk.set("MERIDIAN_PUBLIC_URL", "https://mail.example.com/");
+    let added = desk.types("webhook add mailgun --json").await.json();
+    let url = added["url"].as_str().unwrap();
+    assert!(url.starts_with("https://mail.example.com/webhooks/mailgun/wk_"), "{url}");
+    let list = desk.types("webhook list").await.well();
+    assert!(list.contains("mailgun") && list.contains("open") && !list.contains("wk_"), "{list}");
+    let id = added["id"].as_str().unwrap();
+    desk.types(&format!("webhook revoke {id}")).await.well();
+    let error = desk.types(&format!("webhook revoke {id}")).await.error();
+    assert!(error.starts_with("there is no open endpoint"), "{error}");
+    assert_eq!(desk.count("SELECT count(*) FROM audit").await, 2);
+}
+
+#[tokio::test]
+async fn an_untouched_installation_replays_and_verifies() {
+    let desk = enrolled().await;
+    let replayed = desk.types("replay --all --json").await.json();
+    assert_eq!(replayed["different"], serde_json::json!([]));
+    let verified = desk.types("verify --json").await.json();
+    assert_eq!(verified["holds"], true, "{verified:#}");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_missing() {
+    let mut desk = Desk::new().await;
+    desk.types("sender add ada smtp+plain://127.0.0.1:9 --from ada@example.com").await.well();
+    let said = desk.types("doctor --json").await;
+    assert_eq!(said.end, Ok(std::process::ExitCode::FAILURE));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let verdict = |what: &str| {
+        let of = |check: &&serde_json::Value| check["what"] == what;
+        checks.iter().filter(of).map(|check| check["verdict"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(verdict("schema"), ["ok"]);
+    assert_eq!(verdict("roles"), ["ok"]);
+    assert_eq!(verdict("sender ada"), ["note", "fault"]);
+    desk.set("DATABASE_URL", "mysql://example.com/x");
+    desk.set("MERIDIAN_LISTEN", "everywhere");
+    let said = desk.types("doctor").await;
+    assert!(said.out.contains("begins with mysql://"), "{}", said.out);
+    assert!(said.out.contains("write it like 127.0.0.1:8080"), "{}", said.out);
+}

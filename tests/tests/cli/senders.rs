@@ -1,0 +1,86 @@
+//! Senders at the terminal.
+
+use secrecy::ExposeSecret as _;
+
+use crate::desk::Desk;
+
+#[tokio::test]
+async fn a_password_is_sealed_and_kept_while_the_account_stays_the_same() {
+    let mut desk = Desk::new().await;
+    let add = "sender add ada smtp://ada@mail.example.com --from ada@example.com";
+    let error = desk.types(add).await.error();
+    assert!(error.contains("set MERIDIAN_SENDER_PASSWORD"), "{error}");
+    desk.types("sender add ada smtp://ada:s3cret@mail.example.com --from ada@example.com")
+        .await
+        .well();
+    assert_eq!(
+        desk.count("SELECT count(*) FROM senders WHERE url = 'smtp://ada@mail.example.com'").await,
+        1
+    );
+    assert_eq!(
+        desk.count("SELECT position('s3cret'::bytea IN secret)::int8 FROM senders").await,
+        0
+    );
+    // The limits change, the password stays.
+    desk.types(&format!("{add} --per-day 40 --spacing 90s")).await.well();
+    let keys = activities::key_ring::KeyRing::load(&desk.place.path().join("key")).unwrap();
+    let sender = activities::senders::list(&desk.store, desk.workspace).await.unwrap().remove(0);
+    let password = sender.password(desk.workspace, &keys).unwrap().unwrap();
+    assert_eq!(password.expose_secret(), "s3cret");
+    assert_eq!((sender.per_day, sender.spacing_s), (Some(40), 90));
+    // Another account needs another password.
+    let other = "sender add ada smtp://eve@mail.example.com --from ada@example.com";
+    assert!(desk.types(other).await.end.is_err());
+    desk.set("MERIDIAN_SENDER_PASSWORD", "other");
+    desk.types(other).await.well();
+}
+
+#[tokio::test]
+async fn senders_are_paused_with_a_reason_and_resumed() {
+    let desk = Desk::new().await;
+    desk.types("sender add ada capture: --from ada@example.com").await.well();
+    desk.types("sender pause ada --reason \"on holiday\"").await.well();
+    let list = desk.types("sender list").await.well();
+    assert!(list.contains("paused (on holiday)"), "{list}");
+    desk.types("sender resume ada").await.well();
+    let list = desk.types("sender list --json").await.json();
+    assert_eq!(list["senders"][0]["status"], "active");
+    let error = desk.types("sender pause eve").await.error();
+    assert_eq!(error, "there is no sender `eve`: run `meridian sender list`");
+}
+
+#[tokio::test]
+async fn leads_that_lacked_a_sender_are_told_when_one_is_mended() {
+    let mut desk = Desk::new().await;
+    desk.types("sender add ada capture: --from ada@example.com").await.well();
+    let leads = desk.file("leads.csv", "email\nann@example.com\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let file = desk.file(
+        "spring.yaml",
+        "name: spring\nzone: UTC\nsenders: [ada]\nsteps:\n  \
+         - { key: intro, email: { subject: Hello, body: Good day } }\n",
+    );
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    sqlx::query("UPDATE enrollments SET state = 'held', why = 'sender_disconnected'")
+        .execute(&mut desk.owner)
+        .await
+        .unwrap();
+    let told = desk.types("sender resume ada").await.well();
+    assert!(told.contains("1 leads that were held for want of a sender go on"), "{told}");
+    assert_eq!(
+        desk.count("SELECT count(*) FROM signals WHERE kind = 'attribute_changed'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_script_must_be_there_and_make_sense() {
+    let desk = Desk::new().await;
+    let error = desk.types("sender add x capture:nowhere.yaml --from x@example.com").await.error();
+    assert!(error.contains("cannot read") && error.contains("nowhere.yaml"), "{error}");
+    let script = desk.file("script.yaml", "rules:\n  - { name: a, on: b, share: 3, do: reply }\n");
+    let error =
+        desk.types(&format!("sender add x capture:{script} --from x@example.com")).await.error();
+    assert!(error.contains("share that is not between 0 and 1"), "{error}");
+}

@@ -1,0 +1,62 @@
+//! The HTTP side: probes, metrics, limits and headers.
+
+use activities::key_ring::KeyRing;
+use activities::mailroom::Mailroom;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use server::metrics::Metrics;
+use server::serve::{self, Routes};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::desk::Desk;
+
+async fn get(router: &Router, path: &str) -> (StatusCode, header::HeaderMap, String) {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn probes_metrics_and_headers() {
+    let desk = Desk::new().await;
+    let leads = desk.file("leads.csv", "email\nann@example.com\nbob@example.com\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let file = desk.file(
+        "spring.yaml",
+        "name: spring\nzone: UTC\nsteps:\n  - { key: a, email: { subject: A, body: A } }\n",
+    );
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+
+    let url = "https://mail.example.com/".parse().unwrap();
+    let keys = std::sync::Arc::new(KeyRing::generate());
+    let room = Mailroom::new(desk.store.clone(), keys, url, None, uuid::Uuid::nil());
+    let (is_ready, ready) = watch::channel(false);
+    let metrics = Metrics::install().unwrap();
+    let router = serve::router(&room, metrics.clone(), ready, Routes::All);
+
+    assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(get(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    is_ready.send_replace(true);
+    assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+
+    let (status, headers, text) = get(&router, "/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains("state=\"queued\"} 2"), "{text}");
+    assert!(text.contains("# TYPE meridian_enrollments gauge"), "{text}");
+    assert!(text.contains("meridian_connections{use=\"idle\"}"), "{text}");
+    assert!(!text.contains("example.com"), "{text}");
+    assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+
+    assert_eq!(get(&router, "/nothing").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&router, "/u/nonsense").await.0, StatusCode::NOT_FOUND);
+
+    let probes = serve::router(&room, metrics, is_ready.subscribe(), Routes::Probes);
+    assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(get(&probes, "/u/nonsense").await.2, "not found\n");
+}
