@@ -53,10 +53,7 @@ impl Installation {
     /// runs at `factor`. Returns where the provider posts to.
     pub async fn begin(&self, mail_server: &MailServer, count: u32, factor: f64) -> String {
         let url = mail_server.url();
-        for (name, limits) in [
-            ("one", ["--spacing", "1 hour"]),
-            ("two", ["--per-day", "30"]),
-        ] {
+        for (name, limits) in [("one", ["--spacing", "1 hour"]), ("two", ["--per-day", "30"])] {
             let from = format!("{name}@sender.example");
             let sender = ["sender", "add", name, &url, "--from", &from, "--from-name", "Sender"];
             self.run(&[&sender[..], &limits].concat()).await;

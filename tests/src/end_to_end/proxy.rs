@@ -33,11 +33,8 @@ impl Proxy {
     /// Starts a proxy before the database at `url` that cuts this share of the commits.
     pub async fn start(url: &str, share: f64, seed: u64) -> Self {
         let mut url: Url = url.parse().expect("our own URL");
-        let host = format!(
-            "{}:{}",
-            url.host_str().unwrap_or_default(),
-            url.port().unwrap_or_default()
-        );
+        let host =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a listener has an address").port();
         url.set_port(Some(port)).expect("a Postgres URL has a port");

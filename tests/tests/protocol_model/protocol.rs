@@ -52,11 +52,9 @@ impl Stand {
         match self {
             Self::Dispatching => true,
             Self::Unknown | Self::NeedsReview => outcome != Outcome::Unknown,
-            Self::Nothing
-            | Self::Planned
-            | Self::Cancelled
-            | Self::Accepted
-            | Self::Rejected => false,
+            Self::Nothing | Self::Planned | Self::Cancelled | Self::Accepted | Self::Rejected => {
+                false
+            }
         }
     }
 }
