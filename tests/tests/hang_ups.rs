@@ -89,5 +89,5 @@ async fn idle_in_transaction(installation: &Installation) -> i64 {
     )
     .fetch_one(&mut owner)
     .await
-    .unwrap()
+    .expect("the server answers")
 }
