@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod api_keys;
+pub mod audit_chain;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;

@@ -3,6 +3,7 @@
 //! from the same routes.
 
 mod answer;
+mod audit;
 mod caller;
 mod dead_letters;
 mod handovers;
@@ -87,6 +88,7 @@ pub fn document() -> OpenApi {
 
 fn routes() -> ApiRouter<App> {
     ApiRouter::new()
+        .merge(audit::routes())
         .merge(dead_letters::routes())
         .merge(handovers::routes())
         .merge(keys::routes())

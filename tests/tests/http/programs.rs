@@ -26,6 +26,7 @@ use uuid::Uuid;
 pub(crate) struct Api {
     pub(crate) room: Mailroom,
     pub(crate) workspace: WorkspaceId,
+    pub(crate) database: Database,
     router: Router,
 }
 
@@ -53,7 +54,7 @@ impl Api {
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
         let router = api::router(App::new(room.clone()));
-        Self { room, workspace, router }
+        Self { room, workspace, database, router }
     }
 
     /// Leads with these addresses enter a campaign, and an engine moves them.
