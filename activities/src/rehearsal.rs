@@ -259,11 +259,15 @@ impl Run {
         if self.actor.is_suppressed {
             return Answer::Rejected { class: Refusal::Suppressed, retry_after_s: None };
         }
+        let calendar = &stage.version.version.calendar;
+        if !calendar.suits(&self.actor.zones, now) {
+            return held(Missing::zone());
+        }
         let candidate = Candidate {
             sender: sender.uuid(),
             campaign: stage.campaign.uuid(),
-            calendar: &stage.version.version.calendar,
-            zone: self.actor.zone,
+            calendar,
+            zones: &self.actor.zones,
             booked: self.booking.take(),
             margin: MARGIN,
         };

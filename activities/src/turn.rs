@@ -84,8 +84,6 @@ pub enum What {
 /// What one transaction of turns led to.
 #[derive(Debug)]
 pub struct Turned {
-    /// Both clocks as the turn read them.
-    pub clocks: Clocks,
     /// How many enrollments it took.
     pub taken: usize,
     /// How many applications of the machine it journaled.
@@ -163,7 +161,6 @@ pub(crate) async fn advance(
     mut released: Released,
 ) -> Result<Turned> {
     let mut turned = Turned {
-        clocks,
         taken: locked.len(),
         applied: 0,
         asks: Vec::new(),

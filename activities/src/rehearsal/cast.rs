@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use machine::context::Facts;
+use machine::country;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SenderId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::sequence::{Channel, StepKind};
@@ -47,6 +48,8 @@ pub struct Actor {
     pub(super) enrollment: EnrollmentId,
     pub(super) email: Option<EmailAddress>,
     pub(super) zone: Tz,
+    /// All zones it may live in.
+    pub(super) zones: Vec<Tz>,
     pub(super) facts: Facts,
     pub(super) sender: Option<SenderId>,
     pub(super) is_suppressed: bool,
@@ -154,8 +157,10 @@ async fn read_page(
         let is_suppressed =
             email.as_ref().is_some_and(|it| hash(it).iter().any(|it| suppressed.contains(it)));
         let named = version.version.attributes.iter();
+        let country = lead.attributes.get("country").and_then(Value::as_str);
         let facts = Facts {
             zone: lead.zone,
+            country: country.and_then(|country| country.parse().ok()),
             consent: lead.consent,
             attributes: named
                 .filter_map(|name| {
@@ -164,11 +169,17 @@ async fn read_page(
                 .collect(),
             in_flight: Vec::new(),
         };
+        let campaign = &version.version.zone;
+        let zones = country::candidates(facts.zone.as_ref(), facts.country, campaign);
         actors.push(Actor {
             lead: lead.id,
             enrollment: ids::new(),
             email,
-            zone: lead.zone.unwrap_or(version.version.zone),
+            zone: match zones {
+                [only] => *only,
+                _ => version.version.zone,
+            },
+            zones: zones.to_vec(),
             facts,
             sender: senders::choose(senders.values(), Channel::Email, lead.id),
             is_suppressed,

@@ -65,8 +65,8 @@ pub struct Candidate<'a> {
     pub campaign: Uuid,
     /// When it may leave.
     pub calendar: &'a Calendar,
-    /// On whose wall clock.
-    pub zone: Tz,
+    /// On whose wall clocks, each of which must be inside the window.
+    pub zones: &'a [Tz],
     /// Its slot, if it has one.
     pub booked: Option<Booking>,
     /// How long before its window closes it must leave.
@@ -271,27 +271,39 @@ fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
 
 /// Returns when the window opens again, if `at` is outside it or too near its end.
 fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
-    if candidate.calendar.is_open_for(candidate.zone, at, candidate.margin) {
+    if is_open(candidate, at) {
         return None;
     }
-    let later = open_at(candidate, at)?;
-    let opening = candidate.calendar.next_opening(candidate.zone, at).ok()?;
-    let because = match opening.delayed_by {
+    let opening = candidate.calendar.next_common_opening(candidate.zones, at).ok();
+    // Where nothing opens nothing leaves.
+    let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
+    let because = match opening.and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
     };
     Some((later, because))
 }
 
+/// Whether `at` is open for long enough, wherever the lead may be.
+fn is_open(candidate: &Candidate<'_>, at: DateTime<Utc>) -> bool {
+    let Candidate { calendar, margin, .. } = candidate;
+    candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, *margin))
+}
+
+/// Returns the end of the hours that are open at `at`, wherever the lead may be.
+fn closes_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    candidate.zones.iter().filter_map(|zone| candidate.calendar.closes_at(*zone, at)).min()
+}
+
 /// Returns the first instant from `at` on that is open for long enough.
 fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut from = at;
     for _ in 0..64 {
-        let opening = candidate.calendar.next_opening(candidate.zone, from).ok()?.at;
-        if candidate.calendar.is_open_for(candidate.zone, opening, candidate.margin) {
+        let opening = candidate.calendar.next_common_opening(candidate.zones, from).ok()?.at;
+        if is_open(candidate, opening) {
             return Some(opening);
         }
-        from = candidate.calendar.closes_at(candidate.zone, opening)?;
+        from = closes_at(candidate, opening)?;
     }
     None
 }
@@ -303,7 +315,7 @@ fn spread(
     first: DateTime<Utc>,
     booked: i32,
 ) -> DateTime<Utc> {
-    let closes = candidate.calendar.closes_at(candidate.zone, first);
+    let closes = closes_at(candidate, first);
     let length = closes.map_or(TimeDelta::days(1), |closes| closes - first).min(TimeDelta::days(1));
     let room = (length - candidate.margin).num_seconds().max(1);
     let step = match sender.per_day {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use activities::key_ring::KeyRing;
+use activities::mail::reach::Reach;
 use activities::mail::smtp::SmtpTransport;
 use activities::senders::{self, Sender, SenderStatus, Transport};
 use activities::store::health::{self, Health};
@@ -16,9 +17,8 @@ use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use crate::config::{
-    self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags,
-};
+use crate::config::reader::{Environment, Faults};
+use crate::config::{self, Config, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
@@ -133,7 +133,7 @@ pub(super) async fn run(
             }
             examine(&config, &mut report).await;
         }
-        Err(config::Faults(faults)) => {
+        Err(Faults(faults)) => {
             for fault in faults {
                 report.fault("configuration", fault.place, fault.message);
             }
@@ -393,7 +393,7 @@ async fn look_at_work(
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        check_sender(sender, workspace, keys, report).await;
+        check_sender(sender, workspace, keys, config.reach, report).await;
     }
     let mut tx = store.begin(workspace).await?;
     let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
@@ -415,6 +415,7 @@ async fn check_sender(
     sender: &Sender,
     workspace: WorkspaceId,
     keys: Option<&Arc<KeyRing>>,
+    reach: Reach,
     report: &mut Report,
 ) {
     let what = format!("sender {}", sender.name);
@@ -450,7 +451,7 @@ async fn check_sender(
             return report.fault(&what, activities::error::chain(&fault), fix);
         }
     };
-    match transport.probe(&sender.from).await {
+    match transport.within(reach).probe(&sender.from).await {
         Ok(probed) => {
             let how = if probed.encrypted { "encrypted" } else { "in the open" };
             let who = if probed.logged_in { ", logged in" } else { "" };

@@ -29,6 +29,10 @@ use hours::Hours;
 /// closes a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
 
+/// How far ahead an instant is looked for that is open in several zones. Windows repeat weekly, and
+/// clocks of one country drift apart for some weeks at most.
+const COMMON_HORIZON: TimeDelta = TimeDelta::days(35);
+
 /// The last instant there is. Sums that would pass it stop here, so that no delay can panic.
 const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
@@ -209,6 +213,41 @@ impl Calendar {
         Ok(Opening { at, delayed_by })
     }
 
+    /// Returns the first instant at or after `now` that is open in every one of `zones`, and what
+    /// moved it.
+    ///
+    /// # Errors
+    ///
+    /// [`NoOpening`] if there is none; with several zones, none within 35 days.
+    pub fn next_common_opening(
+        &self,
+        zones: &[Tz],
+        now: DateTime<Utc>,
+    ) -> Result<Opening, NoOpening> {
+        if let [zone] = zones {
+            return self.next_opening(*zone, now);
+        }
+        let mut common = Opening { at: now, delayed_by: None };
+        while common.at.signed_duration_since(now) <= COMMON_HORIZON {
+            let from = common.at;
+            for zone in zones {
+                let opening = self.next_opening(*zone, common.at)?;
+                if opening.at > common.at {
+                    common = opening;
+                }
+            }
+            if common.at == from {
+                return Ok(common);
+            }
+        }
+        Err(NoOpening)
+    }
+
+    /// Whether some hour is open in every one of `zones`.
+    pub fn suits(&self, zones: &[Tz], now: DateTime<Utc>) -> bool {
+        zones.len() == 1 || self.next_common_opening(zones, now).is_ok()
+    }
+
     /// Whether the calendar is open at `at`.
     pub fn is_open(&self, zone: Tz, at: DateTime<Utc>) -> bool {
         self.hours().is_open(zone, at.timestamp())
@@ -302,8 +341,6 @@ impl fmt::Display for Weekday {
 }
 
 impl LocalTime {
-    /// `00:00`, the start of a day.
-    pub const MIDNIGHT: Self = Self { minute_of_day: 0 };
     /// `24:00`, the end of a day.
     pub const END_OF_DAY: Self = Self { minute_of_day: 24 * 60 };
 

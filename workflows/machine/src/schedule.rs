@@ -67,7 +67,6 @@ fn evaluate(
     context: &Context<'_>,
     lifted: Option<Why>,
 ) -> Schedule {
-    let zone = context.zone();
     let counts = |why: Why| lifted != Some(why);
     let mut ladder = Ladder::from(if counts(earliest.because) {
         earliest
@@ -75,13 +74,13 @@ fn evaluate(
         Earliest { at: context.now, ..earliest }
     });
     if let Some(back_on) = data.away_until.filter(|_| counts(Why::LeadAsked)) {
-        let back = calendar::resolve_local(zone, back_on.and_time(NaiveTime::MIN));
+        let back = calendar::resolve_local(context.zone(), back_on.and_time(NaiveTime::MIN));
         ladder.apply(Why::LeadAsked, back);
     }
     if matches!(step.kind, StepKind::Message { .. } | StepKind::Call) {
         let calendar = &context.version.calendar;
         match (counts(Why::SendWindow), counts(Why::Holiday)) {
-            (true, true) => ladder.apply_calendar(calendar, zone),
+            (true, true) => ladder.apply_calendar(calendar, context.zones()),
             (windows, holidays) => {
                 let mut relaxed = calendar.clone();
                 if !windows {
@@ -90,7 +89,7 @@ fn evaluate(
                 if !holidays {
                     relaxed.holidays.clear();
                 }
-                ladder.apply_calendar(&relaxed, zone);
+                ladder.apply_calendar(&relaxed, context.zones());
             }
         }
     }
@@ -131,15 +130,16 @@ impl Ladder {
     }
 
     /// Windows first, then holidays: a day off is named only where the windows alone would have
-    /// let the step happen on it. A calendar without any opening is refused when a version is made.
-    fn apply_calendar(&mut self, calendar: &Calendar, zone: Tz) {
+    /// let the step happen on it. A calendar without any opening is refused when a version is made;
+    /// where none suits all zones the step comes at once, and is held.
+    fn apply_calendar(&mut self, calendar: &Calendar, zones: &[Tz]) {
         let from = self.at();
-        let Ok(opening) = calendar.next_opening(zone, from) else { return };
+        let Ok(opening) = calendar.next_common_opening(zones, from) else { return };
         let by_windows = match opening.delayed_by {
             Some(Closure::Holiday) => {
                 let windows = calendar.windows.clone();
                 let without_holidays = Calendar { windows, holidays: BTreeSet::new() };
-                without_holidays.next_opening(zone, from).map_or(from, |opening| opening.at)
+                without_holidays.next_common_opening(zones, from).map_or(from, |opening| opening.at)
             }
             Some(Closure::Window) | None => opening.at,
         };

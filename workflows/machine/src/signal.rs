@@ -192,6 +192,13 @@ pub enum Missing {
     Approval,
 }
 
+impl Missing {
+    /// The lead's zone: no hour is inside the window in all zones the lead may live in.
+    pub fn zone() -> Self {
+        Self::Variables { fields: vec!["zone".to_owned()] }
+    }
+}
+
 /// How bad a bounce is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -171,6 +171,7 @@ impl<'a> Turn<'a> {
         });
         Facts {
             zone: lead.zone,
+            country: lead.country(),
             consent: lead.consent,
             in_flight: open.map(|open| open.id.send).collect(),
             attributes: attributes.collect(),
