@@ -1,6 +1,7 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
 pub mod address;
+pub mod api_keys;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
@@ -13,6 +14,7 @@ pub mod enrollment_view;
 pub mod error;
 pub mod header_text;
 pub mod held_leads;
+pub mod idempotency;
 pub mod ids;
 pub mod import;
 pub mod inbound;
@@ -31,6 +33,7 @@ pub mod send;
 pub mod senders;
 pub mod store;
 pub mod suppression_key;
+pub mod suppression_list;
 pub mod tag;
 pub mod token;
 pub mod turn;
