@@ -198,7 +198,8 @@ struct AppliedView(Applied);
 
 impl fmt::Display for AppliedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Applied { name, version, status, change, capture_made, unserved, .. } = &self.0;
+        let Applied { name, version, status, change, capture_made, unserved, nameless, .. } =
+            &self.0;
         match change {
             Change::Created => {
                 writeln!(f, "campaign `{name}` is a draft, version {version}")?;
@@ -231,6 +232,13 @@ impl fmt::Display for AppliedView {
         }
         for key in unserved {
             writeln!(f, "  no sender serves step `{key}`: leads will be held there")?;
+        }
+        for sender in nameless {
+            writeln!(
+                f,
+                "  the texts print `sender.name`, and `{sender}` has none: leads will be held; run"
+            )?;
+            writeln!(f, "    meridian sender add {sender} URL --from ADDRESS --from-name NAME")?;
         }
         Ok(())
     }
