@@ -102,9 +102,12 @@ impl std::error::Error for FaultyFile {}
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text.to_owned(),
+    let text = text.rfind(" at line ").map_or(text, |end| &text[..end]);
+    // The parser's words for two shapes of YAML are not those of people who write files.
+    match text {
+        "expected sequence start" => "a list is needed: begin each item with `- `".to_owned(),
+        "expected mapping start" => "fields are needed: write them as `name: value`".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use activities::error::ActivityError;
 use activities::ids;
 use activities::mailroom::Mailroom;
 use activities::store::{Store, clock};
@@ -217,7 +218,7 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     let asked = async {
         let mut tx = probes.store.begin_outside().await?;
         clock::read(&mut tx).await?;
-        tx.commit().await
+        Ok::<(), ActivityError>(tx.commit().await?)
     };
     match tokio::time::timeout(PROBE, asked).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
