@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use activities::error::ActivityError;
 use activities::mailroom::Mailroom;
 use activities::store::{Store, clock};
 use anyhow::Context as _;
@@ -170,7 +171,8 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     let asked = async {
         let mut tx = probes.store.begin_outside().await?;
         clock::read(&mut tx).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok::<(), ActivityError>(())
     };
     match tokio::time::timeout(PROBE, asked).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
