@@ -293,7 +293,8 @@ impl fmt::Display for EnrolledView {
         if let Some(imported) = &self.imported {
             write!(f, "{imported}")?;
         }
-        writeln!(f, "{added} leads entered `{}`", self.campaign)?;
+        let leads = if added == 1 { "lead" } else { "leads" };
+        writeln!(f, "{added} {leads} entered `{}`", self.campaign)?;
         for (number, what) in [
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
@@ -393,7 +394,10 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
     let changed = match campaign_verb::order(store, workspace, campaign.id, verb).await? {
         Ordered::Done => true,
         Ordered::Already => false,
-        Ordered::NotWhile(now) => bail!("campaign `{name}` is {now}, so it cannot be {status}"),
+        Ordered::NotWhile(now) => {
+            let article = if now == CampaignStatus::Draft { "a " } else { "" };
+            bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
+        }
     };
     let view = OrderedView { campaign: name, status: status.as_str(), changed };
     bench.terminal.show(output.format(), &view)?;

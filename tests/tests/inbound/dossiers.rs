@@ -110,7 +110,7 @@ async fn an_answer_told_by_a_person_is_looked_for_in_the_mailbox() {
     ingest::verb(&town.room.store, town.workspace, verb).await.unwrap();
     town.work().await;
     let [offer] = town.offers().await.try_into().unwrap();
-    assert!(offer[2].contains("it is in the mailbox of capture@"), "{}", offer[2]);
+    assert!(offer[2].contains("it is in the mailbox of campaigns@meridian.example"), "{}", offer[2]);
 }
 
 #[tokio::test]
