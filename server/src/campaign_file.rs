@@ -286,7 +286,10 @@ steps:
                 "broken.yaml:4:10: steps[0].key: `A b` is not a key",
             ),
             ("name: x\nzone: UTC\nsteps: none\n", "broken.yaml:3:8: steps: a list is needed"),
-            ("name: x\nzone: UTC\ncaps: { per_day: lots }\nsteps: []\n", "broken.yaml:3:18: caps.per_day: "),
+            (
+                "name: x\nzone: UTC\ncaps: { per_day: lots }\nsteps: []\n",
+                "broken.yaml:3:18: caps.per_day: ",
+            ),
         ] {
             let faulty = CampaignFile::parse(Path::new("broken.yaml"), text).unwrap_err();
             assert!(faulty.to_string().contains(told), "{faulty}");
