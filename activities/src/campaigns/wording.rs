@@ -94,14 +94,17 @@ fn check_wording(
         (None, None) => return,
     };
     match CompiledStep::compile(subject, source) {
-        Ok(wording) => faults.extend(wording.fields().iter().filter_map(|field| foreign(path, field))),
+        Ok(wording) => {
+            faults.extend(wording.fields().iter().filter_map(|field| foreign(path, field)))
+        }
         Err(found) => faults.extend(found.into_iter().map(|fault| at(path, &fault))),
     }
 }
 
 /// What we say of a mail ourselves has few fields; no lead could ever fill another one.
 fn foreign(path: &str, field: &str) -> Option<Fault> {
-    let (root, known) = OURS.into_iter().find(|(root, _)| field.split('.').next() == Some(*root))?;
+    let (root, known) =
+        OURS.into_iter().find(|(root, _)| field.split('.').next() == Some(*root))?;
     let is_known = known.iter().any(|name| field == format!("{root}.{name}"));
     let names: Vec<String> = known.iter().map(|name| format!("{{{{ {root}.{name} }}}}")).collect();
     (!is_known).then(|| Fault {

@@ -80,9 +80,8 @@ pub(super) async fn read(
         let id = ask.enrollment;
         enrollments.push(id.uuid());
         let mails = ask.version.mails.iter();
-        sends.extend(
-            mails.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()),
-        );
+        sends
+            .extend(mails.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()));
         entries.insert(id.uuid(), journal::newest(tx, workspace, id, ROWS_MAX).await?);
     }
     if enrollments.is_empty() {
@@ -314,7 +313,13 @@ impl Telling<'_> {
     fn who(&self) -> String {
         let field = |name: &str| {
             let value = self.lead.attributes.get(name).and_then(Value::as_str).unwrap_or_default();
-            value.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned()
+            value
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(100)
+                .collect::<String>()
+                .trim()
+                .to_owned()
         };
         let name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
         let company = field("company");

@@ -352,8 +352,7 @@ mod tests {
         assert!(matches!(told("2026-03-02T09:59:30Z", margin), Verdict::Go { .. }));
         let tomorrow = "2026-03-03T09:00:00Z".parse().unwrap();
         for late in ["2026-03-02T09:59:31Z", "2026-03-02T10:00:00Z"] {
-            let deferred =
-                Verdict::Defer { until: tomorrow, because: Why::SendWindow, days: None };
+            let deferred = Verdict::Defer { until: tomorrow, because: Why::SendWindow, days: None };
             assert_eq!(told(late, margin), deferred, "{late}");
         }
     }

@@ -395,7 +395,7 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
         Ordered::Done => true,
         Ordered::Already => false,
         Ordered::NotWhile(now) => {
-            let article = if now == CampaignStatus::Draft { "a " } else { "" };
+            let article = if now == CampaignStatus::Draft.as_str() { "a " } else { "" };
             bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
         }
     };

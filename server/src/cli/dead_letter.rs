@@ -131,14 +131,34 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             let dead_letters = letters.into_iter().map(Listed::from).collect();
             bench.terminal.show(output.format(), &List { dead_letters })?;
         }
+        Command::Show { id, output } => {
+            let mut tx = store.begin(workspace).await?;
+            let letters = dead_letters::open(&mut tx, workspace, OPEN_MAX).await?;
+            let Some(dead) = letters.into_iter().find(|letter| letter.id == id) else {
+                bail!("there is no such dead letter: run `meridian dead-letter list`");
+            };
+            let event = match dead.subject {
+                Subject::Enrollment(_) => None,
+                Subject::Event(event) | Subject::Unmatched(event) => {
+                    inbound_events::get(&mut tx, workspace, event).await?
+                }
+            };
+            tx.commit().await?;
+            let mail = match event {
+                Some(event) => Some(received::letter(&session.keys, workspace, event).await),
+                None => None,
+            };
+            let shown = Shown { letter: Listed::from(dead), mail };
+            bench.terminal.show(output.format(), &shown)?;
+        }
         Command::Retry { id } => {
             match dead_letter_verb::retry(store, workspace, id, super::ACTOR).await? {
                 Retried::Working(enrollment) => {
                     bench.terminal.print(&format!("enrollment {enrollment} is back at work"))?;
                 }
                 Retried::NotAnEnrollment => bail!(
-                    "it is about a mail, which is not repeated: read it with `meridian dead-letter show`, \
-                 then dismiss it"
+                    "it is about a mail, which is not repeated: read it with \
+                     `meridian dead-letter show`, then dismiss it"
                 ),
                 Retried::NotOpen => {
                     bail!("there is no such dead letter: run `meridian dead-letter list`")

@@ -513,14 +513,16 @@ async fn signal(
         enrollment_view::read(&session.store, &Versions::default(), session.workspace, id).await?;
     let signal = to_signal(order, &view)?;
     let is_over = matches!(view.enrollment.state, State::Ended { .. });
-    let means_nothing = is_over
-        && !matches!(signal, Signal::Replied { .. } | Signal::HandOver | Signal::OptedOut);
+    let means_nothing =
+        is_over && !matches!(signal, Signal::Replied { .. } | Signal::HandOver | Signal::OptedOut);
     tell(session, id, signal).await?;
     let lead = view.stored.email.unwrap_or_else(|| id.to_string());
     let campaign = view.stored.campaign;
     bench.terminal.print(&match means_nothing {
         false => format!("{lead} was told in `{campaign}`"),
-        true => format!("{lead} was told in `{campaign}`, where it has ended: that changes nothing"),
+        true => {
+            format!("{lead} was told in `{campaign}`, where it has ended: that changes nothing")
+        }
     })?;
     Ok(())
 }

@@ -368,7 +368,10 @@ async fn set_status(
         SenderStatus::Active => wake_held(&bench, id).await?,
         SenderStatus::Paused => 0,
     };
-    bench.terminal.show(output.format(), &Set { id, name, change: status.as_str(), woken, lacks: Vec::new() })?;
+    bench.terminal.show(
+        output.format(),
+        &Set { id, name, change: status.as_str(), woken, lacks: Vec::new() },
+    )?;
     Ok(())
 }
 

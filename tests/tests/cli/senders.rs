@@ -74,12 +74,16 @@ async fn leads_that_lacked_a_sender_are_told_when_one_is_mended() {
     );
     // Held because a text prints the name of a sender that had none.
     let lacking = r#"{"state":{"state":"held","missing":{"fields":["sender.name"]}}}"#;
-    for (fields, woken) in [(lacking.replace("sender.name", "city"), "is changed\n"), (lacking.to_owned(), "1 lead")] {
-        sqlx::query("UPDATE enrollments SET why = 'missing_variable', snapshot = convert_to($1, 'UTF8')")
-            .bind(fields)
-            .execute(&mut desk.owner)
-            .await
-            .unwrap();
+    for (fields, woken) in
+        [(lacking.replace("sender.name", "city"), "is changed\n"), (lacking.to_owned(), "1 lead")]
+    {
+        sqlx::query(
+            "UPDATE enrollments SET why = 'missing_variable', snapshot = convert_to($1, 'UTF8')",
+        )
+        .bind(fields)
+        .execute(&mut desk.owner)
+        .await
+        .unwrap();
         let add = "sender add ada capture: --from ada@example.com --from-name Ada";
         let told = desk.types(add).await.well();
         assert!(told.contains(woken), "{told}");

@@ -17,8 +17,7 @@ async fn town() -> Town {
     town.import("email,first_name,company,zone\nada@example.com,Ada,Novak & Sons,Asia/Tokyo\n")
         .await;
     let mut campaign = campaign("spring");
-    campaign["handover"] =
-        json!({ "to": "team@example.com", "fallback": "boss@example.com", "answer_within": "4 hours" });
+    campaign["handover"] = json!({ "to": "team@example.com", "fallback": "boss@example.com", "answer_within": "4 hours" });
     town.start(campaign).await;
     town.work().await;
     town
@@ -39,7 +38,8 @@ impl Town {
 async fn an_offer_shows_what_the_lead_said_and_what_to_do_next() {
     let mut town = town().await;
     let send = town.send("spring", ADA, "intro").await;
-    let quoted = format!("{SAID}\n\nOn 2 Mar 2026, at 10:00, Us\n<us@x.org> wrote:\n> Hello there.");
+    let quoted =
+        format!("{SAID}\n\nOn 2 Mar 2026, at 10:00, Us\n<us@x.org> wrote:\n> Hello there.");
     town.replies("Ada <ada@example.com>", send, &quoted).await;
     town.work().await;
     let enrollment = town.enrollment("spring", ADA).await;
@@ -105,12 +105,15 @@ async fn an_answer_told_by_a_person_is_looked_for_in_the_mailbox() {
     let mut town = town().await;
     let signal = Signal::Replied { to: ReplyTo::This, step: None };
     let enrollment = town.enrollment("spring", ADA).await;
-    let verb =
-        Verb { enrollment, signal, source_key: "cli/1".to_owned(), actor: "cli".to_owned() };
+    let verb = Verb { enrollment, signal, source_key: "cli/1".to_owned(), actor: "cli".to_owned() };
     ingest::verb(&town.room.store, town.workspace, verb).await.unwrap();
     town.work().await;
     let [offer] = town.offers().await.try_into().unwrap();
-    assert!(offer[2].contains("it is in the mailbox of campaigns@meridian.example"), "{}", offer[2]);
+    assert!(
+        offer[2].contains("it is in the mailbox of campaigns@meridian.example"),
+        "{}",
+        offer[2]
+    );
 }
 
 #[tokio::test]
