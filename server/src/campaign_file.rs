@@ -103,11 +103,16 @@ fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
     let text = text.rfind(" at line ").map_or(text, |end| &text[..end]);
-    // The parser's words for two shapes of YAML are not those of people who write files.
+    let duplicate = text.strip_prefix("duplicate mapping key: ");
     match text {
-        "expected sequence start" => "a list is needed: begin each item with `- `".to_owned(),
-        "expected mapping start" => "fields are needed: write them as `name: value`".to_owned(),
-        other => other.to_owned(),
+        "expected sequence start" => "a list is needed: begin every entry with `- `".to_owned(),
+        "expected mapping start" => "fields are needed: write each as `name: value`".to_owned(),
+        "expected string scalar" => "a text is needed".to_owned(),
+        "invalid u32" | "invalid u64" => "a whole number is needed".to_owned(),
+        text => match duplicate.and_then(|rest| rest.split(',').next()) {
+            Some(name) => format!("`{name}` stands here twice: keep one"),
+            None => text.to_owned(),
+        },
     }
 }
 
@@ -288,8 +293,10 @@ steps:
             ("name: x\nzone: UTC\nsteps: none\n", "broken.yaml:3:8: steps: a list is needed"),
             (
                 "name: x\nzone: UTC\ncaps: { per_day: lots }\nsteps: []\n",
-                "broken.yaml:3:18: caps.per_day: ",
+                "broken.yaml:3:18: caps.per_day: a whole number is needed",
             ),
+            ("name: x\nname: y\nzone: UTC\nsteps: []\n", "`name` stands here twice: keep one"),
+            ("name: x\nzone: UTC\nsteps:\n  - intro\n", "steps[0]: fields are needed"),
         ] {
             let faulty = CampaignFile::parse(Path::new("broken.yaml"), text).unwrap_err();
             assert!(faulty.to_string().contains(told), "{faulty}");
