@@ -95,7 +95,7 @@ fn check_wording(
     };
     match CompiledStep::compile(subject, source) {
         Ok(wording) => {
-            faults.extend(wording.fields().iter().filter_map(|field| foreign(path, field)))
+            faults.extend(wording.fields().iter().filter_map(|field| foreign(path, field)));
         }
         Err(found) => faults.extend(found.into_iter().map(|fault| at(path, &fault))),
     }
