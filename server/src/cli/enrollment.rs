@@ -1,6 +1,7 @@
 //! `meridian enrollment`: one lead's run through one campaign, and orders about it.
 
 mod list;
+pub(super) mod mails;
 pub(super) mod order;
 mod show;
 
@@ -32,6 +33,16 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Print what was written to a lead and what came back, in full
+    Mails {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Give an order about an enrollment
     Signal {
         /// Its id, or the mail address of its lead
@@ -49,6 +60,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List(command) => list::list(command, bench).await?,
         Command::Show { enrollment, campaign, output } => {
             show::show(&enrollment, campaign.as_deref(), output, bench).await?;
+        }
+        Command::Mails { enrollment, campaign, output } => {
+            mails::show(&enrollment, campaign.as_deref(), output, bench).await?;
         }
         Command::Signal { enrollment, campaign, order } => {
             order::signal(&enrollment, campaign.as_deref(), order, bench).await?;
@@ -74,11 +88,16 @@ pub(super) async fn find(
     let mut tx = session.store.begin(session.workspace).await?;
     let filter = Filter { lead: Some(lead), ..Filter::default() };
     let rows = enrollment_views::list(&mut tx, session.workspace, filter, None, 1_000).await?;
-    let mut rows = rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name));
-    match (rows.next(), rows.next()) {
-        (Some(only), None) => Ok(only.enrollment_id.into()),
-        (None, _) => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
-        (Some(_), Some(_)) => bail!("{who} is in several campaigns: name one with --campaign"),
+    let rows: Vec<_> =
+        rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name)).collect();
+    match rows.as_slice() {
+        [only] => Ok(only.enrollment_id.into()),
+        [] => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
+        several => {
+            let names: Vec<&str> = several.iter().map(|row| row.campaign.as_str()).collect();
+            let names = names.join(", ");
+            bail!("{who} is in several campaigns: name one with --campaign: {names}")
+        }
     }
 }
 

@@ -86,8 +86,18 @@ pub(super) async fn signal(
     let view =
         enrollment_view::read(&session.store, &Versions::default(), session.workspace, id).await?;
     let signal = to_signal(order, &view)?;
+    let is_over = matches!(view.enrollment.state, State::Ended { .. });
+    let means_nothing =
+        is_over && !matches!(signal, Signal::Replied { .. } | Signal::HandOver | Signal::OptedOut);
     tell(session, id, signal).await?;
-    bench.terminal.print(&format!("enrollment {id} was told"))?;
+    let lead = view.stored.email.unwrap_or_else(|| id.to_string());
+    let campaign = view.stored.campaign;
+    bench.terminal.print(&match means_nothing {
+        false => format!("{lead} was told in `{campaign}`"),
+        true => {
+            format!("{lead} was told in `{campaign}`, where it has ended: that changes nothing")
+        }
+    })?;
     Ok(())
 }
 
