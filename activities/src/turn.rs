@@ -180,7 +180,7 @@ pub(crate) async fn advance(
         let enrollment = EnrollmentId::new(lead.row.enrollment_id);
         match apply::apply(workspace, clocks, lead) {
             Ok(done) => written.add(workspace, clocks, done, &mut turned),
-            Err(reason) => turned.spoiled.push((enrollment, reason)),
+            Err(stuck) => turned.spoiled.push((enrollment, stuck.to_string())),
         }
     }
     released.booked.extend(written.write(tx, clocks).await?);

@@ -171,6 +171,10 @@ async fn read_page(
         };
         let campaign = &version.version.zone;
         let zones = country::candidates(facts.zone.as_ref(), facts.country, campaign);
+        let fit = senders.values().filter(|sender| {
+            sender.status == SenderStatus::Active && sender.transport.channel() == Channel::Email
+        });
+        let fit = fit.map(|sender| (sender.id, i32::try_from(sender.weight).unwrap_or(i32::MAX)));
         actors.push(Actor {
             lead: lead.id,
             enrollment: ids::new(),
@@ -181,7 +185,7 @@ async fn read_page(
             },
             zones: zones.to_vec(),
             facts,
-            sender: senders::choose(senders.values(), Channel::Email, lead.id),
+            sender: senders::choose(fit, lead.id),
             is_suppressed,
             attributes: lead.attributes,
         });

@@ -314,6 +314,34 @@ impl Signal {
         }
     }
 
+    /// Returns the step whose message the signal proves to have reached the provider.
+    pub fn proves(&self) -> Option<&StepKey> {
+        match self {
+            Self::Delivered { step } | Self::Clicked { step } => Some(step),
+            Self::Bounced { step, .. } | Self::Replied { step, .. } => step.as_ref(),
+            Self::Enrolled
+            | Self::Woke
+            | Self::SendAnswered { .. }
+            | Self::Complained
+            | Self::OptedOut
+            | Self::AutoReplied { .. }
+            | Self::AttributeChanged
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::Skipped { .. }
+            | Self::SendNow { .. }
+            | Self::Stopped
+            | Self::HandOver
+            | Self::HandoverAccepted { .. }
+            | Self::HandoverAnswered
+            | Self::HandoverClosed { .. }
+            | Self::GivenBack
+            | Self::ApprovalDecided { .. }
+            | Self::CallDone { .. }
+            | Self::VersionMoved => None,
+        }
+    }
+
     /// Whether the gate must refuse new sends of the enrollment until a turn has seen the signal.
     ///
     /// True for everything that may stop the sequence: nothing is sent past a stop that is stored.

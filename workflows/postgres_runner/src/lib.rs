@@ -15,18 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use activities::error::Result;
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
+use activities::store::bell;
 use activities::turn::Turned;
 use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-pub use activities::error::{ActivityError, Result};
-
-/// The channel on which commits that bring work say so.
-const CHANNEL: &str = "meridian";
 
 /// How a runner works.
 #[derive(Debug, Clone)]
@@ -93,7 +90,7 @@ impl Runner {
             ready,
         });
         housekeeping::beat(&shared).await?;
-        let listener = shared.mailroom.store.listen(CHANNEL).await?;
+        let listener = shared.mailroom.store.listen(bell::CHANNEL).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
         tasks.spawn(housekeeping::keep_beating(Arc::clone(&shared)));

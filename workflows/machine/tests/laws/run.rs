@@ -78,6 +78,10 @@ impl Run {
         }
         let mut facts =
             Facts { zone: dice.pick(&[None, Some(ZONES[1]), Some(ZONES[2])]), ..Facts::default() };
+        if facts.zone.is_none() {
+            let country = dice.pick(&[None, None, Some("PT"), Some("US"), Some("RU")]);
+            facts.country = country.map(|code| code.parse().unwrap());
+        }
         if dice.chance(70) {
             facts.consent.sms = Consent::Granted;
             facts.consent.call = Consent::Granted;
