@@ -350,7 +350,7 @@ mod tests {
             sender: id,
             campaign: id,
             calendar: &calendar,
-            zone: Tz::UTC,
+            zones: &[Tz::UTC],
             booked: None,
             margin,
         };

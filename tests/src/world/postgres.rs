@@ -5,8 +5,9 @@
 mod news;
 mod run;
 mod sight;
+mod times;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use activities::campaign_verb::{self, Verb};
@@ -21,6 +22,7 @@ use activities::send::record::Known;
 use activities::send::{Recorded, record};
 use activities::senders::{self, NewSender, Transport};
 use activities::store::{Store, clock, leads, turns};
+use activities::turn::Ask;
 use activities::verify;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::context::Consent;
@@ -32,6 +34,8 @@ use machine::signal::Signal;
 use sqlx::{PgConnection, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
+
+pub(super) use times::Times;
 
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
@@ -62,10 +66,13 @@ struct Inner {
     team_mails: Vec<Mail>,
     reading: Reading,
     orders: u64,
+    times: Times,
+    old_asks: VecDeque<Ask>,
+    old_records: VecDeque<Recorded>,
 }
 
 impl Postgres {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(times: Times) -> Self {
         let database = Database::create().await;
         let store = database.store().await;
         let workspace = names::workspace();
@@ -108,6 +115,9 @@ impl Postgres {
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
             orders: 0,
+            times,
+            old_asks: VecDeque::new(),
+            old_records: VecDeque::new(),
         }))
     }
 
@@ -172,7 +182,9 @@ impl Postgres {
     pub(super) async fn hear(&self, enrollment: EnrollmentId, news: &News) {
         let mut inner = self.0.lock().await;
         let event = inner.event(enrollment, news).await;
-        ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        for event in inner.times.of(event) {
+            ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        }
     }
 
     pub(super) async fn order(&self, enrollment: EnrollmentId, signal: &Signal) {
@@ -209,7 +221,9 @@ impl Postgres {
             };
             let send = SendId::new(row.get("send_id"));
             let recorded = Recorded { send, attempt: row.get("attempt"), enrollment, what };
-            record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            for recorded in inner.times.of(recorded) {
+                record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            }
         }
     }
 
@@ -409,7 +423,9 @@ impl Inner {
             source_key: format!("order-{}", self.orders),
             actor: "scenario".to_owned(),
         };
-        ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
+        for verb in self.times.of(verb) {
+            ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
+        }
     }
 }
 

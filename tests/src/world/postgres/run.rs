@@ -5,7 +5,7 @@ use activities::campaign_verb;
 use activities::interpret;
 use activities::outcome::{Detail, Outcome as Told, Refusal as Refused, RefusalClass};
 use activities::send::gate::Dispatch;
-use activities::send::prepare::Readied;
+use activities::send::prepare::{Prepared, Readied};
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, record, sweep};
 use activities::store::{clock, work};
@@ -13,7 +13,9 @@ use activities::turn::{self, Ask, Turned, What};
 use chrono::TimeDelta;
 use machine::signal::Refusal;
 
-use super::Inner;
+use uuid::Uuid;
+
+use super::{Inner, Times, times};
 use crate::world::backend::{Mail, Reading, Sent};
 use crate::world::provider::Script;
 
@@ -41,6 +43,7 @@ impl Inner {
             let asks = self.take_up(turned).await;
             self.send(asks).await;
             if !moved {
+                self.repeat().await;
                 return self.keep_house().await;
             }
         }
@@ -53,6 +56,21 @@ impl Inner {
         work::fold_counters(&mut tx, self.workspace).await.expect("counters are folded");
         work::finish_campaigns(&mut tx, self.workspace, now).await.expect("campaigns finish");
         tx.commit().await.expect("a commit");
+    }
+
+    /// Does once more what was done some time ago, where everything is done twice.
+    async fn repeat(&mut self) {
+        if self.times == Times::Once {
+            return;
+        }
+        let records: Vec<Recorded> = self.old_records.iter().cloned().collect();
+        self.record(&records).await;
+        let ids: Vec<Uuid> = self.order.iter().map(|id| id.uuid()).collect();
+        let turned = turn::these(&self.store, &self.room.versions, self.workspace, &ids).await;
+        // A snapshot that was spoiled is found again and again.
+        let mut asks = turned.map(|turned| turned.asks).unwrap_or_default();
+        asks.extend(self.old_asks.iter().cloned());
+        self.send(asks).await;
     }
 
     async fn tell(&mut self) -> bool {
@@ -115,24 +133,32 @@ impl Inner {
         while !asks.is_empty() {
             let mut recorded = Vec::new();
             let mut ready = Vec::new();
-            let readied = prepare(&self.room, self.workspace, std::mem::take(&mut asks)).await;
-            for readied in readied.expect("messages are prepared") {
-                match readied {
-                    Readied::Ready(message) => ready.push(*message),
-                    Readied::Answered(ask, answer) => {
-                        recorded.push(of_ask(&ask, Known::Gate(answer)));
+            let round = std::mem::take(&mut asks);
+            let is_new = |ask: &&Ask| !self.old_asks.iter().any(|old| times::is_same(old, ask));
+            let new: Vec<Ask> = round.iter().filter(is_new).cloned().collect();
+            times::remember(&mut self.old_asks, &new);
+            for round in self.times.of(round) {
+                let readied = prepare(&self.room, self.workspace, round).await;
+                for readied in readied.expect("messages are prepared") {
+                    match readied {
+                        Readied::Ready(message) => ready.push(*message),
+                        Readied::Answered(ask, answer) => {
+                            recorded.push(of_ask(&ask, Known::Gate(answer)));
+                        }
                     }
                 }
             }
-            let gated = gate(&self.room, self.workspace, ready).await.expect("the gate works");
-            assert!(gated.busy.is_empty(), "nobody else is here");
-            asks.extend(gated.changed);
-            for (ask, answer) in gated.answered {
-                recorded.push(of_ask(&ask, Known::Gate(answer)));
-            }
-            for dispatch in gated.dispatched {
-                if let Some(known) = self.call(&dispatch).await {
-                    recorded.push(answered(&dispatch, known));
+            for ready in apart(ready) {
+                let gated = gate(&self.room, self.workspace, ready).await.expect("the gate works");
+                assert!(gated.busy.is_empty(), "nobody else is here");
+                asks.extend(gated.changed);
+                for (ask, answer) in gated.answered {
+                    recorded.push(of_ask(&ask, Known::Gate(answer)));
+                }
+                for dispatch in gated.dispatched {
+                    if let Some(known) = self.call(&dispatch).await {
+                        recorded.push(answered(&dispatch, known));
+                    }
                 }
             }
             self.note(&recorded, &mut asks).await;
@@ -143,9 +169,15 @@ impl Inner {
         if recorded.is_empty() {
             return;
         }
+        times::remember(&mut self.old_records, recorded);
+        for recorded in self.times.of(recorded) {
+            asks.extend(self.record(recorded).await);
+        }
+    }
+
+    async fn record(&mut self, recorded: &[Recorded]) -> Vec<Ask> {
         let turned = record(&self.room, self.workspace, recorded).await.expect("it is recorded");
-        let more = self.take_up(turned).await;
-        asks.extend(more);
+        self.take_up(turned).await
     }
 
     /// The provider's answer, as the scenario scripts it.
@@ -194,6 +226,20 @@ impl Inner {
             }
         }
     }
+}
+
+/// Lets each of several that are the same come to a gate of its own, as it does to another runner.
+fn apart(ready: Vec<Prepared>) -> Vec<Vec<Prepared>> {
+    let mut gates: Vec<Vec<Prepared>> = Vec::new();
+    for message in ready {
+        let knows =
+            |gate: &Vec<Prepared>| gate.iter().any(|known| known.ask.send == message.ask.send);
+        match gates.iter().position(|gate| !knows(gate)) {
+            Some(gate) => gates[gate].push(message),
+            None => gates.push(vec![message]),
+        }
+    }
+    gates
 }
 
 fn of_ask(ask: &Ask, what: Known) -> Recorded {
