@@ -25,6 +25,7 @@ scenarios! {
         world.after(days(2)).await;
         ann.received_at(&[("intro", "2026-03-02T19:00:00Z")]).await;
         bob.received_at(&[("intro", "2026-03-02T21:59:00Z")]).await;
+        world.until("2026-03-04T22:00:00Z").await;
         let cal = world.enrolls(lead("cal@example.com").with("country", "US")).await;
         cal.waits_for("intro", "2026-03-05T19:00:00Z").await;
         world.after(days(2)).await;

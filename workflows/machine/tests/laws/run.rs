@@ -352,6 +352,10 @@ impl Run {
                 _ => self.facts.consent.email = Consent::Granted,
             }
         }
+        // No hour may be inside the window in all zones of a country.
+        if self.facts.country.take().is_some() {
+            self.facts.zone = Some(ZONES[1]);
+        }
         if let Some(scope) = self.enrollment.data.pauses.first() {
             return Some(Signal::Resumed { scope: *scope, rule: ResumeRule::Shift });
         }
