@@ -88,6 +88,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Not possible as things are", detail)
     }
 
+    /// It was changed since it was read.
+    pub(super) fn changed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed", "Changed in the meantime", detail)
+    }
+
+    /// It takes longer than anybody waits.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "It takes too long", detail)
+    }
+
     /// The body is too long.
     pub(super) fn too_long(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "Too long", detail)
