@@ -198,8 +198,7 @@ async fn take(
     let mut tx = room.store.begin(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names).await?;
-    let sealed =
-        inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
+    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
     let lost = found.named().filter(|named| named.call == Call::Lost).cloned();
     let row = NewRow {
         id,

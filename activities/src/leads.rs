@@ -263,7 +263,8 @@ async fn refused(
     workspace: WorkspaceId,
     addresses: &[Address<'_>],
 ) -> Result<Option<Refused>> {
-    if let Some((address, lead)) = leads::owners(conn, workspace, addresses).await?.into_iter().next()
+    if let Some((address, lead)) =
+        leads::owners(conn, workspace, addresses).await?.into_iter().next()
     {
         return Ok(Some(Refused::Taken { address, lead }));
     }

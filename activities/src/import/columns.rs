@@ -52,9 +52,7 @@ impl Mapping {
     /// # Errors
     ///
     /// When one stands for nothing.
-    pub fn new(
-        names: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, InvalidMapping> {
+    pub fn new(names: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidMapping> {
         let read = |(header, name): (String, String)| {
             let column = match name.as_str() {
                 "-" => Column::Ignored,
@@ -91,7 +89,8 @@ impl Columns {
             missing.retain(|header| *header != cell.trim());
             let cell: String = cell.trim().chars().take(100).collect();
             let name = name(&cell);
-            let is_unwanted = given.map_or(OURS.contains(&name.as_str()), |it| *it == Column::Ignored);
+            let is_unwanted =
+                given.map_or(OURS.contains(&name.as_str()), |it| *it == Column::Ignored);
             if is_unwanted {
                 columns.push((cell, Column::Ignored));
                 continue;

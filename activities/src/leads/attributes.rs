@@ -59,8 +59,7 @@ pub fn check(attributes: &Map<String, Value>) -> Result<(), Vec<AttributeFault>>
 }
 
 fn check_value(path: &str, value: &Value, depth: usize, faults: &mut Vec<AttributeFault>) {
-    let mut fault =
-        |reason| faults.push(AttributeFault { path: path.to_owned(), reason });
+    let mut fault = |reason| faults.push(AttributeFault { path: path.to_owned(), reason });
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
         Value::String(text) => {
@@ -149,11 +148,7 @@ mod tests {
             ),
             (json!({ "a": [{ "b": "c" }] }), json!({ "a": [1] }), json!({ "a": [1] })),
             (json!({ "e": null }), json!({ "a": 1 }), json!({ "e": null, "a": 1 })),
-            (
-                json!({}),
-                json!({ "a": { "bb": { "ccc": null } } }),
-                json!({ "a": { "bb": {} } }),
-            ),
+            (json!({}), json!({ "a": { "bb": { "ccc": null } } }), json!({ "a": { "bb": {} } })),
         ] {
             assert_eq!(merge(&map(original), &map(patch)), Ok(map(result)));
         }

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
 use machine::ids::{LeadId, WorkspaceId};
+use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::tag::Tag;
 const CHUNK: usize = 5_000;
 
 /// What is looked for: all of it at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Query {
     /// An enrollment of the lead is in this state.
     pub state: Option<Shown>,
@@ -104,9 +105,7 @@ async fn find(
     loop {
         let wanted = limit - rows(found.len());
         let among = Some(chunk.as_slice());
-        found.extend(
-            lead_search::passing(conn, workspace, filter, among, after, wanted).await?,
-        );
+        found.extend(lead_search::passing(conn, workspace, filter, among, after, wanted).await?);
         let (Some(last), true) = (chunk.last(), chunk.len() == CHUNK && rows(found.len()) < limit)
         else {
             return Ok(found);

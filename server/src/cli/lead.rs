@@ -112,7 +112,8 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     match command {
         Command::Import { file, tag, map, merge, output } => {
             let mapping = Mapping::new(map)?;
-            let options = Options { tags: tag, mapping, policy: merge.into(), ..Options::default() };
+            let options =
+                Options { tags: tag, mapping, policy: merge.into(), ..Options::default() };
             import(&file, options, output, bench).await?;
         }
         Command::List { tag, after, limit, output } => {
@@ -234,8 +235,7 @@ pub(super) async fn import_file(
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_read);
     };
-    let report =
-        import::leads(store, &key, session.workspace, file, &options, progress).await?;
+    let report = import::leads(store, &key, session.workspace, file, &options, progress).await?;
     Ok(Imported::of(path, report))
 }
 

@@ -68,9 +68,10 @@ impl OperationOutput for CsvOut {
         let schema = SchemaObject { json_schema, external_docs: None, example: None };
         let media = MediaType { schema: Some(schema), ..MediaType::default() };
         Some(ApiResponse {
-            description: "A CSV file in UTF-8 with a column for each attribute; what a spreadsheet \
+            description:
+                "A CSV file in UTF-8 with a column for each attribute; what a spreadsheet \
                           program would calculate begins with an apostrophe"
-                .to_owned(),
+                    .to_owned(),
             content: [("text/csv".to_owned(), media)].into_iter().collect(),
             ..ApiResponse::default()
         })

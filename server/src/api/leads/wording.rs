@@ -225,7 +225,11 @@ impl Reader {
     }
 
     fn done<T>(self, read: T) -> Result<(T, Places), Problem> {
-        if self.faults.is_empty() { Ok((read, self.places)) } else { Err(Problem::invalid(self.faults)) }
+        if self.faults.is_empty() {
+            Ok((read, self.places))
+        } else {
+            Err(Problem::invalid(self.faults))
+        }
     }
 }
 
