@@ -24,6 +24,7 @@ fn campaign(name: &str) -> Value {
         "name": name,
         "zone": "UTC",
         "handover": { "to": "sales@harbour.example" },
+        "reply": { "rule": "hand_over" },
         "goal": { "attribute": "hobby", "equals": "none" },
         "steps": [
             { "key": "intro", "email": {
@@ -64,7 +65,8 @@ async fn places(api: &Api) -> Vec<String> {
             _ => format!("{name}::text"),
         };
         for mark in MARKS {
-            let sql = format!("SELECT count(*) FROM {table} WHERE position($1 in lower({text})) > 0");
+            let sql =
+                format!("SELECT count(*) FROM {table} WHERE position($1 in lower({text})) > 0");
             let found: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
                 .bind(mark)
                 .fetch_one(&mut owner)
@@ -81,8 +83,10 @@ async fn places(api: &Api) -> Vec<String> {
 /// What came with every event, opened.
 async fn payloads(api: &Api) -> Vec<Vec<u8>> {
     let mut owner = api.database.owner().await;
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("SELECT event_id FROM inbound_events").fetch_all(&mut owner).await.unwrap();
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT event_id FROM inbound_events")
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
     let mut payloads = Vec::new();
     for id in ids {
         let event = inbound_events::get(&mut owner, api.workspace, id.into()).await.unwrap();
@@ -135,17 +139,30 @@ async fn nothing_of_an_erased_person_is_left_but_the_promise() {
     // A person is offered the lead, in a mail that says who it is.
     operator.until(&path, |lead| lead["enrollments"][0]["state"] == "with_person").await;
     operator.until("/handovers", |page| page["items"][0]["state"] == "offered").await;
-    operator.until(&format!("/sends?lead={}", lead["id"].as_str().unwrap()), |page| {
-        let sends = page["items"].as_array().unwrap();
-        sends.len() == 2 && sends.iter().all(|send| send["state"] == "accepted")
-    })
-    .await;
+    operator
+        .until(&format!("/sends?lead={}", lead["id"].as_str().unwrap()), |page| {
+            let sends = page["items"].as_array().unwrap();
+            sends.len() == 2 && sends.iter().all(|send| send["state"] == "accepted")
+        })
+        .await;
     // An old promise about the same mailbox names it too.
     let promise = operator.post("/suppressions", &json!({ "address": ADDRESS })).await.json(201);
     operator.delete(&format!("/suppressions/{}", promise["id"].as_str().unwrap())).await;
     let before = places(&api).await;
-    for table in ["addresses", "captured_messages", "journal", "leads", "lead_tags", "send_contents", "sends", "suppressions"] {
-        assert!(before.iter().any(|place| place.starts_with(&format!("{table}."))), "{table}: {before:?}");
+    for table in [
+        "addresses",
+        "captured_messages",
+        "journal",
+        "leads",
+        "lead_tags",
+        "send_contents",
+        "sends",
+        "suppressions",
+    ] {
+        assert!(
+            before.iter().any(|place| place.starts_with(&format!("{table}."))),
+            "{table}: {before:?}"
+        );
     }
 
     assert_eq!(admin.delete(&path).await.status, 204);
@@ -188,7 +205,7 @@ async fn what_was_under_way_is_erased_when_it_has_ended() {
     let found = operator.get("/leads?text=adel").await.json(200);
     let id = found["items"][0]["id"].as_str().unwrap().to_owned();
     let path = format!("/leads/{id}");
-    operator.until(&path, |lead| lead["enrollments"][0]["state"] != "queued").await;
+    operator.until(&path, |lead| lead["enrollments"][0]["state"] == "waiting").await;
     assert_eq!(admin.delete(&path).await.status, 204);
     operator.until(&path, |lead| lead["enrollments"][0]["state"] == "stopped").await;
 
@@ -200,18 +217,21 @@ async fn what_was_under_way_is_erased_when_it_has_ended() {
     sqlx::raw_sql(sql).execute(&mut owner).await.unwrap();
     // Nothing is done before its time.
     assert_eq!(erase::finish(&api.room, api.workspace).await.unwrap(), 0);
-    let now = "UPDATE leads SET erase_again_at = clock_timestamp() WHERE erase_again_at IS NOT NULL";
+    let now =
+        "UPDATE leads SET erase_again_at = clock_timestamp() WHERE erase_again_at IS NOT NULL";
     sqlx::raw_sql(now).execute(&mut owner).await.unwrap();
     // The engine may be faster.
     erase::finish(&api.room, api.workspace).await.unwrap();
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM leads WHERE erase_again_at IS NOT NULL")
-        .fetch_one(&mut owner)
-        .await
-        .unwrap();
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM leads WHERE erase_again_at IS NOT NULL")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
     assert_eq!((left, places(&api).await), (0, Vec::new()));
 
     // The person writes again: a person decides, as about the mail of any stranger.
-    let send: Uuid = sqlx::query_scalar("SELECT send_id FROM sends").fetch_one(&mut owner).await.unwrap();
+    let send: Uuid =
+        sqlx::query_scalar("SELECT send_id FROM sends").fetch_one(&mut owner).await.unwrap();
     writes(&api, "two", &format!("In-Reply-To: <{send}@harbour.example>\r\n")).await;
     let letters = operator.get("/dead-letters").await.json(200);
     assert_eq!(letters["items"].as_array().unwrap().len(), 1, "{letters}");

@@ -32,7 +32,8 @@ async fn a_file_goes_in_with_its_columns_mapped_and_its_faults_told() {
     let api = Api::new().await;
     let operator = api.program(Role::Operator).await;
     // {"Kontakt":"email","Notiz":"-"}
-    let query = "map=%7B%22Kontakt%22%3A%22email%22%2C%22Notiz%22%3A%22-%22%7D&tags=fair,VIP&source=crm";
+    let query =
+        "map=%7B%22Kontakt%22%3A%22email%22%2C%22Notiz%22%3A%22-%22%7D&tags=fair,VIP&source=crm";
     let file = "Kontakt;Vorname;Notiz;Zone\nada@example.com;Ada;x;Europe/Lisbon\nnobody;Bob;x;\n\
                 carl@example.com;=1+1;x;Mars\ndora@example.com;=1+1;x;\n";
     let report = import(&operator, query, file).await.json(200);
@@ -86,8 +87,11 @@ async fn every_row_is_told_of_as_it_goes_in() {
         let local = if n % 100 == 7 { "two words".to_owned() } else { format!("lead{n}") };
         file.push_str(&format!("{local}@example.com,{n}\n"));
     }
-    let pieces: Vec<_> =
-        file.as_bytes().chunks(777).map(|it| Ok::<_, std::io::Error>(Bytes::copy_from_slice(it))).collect();
+    let pieces: Vec<_> = file
+        .as_bytes()
+        .chunks(777)
+        .map(|it| Ok::<_, std::io::Error>(Bytes::copy_from_slice(it)))
+        .collect();
     let told = import(&operator, "results=all", Body::from_stream(stream::iter(pieces))).await;
     let mut told = lines(&told);
     let report = told.pop().unwrap();
@@ -183,7 +187,9 @@ async fn what_is_exported_calculates_nothing_and_can_be_imported_again() {
     ]) {
         assert!(row.ends_with(cell), "{row}");
     }
-    assert!(rows[0].contains(",lead0@example.com,other0@example.com,'+351912345678,Europe/Lisbon,"));
+    assert!(
+        rows[0].contains(",lead0@example.com,other0@example.com,'+351912345678,Europe/Lisbon,")
+    );
 
     let again = import(&operator, "", exported.bytes).await.json(200);
     // A number comes back as text.

@@ -53,8 +53,10 @@ async fn a_lead_is_added_once_shown_and_changed_by_those_who_have_seen_it() {
     assert_eq!(lead["consent"], json!({ "email": "granted", "sms": "unknown", "call": "unknown" }));
     assert_eq!((&lead["tags"], &lead["source"]), (&json!(["hotel", "vip"]), &json!("api")));
 
-    for same in [json!({ "emails": ["x@y.example", "ADA@example.com"] }), json!({ "phones": ["+351912345678"] })]
-    {
+    for same in [
+        json!({ "emails": ["x@y.example", "ADA@example.com"] }),
+        json!({ "phones": ["+351912345678"] }),
+    ] {
         let (kind, detail) = operator.post("/leads", &same).await.problem(409);
         assert_eq!(kind, "conflict");
         assert!(detail.contains(&id) && !detail.contains("ada@"), "{detail}");
@@ -108,9 +110,8 @@ async fn a_changed_attribute_is_told_to_the_campaigns_of_the_lead() {
     let met = operator.get("/leads?state=met").await.json(200);
     assert_eq!(met["items"].as_array().unwrap().len(), 1);
     assert_eq!(met["items"][0]["id"], lead["id"]);
-    let waiting = operator.until("/leads?state=waiting&text=bo", |page| {
-        page["items"].as_array().unwrap().len() == 1
-    });
+    let waiting = operator
+        .until("/leads?state=waiting&text=bo", |page| page["items"].as_array().unwrap().len() == 1);
     assert_eq!(waiting.await["items"][0]["emails"], json!(["bob@example.com"]));
 }
 
@@ -158,14 +159,7 @@ async fn every_wrong_field_is_named() {
     named.sort_unstable();
     assert_eq!(
         named,
-        [
-            "attributes.First Name",
-            "attributes.note",
-            "emails[1]",
-            "phones[0]",
-            "tags[1]",
-            "zone",
-        ]
+        ["attributes.First Name", "attributes.note", "emails[1]", "phones[0]", "tags[1]", "zone",]
     );
     assert_eq!(fields(json!({})).await, ["emails"]);
     assert_eq!(fields(json!({ "emails": [1] })).await, ["emails[0]"]);

@@ -164,7 +164,7 @@ fn media(json_schema: schemars::Schema) -> MediaType {
 
 /// What an import did.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ImportReport {
+pub(super) struct ImportReport {
     /// New leads.
     added: u64,
     /// Leads that were known, with something new about them.

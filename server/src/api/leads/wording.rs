@@ -202,7 +202,9 @@ impl Reader {
         }
         for (index, text) in texts.iter().enumerate() {
             match text.parse() {
-                Ok(tag) => drop(read.insert(tag)),
+                Ok(tag) => {
+                    read.insert(tag);
+                }
                 Err(error) => self.fault(format!("tags[{index}]"), error),
             }
         }
