@@ -29,6 +29,7 @@ pub mod mailgun;
 pub mod mailroom;
 pub mod outcome;
 pub mod phone;
+pub mod received;
 pub mod rehearsal;
 pub mod replay;
 pub mod reviews;

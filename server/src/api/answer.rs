@@ -39,11 +39,12 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
         response.map(|it| (Some(ApiStatus::Code(201)), it)).into_iter().collect()
     }
 }
-/// JSON with the version of what it shows, for `If-Match`.
+
+/// 200, with the version of what it shows in `ETag`, for `If-Match`.
 #[derive(Debug)]
 pub(super) struct Versioned<T> {
-    /// The entity tag, without quotes.
-    pub(super) version: String,
+    /// The version.
+    pub(super) version: i32,
     /// What it is.
     pub(super) body: T,
 }

@@ -12,22 +12,13 @@ use schemars::JsonSchema;
 use super::problem::Problem;
 
 /// The version a change is meant for; none: whatever is there.
-#[derive(Debug, Clone)]
-pub(super) struct IfMatch(Option<String>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IfMatch(pub(super) Option<i32>);
 
 impl IfMatch {
-    /// Lets a change pass if it is meant for `version`.
-    ///
-    /// # Errors
-    ///
-    /// When it is meant for another.
-    pub(super) fn check(&self, version: &str) -> Result<(), Problem> {
-        match &self.0 {
-            Some(wanted) if wanted != "*" && wanted.trim_matches('"') != version => {
-                Err(Problem::changed("it was changed since it was read: read it again"))
-            }
-            Some(_) | None => Ok(()),
-        }
+    /// Whether the change may be made to `version`.
+    pub(super) fn admits(self, version: i32) -> bool {
+        self.0.is_none_or(|wanted| wanted == version)
     }
 }
 
@@ -35,17 +26,26 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::IF_MATCH);
-        Ok(Self(value.and_then(|value| value.to_str().ok()).map(str::to_owned)))
+        let Some(tag) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let tag = tag.to_str().unwrap_or_default().trim();
+        if tag == "*" {
+            return Ok(Self(None));
+        }
+        let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match version.and_then(|version| version.parse().ok()) {
+            Some(version) => Ok(Self(Some(version))),
+            None => Err(Problem::changed("If-Match: it is no `ETag` of this: read it again")),
+        }
     }
 }
 
 /// The header, for the document.
 #[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes a header")]
 struct Header {
-    /// The `ETag` of what was read: it is changed only if it is still the same.
-    #[serde(rename = "If-Match")]
-    _if_match: Option<String>,
+    /// The `ETag` of what is to be changed: the change is refused with 412 if it was changed since.
+    #[schemars(rename = "If-Match")]
+    if_match: Option<String>,
 }
 
 impl OperationInput for IfMatch {

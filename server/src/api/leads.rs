@@ -5,7 +5,7 @@ mod import;
 mod wording;
 
 use activities::leads::search::{self, Query as Search};
-use activities::leads::{self as people, NotChanged, Refused, erase};
+use activities::leads::{self as people, NotChanged, erase};
 use activities::store::enrollment_views::{self, EnrollmentRow};
 use activities::store::lead_views::{self, LeadView};
 use aide::axum::ApiRouter;
@@ -269,7 +269,7 @@ async fn show(
     let view = view.ok_or_else(|| none(lead))?;
     let rows = enrollment_views::of_lead(&mut tx, caller.workspace, lead).await?;
     let enrollments = rows.into_iter().map(LeadEnrollment::from).collect();
-    let version = view.version.to_string();
+    let version = view.version;
     Ok(Versioned { version, body: LeadDetail { lead: view.into(), enrollments } })
 }
 
@@ -283,11 +283,11 @@ async fn change(
     let Operator(caller) = caller;
     let (change, places) = change.parsed()?;
     let (workspace, actor) = (caller.workspace, caller.actor());
-    let admits = |version: i32| if_match.check(&version.to_string()).is_ok();
+    let admits = |version| if_match.admits(version);
     match people::change(&app.room, workspace, lead, &change, admits, &actor).await? {
         Ok(_) => {
             let body = view(&app, workspace, lead).await?;
-            Ok(Versioned { version: body.version.to_string(), body })
+            Ok(Versioned { version: body.version, body })
         }
         Err(NotChanged::NoSuchLead) => Err(none(lead)),
         Err(NotChanged::Erased) => Err(Problem::conflict("the person was erased")),

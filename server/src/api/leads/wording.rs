@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use activities::address::EmailAddress;
 use activities::leads::attributes;
 use activities::leads::{AttributeChange, Change, ConsentChange, New, Refused};
-use activities::phone::PhoneNumber;
 use activities::tag::Tag;
 use chrono_tz::Tz;
 use machine::context::{Consent, Consents};
@@ -341,10 +339,9 @@ pub(super) fn tag(text: Option<&str>) -> Result<Option<Tag>, Problem> {
 /// When it is nothing that a lead can have.
 pub(super) fn searched(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let text = text.trim();
     if text.chars().count() > SEARCHED_MAX || text.contains(char::is_control) {
         let message = format!("use at most {SEARCHED_MAX} characters on one line");
         return Err(Problem::invalid_field(field, message));
     }
-    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
