@@ -230,6 +230,7 @@ impl Row {
                     RefusalClass::Recipient => Class::Recipient,
                     RefusalClass::Content => Class::Content,
                     RefusalClass::Account => Class::Account,
+                    RefusalClass::OptedOut => Class::Suppressed,
                 };
                 let retry_after_s = refusal
                     .retry_after
