@@ -12,12 +12,17 @@ use crate::store::{Store, enrollment_views};
 const PAGE: i64 = 1_000;
 
 /// Tells every enrollment that lacks a sender to look again. `cause` names what was mended; the same
-/// cause is told once. Returns how many were told.
+/// cause is told once. `actor` is on record for it. Returns how many were told.
 ///
 /// # Errors
 ///
 /// When the database fails; the call may be repeated.
-pub async fn sender_mended(store: &Store, workspace: WorkspaceId, cause: &str) -> Result<u64> {
+pub async fn sender_mended(
+    store: &Store,
+    workspace: WorkspaceId,
+    cause: &str,
+    actor: &str,
+) -> Result<u64> {
     let mut told = 0;
     let mut after = None;
     loop {
@@ -32,7 +37,7 @@ pub async fn sender_mended(store: &Store, workspace: WorkspaceId, cause: &str) -
                 enrollment,
                 signal: Signal::AttributeChanged,
                 source_key: cause.to_owned(),
-                actor: "cli".to_owned(),
+                actor: actor.to_owned(),
             };
             match ingest::verb(store, workspace, verb).await? {
                 Signalled::Stored { .. } => told += 1,

@@ -1,6 +1,7 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
 pub mod address;
+pub mod api_keys;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod header_text;
 pub mod held_leads;
 pub mod http;
+pub mod idempotency;
 pub mod ids;
 pub mod import;
 pub mod inbound;
@@ -33,6 +35,7 @@ pub mod senders;
 pub mod sms;
 pub mod store;
 pub mod suppression_key;
+pub mod suppression_list;
 pub mod tag;
 pub mod token;
 pub mod turn;

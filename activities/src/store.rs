@@ -1,6 +1,7 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod api_keys;
 pub mod audience;
 pub mod audit;
 pub mod bell;
@@ -15,6 +16,7 @@ pub mod enrollments;
 pub mod gates;
 pub mod handover_views;
 pub mod health;
+pub mod idempotent_answers;
 pub mod inbound_events;
 pub mod journal;
 pub mod lead_views;
@@ -34,6 +36,7 @@ pub mod senders;
 pub mod sends;
 pub mod sequence_versions;
 pub mod signals;
+pub mod suppression_views;
 pub mod suppressions;
 pub mod turns;
 pub mod verifies;

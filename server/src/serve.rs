@@ -1,4 +1,4 @@
-//! The HTTP side of the process: health, metrics, webhooks and the way out of every mail. Requests
+//! The HTTP side of the process: health, metrics, webhooks, the API and the way out of every mail. Requests
 //! are bounded in size, time and number; what is logged of one is its method, its route and its
 //! answer, because paths carry secrets.
 
@@ -24,6 +24,7 @@ use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
+use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
 
@@ -84,13 +85,15 @@ pub fn router(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
     if routes == Routes::All {
-        router = router.merge(webhooks::router(room.clone()));
+        router = router
+            .merge(webhooks::router(room.clone()))
+            .merge(api::router(api::App::new(room.clone())));
     }
     let mut router = router
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX));
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);

@@ -276,6 +276,7 @@ async fn plant(owner: &mut PgConnection, table: &str, workspace: WorkspaceId) ->
 fn checked_words() -> BTreeMap<(&'static str, &'static str), &'static str> {
     [
         (("addresses", "channel"), "email"),
+        (("api_keys", "role"), "viewer"),
         (("campaign_verbs", "verb"), "pause"),
         (("campaigns", "engine"), "postgres"),
         (("campaigns", "status"), "draft"),

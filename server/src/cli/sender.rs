@@ -334,7 +334,7 @@ async fn set_status(
 async fn wake_held(bench: &Bench<'_>, sender: SenderId) -> anyhow::Result<u64> {
     let session = bench.session;
     let cause = format!("sender/{sender}/{}", session.now().await?.timestamp_micros());
-    Ok(held_leads::sender_mended(&session.store, session.workspace, &cause).await?)
+    Ok(held_leads::sender_mended(&session.store, session.workspace, &cause, super::ACTOR).await?)
 }
 
 #[cfg(test)]
