@@ -18,11 +18,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
+use crate::phone::Country;
 use crate::store::Store;
 use crate::tag::Tag;
 use columns::Columns;
 pub use fault::{Reason, RowFault};
-use row::{Parsed, Person};
+use row::{Given, Parsed, Person};
 use source::Source;
 pub use source::Unreadable;
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
+    /// Where telephone numbers without a country code are dialled.
+    pub country: Option<Country>,
 }
 
 /// What an import did.
@@ -103,12 +106,18 @@ pub async fn leads(
 ) -> Result<Report, ImportError> {
     // The reader waits until a batch is stored before it reads much further.
     let (sender, mut batches) = mpsc::channel(1);
-    let tags = options.tags.clone();
-    let reader = tokio::task::spawn_blocking(move || read(file, &tags, &sender));
+    let given = Given { tags: options.tags.clone(), country: options.country };
+    let reader = tokio::task::spawn_blocking(move || read(file, &given, &sender));
     let mut report = Report::default();
     while let Some(batch) = batches.recv().await {
-        let Batch { people, refused, faults, bytes_read, bytes } = batch;
-        let merged = merge::store(store, workspace, &people, &options.source).await?;
+        let Batch { people, refused, mut faults, bytes_read, bytes, phone_header } = batch;
+        let (merged, taken) = merge::store(store, workspace, &people, &options.source).await?;
+        faults.extend(taken.into_iter().map(|line| RowFault {
+            line,
+            field: phone_header.clone(),
+            reason: Reason::PhoneOfAnother,
+        }));
+        faults.sort_by_key(|fault| fault.line);
         report.add(Totals { refused, ..merged }, faults);
         progress(Progress { totals: report.totals, bytes_read, bytes });
     }
@@ -129,13 +138,15 @@ struct Batch {
     /// Bytes of the file that were read by its end.
     bytes_read: u64,
     bytes: u64,
+    /// What the column with the numbers is called.
+    phone_header: String,
 }
 
 /// Reads the whole file into batches; returns the columns it left out. Ends early when nobody takes
 /// them any more.
 fn read(
     file: impl Read + Seek,
-    tags: &[Tag],
+    given: &Given,
     batches: &mpsc::Sender<Batch>,
 ) -> Result<Vec<String>, Unreadable> {
     let mut source = Source::open(file)?;
@@ -143,11 +154,19 @@ fn read(
     let mut seen = Seen::default();
     let mut batch = Batch::default();
     while let Some(record) = source.next_record()? {
-        match row::parse(&columns, &record, tags, &mut batch.faults) {
+        match row::parse(&columns, &record, given, &mut batch.faults) {
             Parsed::Blank => {}
             Parsed::Refused => batch.refused += 1,
-            Parsed::Person(person) => match seen.first_line(&person) {
-                None => batch.people.push(*person),
+            Parsed::Person(mut person) => match seen.first_line(&person) {
+                None => {
+                    if let Some(of_line) = seen.first_line_of_number(&person) {
+                        let (line, field) = (person.line, columns.phone_header().to_owned());
+                        let reason = Reason::PhoneOnLine { of_line };
+                        batch.faults.push(RowFault { line, field, reason });
+                        person.phone = None;
+                    }
+                    batch.people.push(*person);
+                }
                 Some(of_line) => {
                     batch.refused += 1;
                     batch.faults.push(columns.duplicate(person.line, of_line));
@@ -155,18 +174,18 @@ fn read(
             },
         }
         if batch.people.len() >= BATCH || batch.faults.len() >= BATCH {
-            if batches.blocking_send(batch.up_to(&source)).is_err() {
+            if batches.blocking_send(batch.up_to(&source, &columns)).is_err() {
                 return Ok(columns.ignored);
             }
             batch = Batch::default();
         }
     }
     // Whoever gave up needs no last batch; an empty one still tells that the end was reached.
-    drop(batches.blocking_send(batch.up_to(&source)));
+    drop(batches.blocking_send(batch.up_to(&source, &columns)));
     Ok(columns.ignored)
 }
 
-/// The addresses of the file so far, as short hashes, with their lines: 24 bytes for each row.
+/// The addresses and numbers of the file so far, as short hashes, with their lines: 24 bytes for each.
 #[derive(Default)]
 struct Seen {
     lines: HashMap<u128, u64>,
@@ -175,12 +194,21 @@ struct Seen {
 impl Seen {
     /// Returns the line on which the address of `person` stood before.
     fn first_line(&mut self, person: &Person) -> Option<u64> {
-        let digest = Sha256::digest(person.address.as_str());
+        self.note(person.address.as_str(), person.line)
+    }
+
+    /// Returns the line on which the number of `person` stood before.
+    fn first_line_of_number(&mut self, person: &Person) -> Option<u64> {
+        self.note(person.phone.as_ref()?.as_str(), person.line)
+    }
+
+    fn note(&mut self, text: &str, line: u64) -> Option<u64> {
+        let digest = Sha256::digest(text);
         let mut head = [0; 16];
         head.copy_from_slice(&digest[..16]);
         match self.lines.entry(u128::from_be_bytes(head)) {
             Entry::Vacant(free) => {
-                free.insert(person.line);
+                free.insert(line);
                 None
             }
             Entry::Occupied(taken) => Some(*taken.get()),
@@ -189,7 +217,8 @@ impl Seen {
 }
 
 impl Batch {
-    fn up_to(mut self, source: &Source<impl Read>) -> Self {
+    fn up_to(mut self, source: &Source<impl Read>, columns: &Columns) -> Self {
+        self.phone_header = columns.phone_header().to_owned();
         (self.bytes_read, self.bytes) = (source.bytes_read(), source.bytes());
         self
     }

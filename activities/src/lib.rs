@@ -25,6 +25,7 @@ pub mod key_ring;
 pub mod mail;
 pub mod mailgun;
 pub mod mailroom;
+pub mod origin;
 pub mod outcome;
 pub mod phone;
 pub mod rehearsal;

@@ -1,6 +1,8 @@
 //! Senders as people set them up: a name, a URL, an address, limits. The password is sealed before
 //! it rests anywhere, and a URL never carries it.
 
+pub mod trouble;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,15 +15,19 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use uuid::Uuid;
 
-use crate::address::EmailAddress;
+use trouble::{Breaker, Trouble};
+
 use crate::error::{ActivityError, Result};
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::key_ring::KeyRing;
 use crate::mail::account::{InvalidAccount, SmtpAccount};
+use crate::mailgun::account::{InvalidMailgunAccount, MailgunAccount};
+use crate::origin::Origin;
 use crate::seal::{self, Place};
 use crate::store::Store;
 use crate::store::senders::{self as store, SenderRow};
+use crate::twilio::account::{InvalidTwilioAccount, TwilioAccount};
 
 /// The most senders a list shows.
 const LIST_MAX: i64 = 1_000;
@@ -36,6 +42,10 @@ pub enum Transport {
     },
     /// Through a mail server.
     Smtp(SmtpAccount),
+    /// Mails, through Mailgun's HTTP interface.
+    Mailgun(MailgunAccount),
+    /// Texts, through Twilio.
+    Twilio(TwilioAccount),
     /// They are accepted and forgotten: for measuring, never for people.
     Discard,
 }
@@ -46,16 +56,48 @@ pub enum InvalidTransport {
     /// The account of a mail server.
     #[error(transparent)]
     Account(#[from] InvalidAccount),
+    /// A domain at Mailgun.
+    #[error(transparent)]
+    Mailgun(#[from] InvalidMailgunAccount),
+    /// An account at Twilio.
+    #[error(transparent)]
+    Twilio(#[from] InvalidTwilioAccount),
     /// A script is named by a path that depends on where the program was started.
     #[error("`{0}` is not an absolute path; write capture:/path/to/script.yaml")]
     RelativeScript(String),
 }
 
+/// A sender's URL and its address belong to different channels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Mails come from addresses.
+    #[error("{0} sends mails: give the address they come from, as in --from ada@example.com")]
+    Mail(String),
+    /// Texts come from numbers.
+    #[error(
+        "{0} sends texts: give the number they come from, as in --from +351912345678, or the id of a \
+         messaging service"
+    )]
+    Text(String),
+}
+
 impl Transport {
-    /// Returns the channel it serves.
-    pub fn channel(&self) -> Channel {
-        match self {
-            Self::Capture { .. } | Self::Smtp(_) | Self::Discard => Channel::Email,
+    /// Returns the channel that is served if its messages come from `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`] if they cannot.
+    pub fn channel(&self, from: &Origin) -> Result<Channel, Mismatch> {
+        match (self, from.channel()) {
+            (Self::Capture { .. } | Self::Discard, channel) => Ok(channel),
+            (Self::Smtp(_) | Self::Mailgun(_), Channel::Email) => Ok(Channel::Email),
+            (Self::Twilio(_), Channel::Sms) => Ok(Channel::Sms),
+            (Self::Smtp(_) | Self::Mailgun(_), Channel::Sms | Channel::Call) => {
+                Err(Mismatch::Mail(self.to_string()))
+            }
+            (Self::Twilio(_), Channel::Email | Channel::Call) => {
+                Err(Mismatch::Text(self.to_string()))
+            }
         }
     }
 
@@ -63,7 +105,7 @@ impl Transport {
     pub fn script(&self) -> Option<&Path> {
         match self {
             Self::Capture { script } => script.as_deref(),
-            Self::Smtp(_) | Self::Discard => None,
+            Self::Smtp(_) | Self::Mailgun(_) | Self::Twilio(_) | Self::Discard => None,
         }
     }
 
@@ -72,6 +114,7 @@ impl Transport {
         match self {
             Self::Capture { .. } | Self::Discard => false,
             Self::Smtp(account) => account.user().is_some(),
+            Self::Mailgun(_) | Self::Twilio(_) => true,
         }
     }
 }
@@ -84,7 +127,12 @@ impl FromStr for Transport {
             return Ok(Self::Discard);
         }
         let Some(script) = raw.trim().strip_prefix("capture:") else {
-            return Ok(Self::Smtp(raw.parse()?));
+            let scheme = raw.trim().split(':').next().unwrap_or_default();
+            return Ok(match scheme {
+                "twilio" | "twilio+http" => Self::Twilio(raw.parse()?),
+                "mailgun" | "mailgun+http" => Self::Mailgun(raw.parse()?),
+                _ => Self::Smtp(raw.parse()?),
+            });
         };
         match Path::new(script) {
             path if script.is_empty() || path == Path::new("//") => {
@@ -102,6 +150,8 @@ impl fmt::Display for Transport {
             Self::Capture { script: None } => f.write_str("capture:"),
             Self::Capture { script: Some(path) } => write!(f, "capture:{}", path.display()),
             Self::Smtp(account) => account.fmt(f),
+            Self::Mailgun(account) => account.fmt(f),
+            Self::Twilio(account) => account.fmt(f),
             Self::Discard => f.write_str("discard:"),
         }
     }
@@ -143,7 +193,7 @@ impl SenderStatus {
     }
 }
 
-/// A mailbox we send from.
+/// A mailbox or number we send from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
     /// Its id.
@@ -155,7 +205,9 @@ pub struct Sender {
     /// The sealed password.
     pub secret: Option<Vec<u8>>,
     /// Who writes.
-    pub from: EmailAddress,
+    pub from: Origin,
+    /// On which channel.
+    pub channel: Channel,
     /// The name beside the address.
     pub from_name: Option<HeaderText>,
     /// Stands in the footer.
@@ -174,9 +226,16 @@ pub struct Sender {
     pub status_reason: Option<String>,
     /// Campaign time of the first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Trouble with its provider, if there is any.
+    pub trouble: Option<Trouble>,
 }
 
 impl Sender {
+    /// Returns whether trouble keeps it from sending.
+    pub fn breaker(&self, wall: DateTime<Utc>) -> Breaker {
+        Breaker::of(self.trouble.as_ref().and_then(|trouble| trouble.until), wall)
+    }
+
     /// Opens the sealed password, if there is one.
     ///
     /// # Errors
@@ -197,12 +256,24 @@ impl TryFrom<SenderRow> for Sender {
         fn stored<E: fmt::Display>(error: E) -> ActivityError {
             ActivityError::Stored { what: "sender", why: error.to_string() }
         }
+        let transport: Transport = row.url.parse().map_err(stored)?;
+        let from: Origin = row.from_address.parse().map_err(stored)?;
+        let trouble = match row.trouble_count {
+            0 => None,
+            count => Some(Trouble {
+                count: count.try_into().map_err(stored)?,
+                detail: row.trouble.unwrap_or_default(),
+                until: row.trouble_until,
+            }),
+        };
         Ok(Self {
             id: row.sender_id.into(),
             name: row.name,
-            transport: row.url.parse().map_err(stored)?,
+            channel: transport.channel(&from).map_err(stored)?,
+            transport,
             secret: row.secret,
-            from: row.from_address.parse().map_err(stored)?,
+            from,
+            trouble,
             from_name: row.from_name.map(|name| name.parse()).transpose().map_err(stored)?,
             postal_address: row.postal_address,
             zone: row.zone.parse().map_err(stored)?,
@@ -230,7 +301,7 @@ pub struct NewSender {
     /// `None` keeps the password of an existing sender that logs in to the same account.
     pub password: Option<SecretString>,
     /// Who writes.
-    pub from: EmailAddress,
+    pub from: Origin,
     /// The name beside the address.
     pub from_name: Option<HeaderText>,
     /// Stands in the footer.
@@ -258,7 +329,8 @@ pub enum Added {
 ///
 /// # Errors
 ///
-/// When the database fails.
+/// When the database fails, or URL and address do not belong together, which the caller has asked
+/// [`Transport::channel`] before.
 pub async fn add(
     store: &Store,
     workspace: WorkspaceId,
@@ -266,6 +338,9 @@ pub async fn add(
     new: &NewSender,
     now: DateTime<Utc>,
 ) -> Result<Added> {
+    let channel = new.transport.channel(&new.from);
+    let channel = channel
+        .map_err(|error| ActivityError::Stored { what: "sender", why: error.to_string() })?;
     loop {
         let mut tx = store.begin(workspace).await?;
         let before = store::lock_by_name(&mut tx, workspace, &new.name).await?;
@@ -279,7 +354,7 @@ pub async fn add(
             (None, Some(before)) if before.url == url => before.secret,
             (None, _) => None,
         };
-        let row = row(new, id, url, secret);
+        let row = row(new, channel, id, url, secret);
         let (written, is_new) = store::upsert(&mut tx, workspace, &row, now).await?;
         if written != id {
             // Somebody set up the same name meanwhile, and the secret is sealed for another id.
@@ -345,7 +420,7 @@ pub fn choose<'a>(
     let mut best: Option<(f64, SenderId)> = None;
     for sender in senders {
         let is_open = sender.status == SenderStatus::Active && sender.weight > 0;
-        if sender.transport.channel() != channel || !is_open {
+        if sender.channel != channel || !is_open {
             continue;
         }
         let hash = Uuid::new_v5(&sender.id.uuid(), lead.uuid().as_bytes()).as_u128();
@@ -363,12 +438,18 @@ fn place(workspace: WorkspaceId, id: SenderId) -> Place<'static> {
     Place { table: "senders", column: "secret", workspace: workspace.uuid(), row: id.uuid() }
 }
 
-fn row(new: &NewSender, id: SenderId, url: String, secret: Option<Vec<u8>>) -> SenderRow {
+fn row(
+    new: &NewSender,
+    channel: Channel,
+    id: SenderId,
+    url: String,
+    secret: Option<Vec<u8>>,
+) -> SenderRow {
     let clamped = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     SenderRow {
         sender_id: id.uuid(),
         name: new.name.clone(),
-        channel: new.transport.channel().as_str().to_owned(),
+        channel: channel.as_str().to_owned(),
         url,
         secret,
         from_address: new.from.as_str().to_owned(),
@@ -381,6 +462,9 @@ fn row(new: &NewSender, id: SenderId, url: String, secret: Option<Vec<u8>>) -> S
         status: SenderStatus::Active.as_str().to_owned(),
         status_reason: None,
         next_free_at: None,
+        trouble_count: 0,
+        trouble: None,
+        trouble_until: None,
     }
 }
 
@@ -399,6 +483,25 @@ mod tests {
         for plain in ["smtp://ada@mail.example.com", "capture:", "nonsense"] {
             assert!(split_password(plain).1.is_none(), "{plain}");
         }
+    }
+
+    #[test]
+    fn a_channel_follows_from_url_and_address() {
+        let sid = "AC0123456789abcdef0123456789abcdef";
+        let twilio: Transport = format!("twilio://{sid}@api.twilio.com").parse().unwrap();
+        let mailgun: Transport = "mailgun://mg.example.com@api.mailgun.net".parse().unwrap();
+        let capture: Transport = "capture:".parse().unwrap();
+        let (mailbox, number): (Origin, Origin) =
+            ("ada@example.com".parse().unwrap(), "+15550100".parse().unwrap());
+        assert_eq!(twilio.channel(&number), Ok(Channel::Sms));
+        assert_eq!(mailgun.channel(&mailbox), Ok(Channel::Email));
+        assert_eq!(capture.channel(&mailbox), Ok(Channel::Email));
+        assert_eq!(capture.channel(&number), Ok(Channel::Sms));
+        assert!(matches!(twilio.channel(&mailbox), Err(Mismatch::Text(_))));
+        assert!(matches!(mailgun.channel(&number), Err(Mismatch::Mail(_))));
+        let (url, token) = split_password(&format!("twilio://{sid}:to%40ken@api.twilio.com"));
+        assert_eq!(url.parse(), Ok(twilio));
+        assert_eq!(token.unwrap().expose_secret(), "to@ken");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use activities::error::Result;
-use activities::store::{Store, measures};
+use activities::senders::trouble::Breaker;
+use activities::store::measures::SenderState;
+use activities::store::{Store, clock, measures};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// How often histograms are tidied up.
@@ -51,6 +53,8 @@ impl Metrics {
         let mut text = self.handle.render();
         let mut conn = store.begin_outside().await?;
         let states = measures::campaign_states(&mut conn).await?;
+        let senders = measures::sender_states(&mut conn).await?;
+        let wall = clock::read(&mut conn).await?.wall;
         conn.rollback().await?;
         text.push_str("# HELP meridian_enrollments Leads of each campaign in each state\n");
         text.push_str("# TYPE meridian_enrollments gauge\n");
@@ -60,6 +64,19 @@ impl Metrics {
                 text,
                 "meridian_enrollments{{campaign=\"{campaign}\",state=\"{state}\"}} {}",
                 count.n
+            )
+            .expect("a String takes everything");
+        }
+        text.push_str("# HELP meridian_senders Senders, 1 at the state each is in\n");
+        text.push_str("# TYPE meridian_senders gauge\n");
+        for SenderState { sender, channel, status, trouble_until } in senders {
+            let state = match status.as_str() {
+                "active" => Breaker::of(trouble_until, wall).as_str(),
+                other => other,
+            };
+            writeln!(
+                text,
+                "meridian_senders{{sender=\"{sender}\",channel=\"{channel}\",state=\"{state}\"}} 1"
             )
             .expect("a String takes everything");
         }
@@ -73,6 +90,6 @@ fn describe() {
     describe_counter!("meridian_transitions_total", "Signals that the machine applied");
     describe_counter!("meridian_sends_total", "Sends by their outcome");
     describe_counter!("meridian_gate_refusals_total", "Sends the gate kept back, by its answer");
-    describe_histogram!("meridian_call_seconds", "How long calls to mail servers took");
+    describe_histogram!("meridian_call_seconds", "How long calls to providers took");
     describe_gauge!("meridian_connections", "Connections to the database");
 }

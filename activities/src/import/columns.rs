@@ -10,6 +10,7 @@ use super::{Reason, RowFault};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Column {
     Email,
+    Phone,
     Zone,
     Tags,
     Consent(ConsentTo),
@@ -68,6 +69,12 @@ impl Columns {
         addresses.next().map_or("email", |(header, _)| header)
     }
 
+    /// The header of the column with the numbers.
+    pub(super) fn phone_header(&self) -> &str {
+        let mut numbers = self.iter().filter(|(_, column)| **column == Column::Phone);
+        numbers.next().map_or("phone", |(header, _)| header)
+    }
+
     /// The fault of a row whose address stood on `of_line` before.
     pub(super) fn duplicate(&self, line: u64, of_line: u64) -> RowFault {
         let field = self.address_header().to_owned();
@@ -93,7 +100,8 @@ impl Column {
             "firstname" | "given_name" | "forename" => Self::attribute("first_name"),
             "lastname" | "surname" | "family_name" => Self::attribute("last_name"),
             "company_name" | "organisation" | "organization" => Self::attribute("company"),
-            "phone_number" | "telephone" | "tel" | "mobile" => Self::attribute("phone"),
+            "phone" | "phone_number" | "telephone" | "tel" | "mobile" | "mobile_phone" | "cell"
+            | "cell_phone" | "sms" => Self::Phone,
             other => Self::attribute(other),
         }
     }

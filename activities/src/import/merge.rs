@@ -12,21 +12,23 @@ use super::Totals;
 use super::row::Person;
 use crate::error::Result;
 use crate::ids;
+use crate::phone::PhoneNumber;
 use crate::store::leads::{self, Lead, NewLead};
 use crate::store::signals::{self, Content, NewSignal};
 use crate::store::{Store, clock, locks};
 use crate::tag::Tag;
 
 /// Stores people, all or none, and tells the enrollments of those that changed. No two of them share
-/// an address.
+/// an address or a number. Also returns the lines of those whose number belongs to another lead, who
+/// get none.
 pub(super) async fn store(
     store: &Store,
     workspace: WorkspaceId,
     people: &[Person],
     source: &str,
-) -> Result<Totals> {
+) -> Result<(Totals, Vec<u64>)> {
     if people.is_empty() {
-        return Ok(Totals::default());
+        return Ok((Totals::default(), Vec::new()));
     }
     let mut tx = store.begin(workspace).await?;
     locks::lock_exclusive(&mut tx, &[locks::import_key(workspace)]).await?;
@@ -44,14 +46,18 @@ pub(super) async fn store(
     let current = leads::lock(&mut tx, workspace, &ids).await?;
     let current: HashMap<LeadId, Lead> = current.into_iter().map(|lead| (lead.id, lead)).collect();
     let tags = leads::tags_of(&mut tx, workspace, &ids).await?;
+    let numbers: Vec<&PhoneNumber> = people.iter().filter_map(|it| it.phone.as_ref()).collect();
+    let holders = leads::ids_at_numbers(&mut tx, workspace, &numbers).await?;
     let now = clock::read(&mut tx).await?.campaign;
 
-    let merged = Merged::of(people, |person| current.get(&id_of(person)?), &tags);
+    let holder = |person: &Person| holders.get(person.phone.as_ref()?.as_str()).copied();
+    let merged = Merged::of(people, |person| current.get(&id_of(person)?), holder, &tags);
     let added = merged.added.iter();
     let new: Vec<NewLead<'_>> =
         added.map(|(lead, person)| NewLead { lead, address: &person.address }).collect();
     leads::insert(&mut tx, workspace, &new, source, now).await?;
     let versions = leads::update(&mut tx, workspace, &merged.changed, now).await?;
+    leads::set_numbers(&mut tx, workspace, &merged.numbers).await?;
     leads::add_tags(&mut tx, workspace, &merged.tags).await?;
 
     let concerned = signals::enrollments_of(&mut tx, workspace, &merged.to_tell).await?;
@@ -70,7 +76,7 @@ pub(super) async fn store(
     signals::write(&mut tx, workspace, &told, now).await?;
     let totals = merged.totals();
     tx.commit().await?;
-    Ok(totals)
+    Ok((totals, merged.taken))
 }
 
 /// What is to be written.
@@ -80,6 +86,10 @@ struct Merged<'p> {
     changed: Vec<Lead>,
     unchanged: u64,
     tags: Vec<(LeadId, &'p Tag)>,
+    /// Numbers that are new to their leads.
+    numbers: Vec<(LeadId, &'p PhoneNumber)>,
+    /// Lines whose number belongs to another lead.
+    taken: Vec<u64>,
     /// Leads of which the machine may read something new.
     to_tell: Vec<LeadId>,
 }
@@ -88,12 +98,14 @@ impl<'p> Merged<'p> {
     fn of<'l>(
         people: &'p [Person],
         current: impl Fn(&Person) -> Option<&'l Lead>,
+        holder: impl Fn(&Person) -> Option<LeadId>,
         tags: &HashMap<LeadId, Vec<String>>,
     ) -> Self {
         let mut merged = Self::default();
         for person in people {
             let Some(known) = current(person) else {
                 let lead = merge(&empty(ids::new()), person);
+                merged.note_number(lead.id, person, holder(person));
                 merged.tags.extend(person.tags.iter().map(|tag| (lead.id, tag)));
                 merged.added.push((lead, person));
                 continue;
@@ -104,17 +116,35 @@ impl<'p> Merged<'p> {
                 tags.is_some_and(|tags| tags.iter().any(|one| one == tag.as_str()))
             };
             let new_tags: Vec<_> = person.tags.iter().filter(|tag| !has(tag)).collect();
-            if lead == *known && new_tags.is_empty() {
+            let has_new_number = merged.note_number(lead.id, person, holder(person));
+            if lead == *known && new_tags.is_empty() && !has_new_number {
                 merged.unchanged += 1;
                 continue;
             }
-            if lead != *known {
+            if lead != *known || has_new_number {
                 merged.to_tell.push(lead.id);
             }
             merged.tags.extend(new_tags.into_iter().map(|tag| (lead.id, tag)));
             merged.changed.push(lead);
         }
         merged
+    }
+
+    /// Returns whether the lead gets a number it did not have.
+    fn note_number(&mut self, lead: LeadId, person: &'p Person, holder: Option<LeadId>) -> bool {
+        match (&person.phone, holder) {
+            (None, _) => false,
+            (Some(number), None) => {
+                self.numbers.push((lead, number));
+                true
+            }
+            (Some(_), Some(holder)) => {
+                if holder != lead {
+                    self.taken.push(person.line);
+                }
+                false
+            }
+        }
     }
 
     fn totals(&self) -> Totals {

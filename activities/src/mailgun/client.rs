@@ -1,6 +1,8 @@
 //! Asking Mailgun: one request for each mail, and questions that change nothing. The mail goes over
 //! whole, so that it is ours to the byte, its Message-ID included.
 
+use std::time::Duration;
+
 use machine::ids::SendId;
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
@@ -87,11 +89,11 @@ impl MailgunClient {
         Self { account, key, http: http::client() }
     }
 
-    /// Hands over one mail, in one request.
+    /// Hands over one mail, in one request, within `budget`.
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. A 5xx leaves the outcome open: mails have gone out behind one.
-    pub async fn send(&self, mail: &Mail<'_>) -> Outcome {
+    pub async fn send(&self, mail: &Mail<'_>, budget: Duration) -> Outcome {
         let message = Part::bytes(mail.message.to_vec()).file_name("message.eml");
         let message = message.mime_str("message/rfc822").expect("a type that is written well");
         let form = Form::new()
@@ -103,6 +105,7 @@ impl MailgunClient {
             .text("o:tracking-opens", "no")
             .part("message", message);
         let request = self.http.post(self.account.resource("messages.mime")).multipart(form);
+        let request = request.timeout(budget.min(http::CALL));
         match http::exchange(self.authorised(request)).await {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())

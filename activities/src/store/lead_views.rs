@@ -13,10 +13,14 @@ pub struct LeadView {
     pub lead_id: Uuid,
     /// The first of its mail addresses.
     pub email: Option<String>,
+    /// Its telephone number.
+    pub phone: Option<String>,
     /// Its own zone.
     pub zone: Option<String>,
     /// Consent to mail.
     pub email_consent: String,
+    /// Consent to texts.
+    pub sms_consent: String,
     /// Everything else.
     pub attributes: Value,
     /// Its tags.
@@ -45,7 +49,10 @@ pub async fn list(
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
-            l.zone, l.email_consent, l.attributes,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'sms'
+             ORDER BY a.address LIMIT 1) AS phone,
+            l.zone, l.email_consent, l.sms_consent, l.attributes,
             ARRAY(
                 SELECT t.tag FROM lead_tags t
                 WHERE t.workspace_id = $1 AND t.lead_id = l.lead_id
@@ -83,7 +90,10 @@ pub async fn by_ids(
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
-            l.zone, l.email_consent, l.attributes,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'sms'
+             ORDER BY a.address LIMIT 1) AS phone,
+            l.zone, l.email_consent, l.sms_consent, l.attributes,
             ARRAY(
                 SELECT t.tag FROM lead_tags t
                 WHERE t.workspace_id = $1 AND t.lead_id = l.lead_id

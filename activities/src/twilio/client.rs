@@ -107,11 +107,11 @@ impl TwilioClient {
         Self { account, secret, http: http::client() }
     }
 
-    /// Hands over one text, in one request.
+    /// Hands over one text, in one request, within `budget`.
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. Everything else leaves the outcome open.
-    pub async fn send(&self, text: &Text<'_>) -> Outcome {
+    pub async fn send(&self, text: &Text<'_>, budget: Duration) -> Outcome {
         let validity = text.validity.clamp(Duration::from_secs(1), VALIDITY_MAX).as_secs();
         let validity = validity.to_string();
         let (from_name, from) = text.from.field();
@@ -123,6 +123,7 @@ impl TwilioClient {
             ("ValidityPeriod", &validity),
         ];
         let request = self.http.post(self.account.resource("/Messages")).form(&form);
+        let request = request.timeout(budget.min(http::CALL));
         match http::exchange(self.authorised(request)).await {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())

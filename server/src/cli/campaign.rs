@@ -342,7 +342,7 @@ async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, 
     let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
     let tags = vec![tag.parse::<Tag>()?];
     let bar = bench.terminal.progress("importing", 0);
-    let imported = lead::import_file(bench.session, path, tags, &bar).await;
+    let imported = lead::import_file(bench.session, path, tags, None, &bar).await;
     bar.finish_and_clear();
     Ok((imported?, tag))
 }

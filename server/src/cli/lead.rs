@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use activities::address::EmailAddress;
 use activities::import::{self, Options, Progress, Report};
+use activities::origin::Correspondent;
+use activities::phone::Country;
 use activities::store::enrollment_views::{self, EnrollmentRow, Filter};
 use activities::store::lead_views::{self, LeadView};
-use activities::store::leads;
+use activities::store::matches;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -37,6 +38,9 @@ pub(super) enum Command {
         /// Put this tag on every lead of the file
         #[arg(long)]
         tag: Vec<Tag>,
+        /// Where telephone numbers without a country code are dialled, as in PT
+        #[arg(long, value_name = "COUNTRY")]
+        country: Option<Country>,
         #[command(flatten)]
         output: Output,
     },
@@ -56,7 +60,7 @@ pub(super) enum Command {
     },
     /// Show a lead with everything known about it, and the campaigns it is in
     Show {
-        /// Its mail address or id
+        /// Its mail address, number or id
         lead: String,
         #[command(flatten)]
         output: Output,
@@ -65,7 +69,9 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Import { file, tag, output } => import(&file, tag, output, bench).await?,
+        Command::Import { file, tag, country, output } => {
+            import(&file, tag, country, output, bench).await?;
+        }
         Command::List { tag, after, limit, output } => {
             list(tag.as_ref(), after, limit, output, bench).await?;
         }
@@ -74,7 +80,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the lead with this address or id.
+/// Returns the lead with this mail address, number or id.
 ///
 /// # Errors
 ///
@@ -83,11 +89,11 @@ pub(super) async fn find(session: &Session, who: &str) -> anyhow::Result<LeadId>
     if let Ok(lead) = who.parse::<LeadId>() {
         return Ok(lead);
     }
-    let address: EmailAddress =
-        who.parse().with_context(|| format!("`{who}` is neither an id nor an address"))?;
+    let address: Correspondent = who
+        .parse()
+        .with_context(|| format!("`{who}` is neither an id nor a mail address nor a number"))?;
     let mut tx = session.store.begin(session.workspace).await?;
-    let found = leads::ids_at(&mut tx, session.workspace, &[&address]).await?;
-    match found.into_values().next() {
+    match matches::lead_at(&mut tx, session.workspace, &address).await? {
         Some(lead) => Ok(lead),
         None => bail!("no lead has the address {address}: run `meridian lead list`"),
     }
@@ -157,11 +163,12 @@ impl Imported {
 async fn import(
     path: &Path,
     tags: Vec<Tag>,
+    country: Option<Country>,
     output: Output,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let bar = bench.terminal.progress("importing", 0);
-    let imported = import_file(bench.session, path, tags, &bar).await;
+    let imported = import_file(bench.session, path, tags, country, &bar).await;
     bar.finish_and_clear();
     bench.terminal.show(output.format(), &imported?)?;
     Ok(())
@@ -172,12 +179,14 @@ pub(super) async fn import_file(
     session: &Session,
     path: &Path,
     tags: Vec<Tag>,
+    country: Option<Country>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Imported> {
     let file =
         std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let options = Options { tags, source: format!("import/{}", name.unwrap_or_default()) };
+    let source = format!("import/{}", name.unwrap_or_default());
+    let options = Options { tags, source, country };
     let progress = |progress: Progress| {
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_read);
@@ -197,8 +206,10 @@ struct List {
 struct LeadJson {
     id: LeadId,
     email: Option<String>,
+    phone: Option<String>,
     zone: Option<String>,
     email_consent: String,
+    sms_consent: String,
     attributes: Value,
     tags: Vec<String>,
     source: String,
@@ -212,8 +223,10 @@ impl From<LeadView> for LeadJson {
         Self {
             id: lead.lead_id.into(),
             email: lead.email,
+            phone: lead.phone,
             zone: lead.zone,
             email_consent: lead.email_consent,
+            sms_consent: lead.sms_consent,
             attributes: lead.attributes,
             tags: lead.tags,
             source: lead.source,
@@ -320,6 +333,8 @@ impl fmt::Display for Shown {
             .add("lead", lead.id)
             .add_some("email", lead.email.as_ref())
             .add("consent", &lead.email_consent)
+            .add_some("number", lead.phone.as_ref())
+            .add_some("texts", lead.phone.as_ref().map(|_| &lead.sms_consent))
             .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
             .add("tags", lead.tags.join(", "))
             .add("source", &lead.source)
