@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod api_keys;
+pub mod audit_chain;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
@@ -12,6 +13,7 @@ pub mod dead_letter_verb;
 pub mod endpoint_key;
 pub mod enrollment_view;
 pub mod error;
+pub mod handovers;
 pub mod header_text;
 pub mod held_leads;
 pub mod http;
@@ -30,6 +32,7 @@ pub mod outcome;
 pub mod phone;
 pub mod rehearsal;
 pub mod replay;
+pub mod reviews;
 pub mod seal;
 pub mod send;
 pub mod senders;

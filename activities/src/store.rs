@@ -32,6 +32,7 @@ pub mod records;
 pub mod replays;
 pub mod reviews;
 pub mod schema;
+pub mod send_views;
 pub mod senders;
 pub mod sends;
 pub mod sequence_versions;

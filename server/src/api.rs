@@ -3,13 +3,18 @@
 //! from the same routes.
 
 mod answer;
+mod audit;
 mod caller;
+mod dead_letters;
+mod handovers;
 mod idempotency;
 mod keys;
 mod page;
 mod problem;
 mod rates;
 mod request;
+mod senders;
+mod sends;
 mod suppressions;
 
 use std::sync::Arc;
@@ -82,7 +87,14 @@ pub fn document() -> OpenApi {
 }
 
 fn routes() -> ApiRouter<App> {
-    ApiRouter::new().merge(keys::routes()).merge(suppressions::routes())
+    ApiRouter::new()
+        .merge(audit::routes())
+        .merge(dead_letters::routes())
+        .merge(handovers::routes())
+        .merge(keys::routes())
+        .merge(senders::routes())
+        .merge(sends::routes())
+        .merge(suppressions::routes())
 }
 
 fn described(mut api: OpenApi) -> OpenApi {

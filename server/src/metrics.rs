@@ -7,7 +7,7 @@ use std::time::Duration;
 use activities::error::Result;
 use activities::senders::trouble::Breaker;
 use activities::store::measures::SenderState;
-use activities::store::{Store, clock, measures};
+use activities::store::{Store, clock, measures, work};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// How often histograms are tidied up.
@@ -54,8 +54,14 @@ impl Metrics {
         let mut conn = store.begin_outside().await?;
         let states = measures::campaign_states(&mut conn).await?;
         let senders = measures::sender_states(&mut conn).await?;
-        let wall = clock::read(&mut conn).await?.wall;
+        let clocks = clock::read(&mut conn).await?;
+        let due = work::due_workspaces(&mut conn).await?;
         conn.rollback().await?;
+        let oldest = due.into_iter().filter_map(|(_, wake_at)| wake_at).min();
+        let late = oldest.map_or(0.0, |at| clocks.wall_since(at).as_seconds_f64());
+        text.push_str("# HELP meridian_due_lag_seconds How long the oldest due lead waits\n");
+        text.push_str("# TYPE meridian_due_lag_seconds gauge\n");
+        writeln!(text, "meridian_due_lag_seconds {late}").expect("a String takes everything");
         text.push_str("# HELP meridian_enrollments Leads of each campaign in each state\n");
         text.push_str("# TYPE meridian_enrollments gauge\n");
         for count in states {
@@ -71,7 +77,7 @@ impl Metrics {
         text.push_str("# TYPE meridian_senders gauge\n");
         for SenderState { sender, channel, status, trouble_until } in senders {
             let state = match status.as_str() {
-                "active" => Breaker::of(trouble_until, wall).as_str(),
+                "active" => Breaker::of(trouble_until, clocks.wall).as_str(),
                 other => other,
             };
             writeln!(
@@ -91,5 +97,7 @@ fn describe() {
     describe_counter!("meridian_sends_total", "Sends by their outcome");
     describe_counter!("meridian_gate_refusals_total", "Sends the gate kept back, by its answer");
     describe_histogram!("meridian_call_seconds", "How long calls to providers took");
+    describe_counter!("meridian_webhooks_total", "Posts of providers, by provider and answer");
+    describe_histogram!("meridian_http_seconds", "How long HTTP answers took, by route and status");
     describe_gauge!("meridian_connections", "Connections to the database");
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod audit;
+mod desk;
 mod document;
 mod idempotency;
 mod keys;

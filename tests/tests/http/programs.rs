@@ -1,15 +1,21 @@
 //! Programs with keys, and the API they talk to, on one database of their own.
 
+use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use activities::api_keys::{self, Role};
+use activities::campaigns::{apply, enroll};
+use activities::import;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
-use activities::store::workspaces;
+use activities::store::{clock, workspaces};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use machine::document::CampaignDocument;
 use machine::ids::WorkspaceId;
+use postgres_runner::{Runner, Settings};
 use serde_json::Value;
 use server::api::{self, App};
 use tests::cluster::Database;
@@ -20,6 +26,7 @@ use uuid::Uuid;
 pub(crate) struct Api {
     pub(crate) room: Mailroom,
     pub(crate) workspace: WorkspaceId,
+    pub(crate) database: Database,
     router: Router,
 }
 
@@ -47,7 +54,23 @@ impl Api {
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
         let router = api::router(App::new(room.clone()));
-        Self { room, workspace, router }
+        Self { room, workspace, database, router }
+    }
+
+    /// Leads with these addresses enter a campaign, and an engine moves them.
+    pub(crate) async fn runs(&self, document: &Value, addresses: &[&str]) -> Runner {
+        let (store, workspace) = (&self.room.store, self.workspace);
+        let file = Cursor::new(format!("email\n{}\n", addresses.join("\n")).into_bytes());
+        let options = import::Options::default();
+        import::leads(store, workspace, file, &options, |_| {}).await.unwrap();
+        let document: CampaignDocument = serde_json::from_value(document.clone()).unwrap();
+        let mut tx = store.begin(workspace).await.unwrap();
+        let now = clock::read(&mut tx).await.unwrap().campaign;
+        tx.commit().await.unwrap();
+        apply::apply(store, workspace, &document, now).await.unwrap().unwrap();
+        let started = enroll::start(store, workspace, &document.name, now, &mut |_| {}).await;
+        started.unwrap().unwrap();
+        Runner::start(self.room.clone(), Settings::default()).await.unwrap()
     }
 
     /// A program with a new key.
@@ -82,6 +105,27 @@ impl Api {
 impl Program<'_> {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks until the answer is as it should be.
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let patience = Duration::from_secs(60);
+        let waited = tokio::time::timeout(patience, async {
+            loop {
+                let answer = self.get(path).await;
+                // Asking is what is limited here, not waiting.
+                if answer.status == StatusCode::TOO_MANY_REQUESTS {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                let answer = answer.json(200);
+                if is_so(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{path} never came so far"))
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
