@@ -269,7 +269,7 @@ fn channels(document: &CampaignDocument) -> BTreeSet<Channel> {
         for step in steps {
             channels.extend(step.email.as_ref().map(|_| Channel::Email));
             channels.extend(step.sms.as_ref().map(|_| Channel::Sms));
-            for condition in &step.condition {
+            if let Some(condition) = &step.condition {
                 collect(&condition.then, channels);
                 collect(&condition.otherwise, channels);
             }

@@ -160,12 +160,8 @@ impl Posted {
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{}", request.uri().path()));
         url.set_query(request.uri().query());
-        let header = |name: &str| {
-            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().trim().to_owned()
-        };
-        let signature = header(signature::HEADER);
-        let content_type = header(header::CONTENT_TYPE.as_str()).to_ascii_lowercase();
+        let signature = header(&request, signature::HEADER);
+        let content_type = header(&request, header::CONTENT_TYPE.as_str()).to_ascii_lowercase();
         let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection
             .status()
         {
@@ -195,6 +191,11 @@ impl Posted {
             false => Err(Refusal::NotSigned),
         }
     }
+}
+
+fn header(request: &Request, name: &str) -> String {
+    let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim().to_owned()
 }
 
 impl From<ActivityError> for Refusal {
