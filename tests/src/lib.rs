@@ -2,5 +2,6 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod emulators;
 pub mod end_to_end;
 pub mod world;

@@ -12,17 +12,12 @@ use super::stored_mail::StoredMail;
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{BounceClass, Dsn};
 use crate::inbound::feedback::Feedback;
-use crate::inbound::keywords::Keyword;
 use crate::inbound::{Correlator, Envelope, InboundMail, bare_message_id};
 use crate::mailgun::{
     About, Failure, FailureMeaning, MailgunEvent, MailgunPost, SendMode, SuppressionList, Visitor,
 };
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
-use crate::outcome::twilio_answers::Undelivered;
-use crate::phone::PhoneNumber;
-use crate::token::SendClaim;
-use crate::twilio::post::{Status, StatusPost};
 
 /// The longest word for a kind of event, in characters.
 const KIND_MAX: usize = 60;
@@ -123,7 +118,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn send(send: SendId) -> Self {
+    /// A send.
+    pub(super) fn send(send: SendId) -> Self {
         Self { sends: vec![send], sender: None }
     }
 }
@@ -177,53 +173,8 @@ impl NewEvent {
         }
     }
 
-    /// Reads what Twilio reports about a text; `claim` is what the address it reports to says, which we
-    /// signed and nobody else.
-    pub fn of_twilio_status(claim: SendClaim, post: &StatusPost, payload: Vec<u8>) -> Self {
-        let (fact, account_fault) = of_status(post);
-        let rank = post.status.rank();
-        Self {
-            attempt: Some(claim.attempt),
-            progress: Some(MessageProgress { message: post.sid.clone(), rank }),
-            account_fault,
-            payload,
-            ..Self::plain(Provider::Twilio, post.event_key(), fact, Names::send(claim.send.into()))
-        }
-    }
-
-    /// Twilio reports about a text that does not name a send of ours: it is kept.
-    pub fn of_twilio_stray(post: &StatusPost, payload: Vec<u8>) -> Self {
-        let (fact, names) = (Fact::Noted(post.status.as_str().to_owned()), Names::default());
-        Self { payload, ..Self::plain(Provider::Twilio, post.event_key(), fact, names) }
-    }
-
-    /// A text came in. Its provider vouches for the number it came from. `event_key` is the same
-    /// whenever the same text is brought.
-    pub fn of_text(
-        provider: Provider,
-        event_key: String,
-        from: Option<PhoneNumber>,
-        keyword: Option<Keyword>,
-        payload: Vec<u8>,
-    ) -> Self {
-        let said = match keyword {
-            Some(Keyword::Stop) => Said::Stop,
-            Some(Keyword::Start) => Said::Start,
-            Some(Keyword::Help) => Said::Help,
-            None => Said::Reply,
-        };
-        let sender = from.map(Correspondent::Phone);
-        let names = Names { sends: Vec::new(), sender };
-        Self { payload, ..Self::plain(provider, event_key, Fact::Text(said), names) }
-    }
-
-    /// A provider refuses a recipient who has told it to take no more from us.
-    pub fn of_refused_opt_out(send: SendId, attempt: i32) -> Self {
-        let key = format!("refused/{send}/{attempt}");
-        Self::plain(Provider::Twilio, key, Fact::OptedOut, Names::send(send))
-    }
-
-    fn plain(provider: Provider, event_key: String, fact: Fact, names: Names) -> Self {
+    /// An event about nothing more than this.
+    pub(super) fn plain(provider: Provider, event_key: String, fact: Fact, names: Names) -> Self {
         Self {
             provider,
             event_key,
@@ -343,26 +294,6 @@ fn of_post(
         // Nothing was sent to anyone, so nothing happened.
         SendMode::Test => (noted("test"), Names::default()),
     }
-}
-
-/// What a status means for a lead, and what it says against our account.
-fn of_status(post: &StatusPost) -> (Fact, Option<String>) {
-    let noted = |word: &str| Fact::Noted(word.to_owned());
-    let fact = match (&post.status, post.undelivered()) {
-        (Status::Delivered | Status::Read, _) => Fact::Delivered,
-        (_, Some(Undelivered::ForNow)) => Fact::Bounced(Bounce::Soft),
-        (_, Some(Undelivered::ForGood)) => Fact::Bounced(Bounce::Hard),
-        (_, Some(Undelivered::OptedOut)) => Fact::OptedOut,
-        (_, Some(Undelivered::Filtered)) => noted("filtered"),
-        (_, Some(Undelivered::Account)) => {
-            let code = post.error.unwrap_or_default();
-            let why = format!("{code}: the provider refuses to deliver what this account sends");
-            return (noted("account_refused"), Some(why));
-        }
-        (_, Some(Undelivered::Unclear)) => noted("undelivered"),
-        (status, None) => noted(status.as_str()),
-    };
-    (fact, None)
 }
 
 fn attempt_of(event: &MailgunEvent) -> Option<i32> {

@@ -1,24 +1,20 @@
 //! `meridian doctor`: for every server and provider, whether it works, or what is missing and how to
 //! mend it.
 
+mod senders;
+
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use activities::key_ring::KeyRing;
-use activities::mail::account::SmtpAccount;
-use activities::mail::smtp::SmtpTransport;
-use activities::mailgun::client::{MailgunClient, Rights};
-use activities::senders::trouble::Breaker;
-use activities::senders::{self, Sender, SenderStatus, Transport};
+use activities::senders::{self as stored, Transport};
 use activities::store::health::{self, Health};
 use activities::store::{Store, clock, endpoint_views, schema, turns, workspaces};
 use activities::turn::RUNNER_SILENCE;
-use activities::twilio::client::TwilioClient;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::WorkspaceId;
-use machine::sequence::Channel;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::config::{
@@ -27,7 +23,7 @@ use crate::config::{
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
-use crate::{session, telemetry, times};
+use crate::{session, telemetry};
 
 /// The oldest Postgres that is tested against, as `server_version_num` has it.
 const POSTGRES_MIN: i32 = 140_000;
@@ -393,12 +389,12 @@ async fn look_at_work(
         );
         return Ok(());
     };
-    let senders = senders::list(store, workspace).await?;
+    let senders = stored::list(store, workspace).await?;
     if senders.is_empty() {
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        check_sender(sender, workspace, keys, clocks.wall, report).await;
+        senders::check(sender, workspace, keys, clocks.wall, report).await;
     }
     let reaches_us = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     if !reaches_us && senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_))) {
@@ -435,120 +431,4 @@ async fn look_at_work(
         (n, _) => report.ok("webhooks", format!("{n} open")),
     }
     Ok(())
-}
-
-async fn check_sender(
-    sender: &Sender,
-    workspace: WorkspaceId,
-    keys: Option<&Arc<KeyRing>>,
-    wall: DateTime<Utc>,
-    report: &mut Report,
-) {
-    let what = format!("sender {}", sender.name);
-    check_state(sender, &what, wall, report);
-    if sender.postal_address.is_none() && sender.channel == Channel::Email {
-        let fix = "the law of many countries wants one under every mail: --postal-address TEXT";
-        report.note(&what, "has no postal address", fix);
-    }
-    match &sender.transport {
-        Transport::Capture { .. } => return report.ok(&what, "keeps every message here"),
-        Transport::Discard => return report.ok(&what, "forgets every message"),
-        Transport::Smtp(_) | Transport::Mailgun(_) | Transport::Twilio(_) => {}
-    }
-    let Some(keys) = keys else {
-        return report.fault(&what, "its password cannot be opened", "see the key above");
-    };
-    let password = match sender.password(workspace, keys) {
-        Ok(password) => password,
-        Err(error) => {
-            let fix =
-                format!("run `meridian sender add {} …` with its password again", sender.name);
-            return report.fault(&what, error.to_string(), fix);
-        }
-    };
-    match (&sender.transport, password) {
-        (Transport::Smtp(account), password) => {
-            check_smtp(sender, account, password.as_ref(), &what, report).await;
-        }
-        (Transport::Mailgun(account), Some(key)) => {
-            match MailgunClient::new(account.clone(), key).probe().await {
-                Ok(Rights::Full) => report.ok(&what, format!("{account} takes the key")),
-                Ok(Rights::SendingOnly) => report.note(
-                    &what,
-                    format!("{account} lets the key send, or does not say"),
-                    "with a key that may read events, mails of unknown outcome are looked up",
-                ),
-                Err(fault) => report.fault(&what, fault.detail.as_str(), fault.fix),
-            }
-        }
-        (Transport::Twilio(account), Some(token)) => {
-            match TwilioClient::new(account.clone(), token).probe().await {
-                Ok(()) => report.ok(&what, format!("{account} takes the token")),
-                Err(fault) => report.fault(&what, fault.detail.as_str(), fault.fix),
-            }
-        }
-        (Transport::Mailgun(_) | Transport::Twilio(_), None) => {
-            let fix = format!("run `meridian sender add {} …` with its key", sender.name);
-            report.fault(&what, "no key is stored", fix);
-        }
-        (Transport::Capture { .. } | Transport::Discard, _) => {}
-    }
-}
-
-/// What keeps a sender from sending: a person, its account, or trouble with its provider.
-fn check_state(sender: &Sender, what: &str, wall: DateTime<Utc>, report: &mut Report) {
-    if sender.status == SenderStatus::Paused {
-        let reason = sender.status_reason.as_deref().unwrap_or("by a person");
-        let fix = format!("run `meridian sender resume {}` when that is mended", sender.name);
-        report.note(what, format!("paused ({reason})"), fix);
-    }
-    let Some(trouble) = &sender.trouble else { return };
-    let (calls, detail) = (trouble.count, &trouble.detail);
-    let fix = format!(
-        "its leads wait and go on by themselves; `meridian sender resume {}` tries at once",
-        sender.name
-    );
-    match sender.breaker(wall) {
-        Breaker::Closed if calls == 1 => {
-            report.note(what, format!("the last call was not answered ({detail})"), fix);
-        }
-        Breaker::Closed => {
-            report.note(what, format!("{calls} calls in a row were not answered ({detail})"), fix);
-        }
-        Breaker::Open { until } => {
-            let until = times::utc(until);
-            let found = format!("rests until {until} after {calls} calls in vain ({detail})");
-            report.fault(what, found, fix);
-        }
-        Breaker::HalfOpen => {
-            report.note(what, format!("tries again after {calls} calls in vain ({detail})"), fix);
-        }
-    }
-}
-
-async fn check_smtp(
-    sender: &Sender,
-    account: &SmtpAccount,
-    password: Option<&SecretString>,
-    what: &str,
-    report: &mut Report,
-) {
-    let Some(from) = sender.from.mailbox() else {
-        return report.fault(what, "has no mail address", "set it up again with --from ADDRESS");
-    };
-    let transport = match SmtpTransport::new(account.clone(), password) {
-        Ok(transport) => transport,
-        Err(fault) => {
-            let fix = format!("set it up again: `meridian sender add {} …`", sender.name);
-            return report.fault(what, activities::error::chain(&fault), fix);
-        }
-    };
-    match transport.probe(from).await {
-        Ok(probed) => {
-            let how = if probed.encrypted { "encrypted" } else { "in the open" };
-            let who = if probed.logged_in { ", logged in" } else { "" };
-            report.ok(what, format!("{account} answers, {how}{who}"));
-        }
-        Err(fault) => report.fault(what, fault.detail.as_str(), fault.fix),
-    }
 }
