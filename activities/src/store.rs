@@ -24,7 +24,6 @@ pub mod leads;
 pub mod locks;
 pub mod matches;
 pub mod measures;
-pub mod parked;
 pub mod pool;
 pub mod prepares;
 pub mod quotas;
