@@ -82,7 +82,7 @@ pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) ->
         };
         // Asked of a repeat too: the first time may have been cut off before this.
         if let Some(named) = named {
-            if named.call == Call::Lost && event.is_about(&named) {
+            if named.call == Call::Lost && event.proves(&named) {
                 settle(&room, workspace, &named, event.fact.kind()).await?;
             }
             if let (Some(sender), Some(fault)) = (named.sender, &event.account_fault) {

@@ -27,8 +27,10 @@ const KIND_MAX: usize = 60;
 pub enum Provider {
     /// Mailgun's webhooks and routes.
     Mailgun,
-    /// Twilio's webhooks, and its refusals.
+    /// Twilio's webhooks.
     Twilio,
+    /// The answer to a call of ours.
+    Refusal,
     /// A link in a mail of ours.
     Link,
     /// The capture sender, which plays recipients.
@@ -139,6 +141,7 @@ impl Provider {
         match self {
             Self::Mailgun => "mailgun",
             Self::Twilio => "twilio",
+            Self::Refusal => "refusal",
             Self::Link => "link",
             Self::Capture => "capture",
         }

@@ -21,6 +21,9 @@ use crate::store::{Tx, clock, locks};
 use crate::token::SendClaim;
 use crate::twilio::post::{Status, StatusPost};
 
+/// The rank from which on a message has come to its end: what else is reported then tells nothing new.
+const FINAL: u8 = 4;
+
 impl NewEvent {
     /// Reads what Twilio reports about a text; `claim` is what the address it reports to says, which we
     /// signed and nobody else.
@@ -64,13 +67,15 @@ impl NewEvent {
 
     /// A provider refuses a recipient who has told it to take no more from us.
     pub fn of_refused_opt_out(send: SendId, attempt: i32) -> Self {
-        let key = format!("refused/{send}/{attempt}");
-        Self::plain(Provider::Twilio, key, Fact::OptedOut, Names::send(send))
+        let key = format!("{send}/{attempt}");
+        Self::plain(Provider::Refusal, key, Fact::OptedOut, Names::send(send))
     }
 
-    /// Whether it is about the newest ask of the send it names.
-    pub(super) fn is_about(&self, named: &NamedSend) -> bool {
-        self.attempt.is_none_or(|attempt| attempt == named.attempt)
+    /// Whether it proves that the newest ask of the send it names was taken. A refusal proves that it
+    /// was not.
+    pub(super) fn proves(&self, named: &NamedSend) -> bool {
+        self.provider != Provider::Refusal
+            && self.attempt.is_none_or(|attempt| attempt == named.attempt)
     }
 
     fn number(&self) -> Option<&str> {
@@ -141,7 +146,7 @@ pub(super) async fn is_overtaken(
         let (message, status) = key.split_once('/')?;
         (message == progress.message).then(|| Status::stored(status).rank())
     });
-    Ok(ranks.any(|rank| rank >= progress.rank))
+    Ok(ranks.any(|rank| rank >= progress.rank.min(FINAL)))
 }
 
 /// What a status means for a lead, and what it says against our account.

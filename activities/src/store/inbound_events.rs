@@ -236,7 +236,7 @@ pub async fn give_up(
 }
 
 /// Returns those of `sends` that some event names: the provider took them. An event that names another
-/// ask than the one beside the send proves nothing about this one.
+/// ask than the one beside the send proves nothing about this one, and a refusal proves the opposite.
 pub async fn evidence(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -250,6 +250,7 @@ pub async fn evidence(
         JOIN unnest($2::uuid[], $3::int[]) AS u (send_id, attempt)
             ON i.send_id = u.send_id AND coalesce(i.attempt, u.attempt) = u.attempt
         WHERE i.workspace_id = $1
+          AND i.provider <> 'refusal'
         "#,
         workspace.uuid(),
         sends,
