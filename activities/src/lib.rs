@@ -30,6 +30,7 @@ pub mod mailroom;
 pub mod origin;
 pub mod outcome;
 pub mod phone;
+pub mod received;
 pub mod rehearsal;
 pub mod replay;
 pub mod reviews;

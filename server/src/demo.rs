@@ -26,7 +26,7 @@ use crate::times;
 /// The campaign that is shown.
 pub const CAMPAIGN: &str = "hotel-outreach";
 
-/// Campaign seconds in a second: three weeks in six minutes.
+/// Campaign seconds in a second: the days that are shown take seven minutes.
 const FACTOR: f64 = 5_000.0;
 
 /// How long it is shown, in campaign days.

@@ -14,7 +14,7 @@ use machine::sequence::Channel;
 
 use super::script::{Act, Rule, Script};
 use crate::error::{ActivityError, Result};
-use crate::inbound::{Envelope, keywords};
+use crate::inbound::Envelope;
 use crate::ingest::{self, NewEvent, Played, Provider};
 use crate::mail::message_id::MessageId;
 use crate::mailroom::Mailroom;
@@ -96,10 +96,7 @@ fn answer(room: &Mailroom, workspace: WorkspaceId, sender: &Sender, due: &Due) -
         Act::Complain => NewEvent::of_played(send, key, Played::Complained),
         Act::Click => NewEvent::of_played(send, key, Played::Clicked),
         Act::Reply | Act::AutoReply if sender.channel == Channel::Sms => {
-            let keyword = keywords::read(rule.text());
-            let payload = rule.text().as_bytes().to_vec();
-            let from = due.recipient.parse().ok();
-            NewEvent::of_text(Provider::Capture, key, from, keyword, payload)
+            NewEvent::of_played_text(key, due.recipient.parse().ok(), rule.text())
         }
         Act::Reply | Act::AutoReply => {
             let raw = mail(sender, due, rule, send)?;

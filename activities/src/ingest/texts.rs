@@ -5,10 +5,11 @@ use machine::ids::SendId;
 use machine::signal::Bounce;
 
 use super::event::{Fact, MessageProgress, Names, NewEvent, Provider, Said};
+use super::stored_mail::StoredMail;
 use super::target::{Found, Target};
 use super::{Signalled, lock_lead};
 use crate::error::Result;
-use crate::inbound::keywords::Keyword;
+use crate::inbound::keywords::{self, Keyword};
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
 use crate::outcome::twilio_answers::Undelivered;
@@ -19,7 +20,7 @@ use crate::store::matches::NamedSend;
 use crate::store::suppressions::{self, Reason, Value};
 use crate::store::{Tx, clock, locks};
 use crate::token::SendClaim;
-use crate::twilio::post::{Status, StatusPost};
+use crate::twilio::post::{MessagePost, Status, StatusPost};
 
 /// The rank from which on a message has come to its end: what else is reported then tells nothing new.
 const FINAL: u8 = 4;
@@ -45,14 +46,27 @@ impl NewEvent {
         Self { payload, ..Self::plain(Provider::Twilio, post.event_key(), fact, names) }
     }
 
+    /// A text came in through Twilio, as this form.
+    pub fn of_twilio_text(post: MessagePost, fields: Vec<(String, String)>) -> Self {
+        let (key, keyword) = (format!("{}/received", post.sid), post.asks());
+        Self::of_text(Provider::Twilio, key, post.from, keyword, &StoredMail::Twilio { fields })
+    }
+
+    /// A played recipient wrote a text. `event_key` is the same for every repeat.
+    pub fn of_played_text(event_key: String, from: Option<PhoneNumber>, text: &str) -> Self {
+        let number = from.as_ref().map(ToString::to_string);
+        let stored = StoredMail::Text { number, text: text.to_owned() };
+        Self::of_text(Provider::Capture, event_key, from, keywords::read(text), &stored)
+    }
+
     /// A text came in. Its provider vouches for the number it came from. `event_key` is the same
     /// whenever the same text is brought.
-    pub fn of_text(
+    fn of_text(
         provider: Provider,
         event_key: String,
         from: Option<PhoneNumber>,
         keyword: Option<Keyword>,
-        payload: Vec<u8>,
+        stored: &StoredMail,
     ) -> Self {
         let said = match keyword {
             Some(Keyword::Stop) => Said::Stop,
@@ -62,6 +76,7 @@ impl NewEvent {
         };
         let sender = from.map(Correspondent::Phone);
         let names = Names { sends: Vec::new(), sender };
+        let payload = stored.to_bytes();
         Self { payload, ..Self::plain(provider, event_key, Fact::Text(said), names) }
     }
 

@@ -1,9 +1,11 @@
 //! A trial: every mail of a campaign, or every text, made with one lead's data and sent to an address or
 //! a number of ours at once. It stands outside the ledger: nobody's sequence moves, no quota is used.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use machine::document::StepDocument;
 use machine::ids::{SendId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use serde::Serialize;
@@ -108,7 +110,8 @@ pub async fn send(
         Correspondent::Mailbox(_) => &stage.version.mails,
         Correspondent::Phone(_) => &stage.version.texts,
     };
-    let mut first_subject = None;
+    let before = mails_before(&stage.version.document.steps);
+    let mut subjects: HashMap<StepKey, HeaderText> = HashMap::new();
     let mut tried = Vec::new();
     for step in steps {
         let mut variants: Vec<&Option<VariantKey>> = stage
@@ -122,7 +125,12 @@ pub async fn send(
         for variant in variants {
             let result = match to {
                 Correspondent::Mailbox(to) => {
-                    trial.mail(to, (step, variant), &mut first_subject).await
+                    let earlier = before.get(step).and_then(|key| subjects.get(key)).cloned();
+                    let (result, subject) = trial.mail(to, (step, variant), earlier.as_ref()).await;
+                    if let Some(subject) = subject {
+                        subjects.entry(step.clone()).or_insert(subject);
+                    }
+                    result
                 }
                 Correspondent::Phone(to) => trial.text(to, (step, variant)).await,
             };
@@ -145,6 +153,31 @@ struct Trial<'a> {
 
 type Wording<'a> = (&'a StepKey, &'a Option<VariantKey>);
 
+/// Returns the mail before each mail, on the same lane; behind a decision that of its first lane that
+/// has one.
+fn mails_before(steps: &[StepDocument]) -> HashMap<StepKey, StepKey> {
+    fn walk(
+        steps: &[StepDocument],
+        mut newest: Option<StepKey>,
+        before: &mut HashMap<StepKey, StepKey>,
+    ) -> Option<StepKey> {
+        for step in steps {
+            if step.email.is_some() {
+                before.extend(newest.replace(step.key.clone()).map(|it| (step.key.clone(), it)));
+            }
+            if let Some(condition) = &step.condition {
+                let then = walk(&condition.then, newest.clone(), before);
+                let otherwise = walk(&condition.otherwise, newest.clone(), before);
+                newest = if then == newest { otherwise } else { then };
+            }
+        }
+        newest
+    }
+    let mut before = HashMap::new();
+    walk(steps, None, &mut before);
+    before
+}
+
 struct Mail {
     subject: Option<HeaderText>,
     text: String,
@@ -153,14 +186,12 @@ struct Mail {
 }
 
 impl Mail {
-    /// Returns the subject, which of a follow-up is an answer to the first.
-    fn subject(&self, first: Option<&HeaderText>) -> HeaderText {
-        let own = match (&self.subject, first) {
+    /// Returns the subject, which of a follow-up is an answer to the mail `before` it.
+    fn subject(&self, before: Option<&HeaderText>) -> HeaderText {
+        let before = before.and_then(|it| it.as_str().trim_start_matches(MARK).parse().ok());
+        let own = match (&self.subject, before) {
             (Some(own), _) => own.as_str().to_owned(),
-            (None, Some(first)) => {
-                let first = first.as_str().trim_start_matches(MARK);
-                format!("Re: {first}")
-            }
+            (None, Some(before)) => HeaderText::reply_subject(&before).to_string(),
             (None, None) => String::new(),
         };
         let marked: String = format!("{MARK}{own}").chars().take(250).collect();
@@ -173,15 +204,25 @@ impl Trial<'_> {
         &self,
         to: &EmailAddress,
         wording: Wording<'_>,
-        first_subject: &mut Option<HeaderText>,
-    ) -> TrialResult {
+        before: Option<&HeaderText>,
+    ) -> (TrialResult, Option<HeaderText>) {
         let send: SendId = ids::new();
-        let mail = match self.make_mail(send, wording) {
-            Ok(mail) => mail,
-            Err(why) => return TrialResult::NotMade { why },
-        };
-        let subject = mail.subject(first_subject.as_ref());
-        first_subject.get_or_insert_with(|| subject.clone());
+        match self.make_mail(send, wording) {
+            Ok(mail) => {
+                let subject = mail.subject(before);
+                (self.deliver(to, send, &subject, mail).await, Some(subject))
+            }
+            Err(why) => (TrialResult::NotMade { why }, None),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        to: &EmailAddress,
+        send: SendId,
+        subject: &HeaderText,
+        mail: Mail,
+    ) -> TrialResult {
         let shown = || Some(subject.to_string());
         let Some(from) = self.sender.from.mailbox() else {
             return TrialResult::NotMade { why: "the sender has no mail address".to_owned() };
@@ -192,7 +233,7 @@ impl Trial<'_> {
             from_name: self.sender.from_name.as_ref(),
             to,
             reply_to: None,
-            subject: &subject,
+            subject,
             date: self.now,
             thread: &[],
             text: &mail.text,

@@ -31,7 +31,8 @@ pub const BATCH_MAX: usize = 500;
 /// How long a sender in trouble waits for the one call that tries before another one does, wall time.
 const TRIAL: TimeDelta = TimeDelta::seconds(60);
 
-/// How long before a window closes a send must leave, wall time.
+/// How long before a window closes a send must leave, campaign time: on a clock that runs fast, wall
+/// time would be longer than any window.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A send past the gate.
@@ -102,7 +103,6 @@ pub async fn gate(
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
     let mut book = open_book(&mut tx, &standing, clocks).await?;
-    let margin = clocks.campaign_in(MARGIN) - now;
     let mut passed = Passed::default();
     let mut put_off = PutOff::default();
     for (message, candidate) in standing {
@@ -112,7 +112,7 @@ pub async fn gate(
             gated.answered.push((message.ask, Answer::Held { missing }));
             continue;
         }
-        match allot(&mut book, &message, candidate, now, margin) {
+        match allot(&mut book, &message, candidate, now) {
             Verdict::Go { sender_day, campaign_day } => {
                 let lease_until = clocks.wall + message.outlet.lease();
                 gated.lease_until = gated.lease_until.max(Some(lease_until));
@@ -133,10 +133,10 @@ pub async fn gate(
                 gated.dispatched.push(Dispatch { message, fence, gate_at: now, open_for });
             }
             Verdict::Defer { until, because, days } => {
-                let until = match because {
-                    Why::ProviderOutage => until + spread(message.ask.send, clocks),
-                    _ => until,
-                };
+                let outage = because == Why::ProviderOutage;
+                let spread =
+                    if outage { spread(message.ask.send, clocks) } else { TimeDelta::zero() };
+                let until = until + spread;
                 put_off.ids.push(message.ask.send.uuid());
                 put_off.details.push(because.as_str());
                 put_off.slot_ats.push(until);
@@ -330,7 +330,6 @@ fn allot(
     message: &Prepared,
     candidate: &Candidate,
     now: DateTime<Utc>,
-    margin: TimeDelta,
 ) -> Verdict {
     let version = &message.ask.version.version;
     if let What::Handover { .. } = message.ask.what {
@@ -358,7 +357,7 @@ fn allot(
         windows: &version.calendar,
         zone: zone_of(message, candidate),
         booked,
-        margin,
+        margin: MARGIN,
     };
     book.allot(&asking, now)
 }

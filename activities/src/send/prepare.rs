@@ -92,8 +92,9 @@ pub async fn prepare(
         }
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
-    let mut dossiers = dossier::read(&mut tx, workspace, &asks).await?;
+    let files = dossier::read(&mut tx, workspace, &asks).await?;
     tx.commit().await?;
+    let mut dossiers = dossier::open(mailroom, workspace, files).await;
 
     let mut readied = Vec::with_capacity(asks.len());
     for ask in asks {
@@ -167,7 +168,8 @@ fn compose(
     let lead = parts.lead.ok_or_else(no_address)?;
     let content = match (channel, sender.from.mailbox()) {
         (Channel::Email, Some(from)) => {
-            Content::Mail(Box::new(compose_mail(mailroom, workspace, ask, parts, lead, from)?))
+            let addressing = Addressing { lead, sender, from };
+            Content::Mail(Box::new(compose_mail(mailroom, workspace, ask, parts, &addressing)?))
         }
         (Channel::Sms, None) => {
             let to = lead.phone.as_deref().and_then(|phone| phone.parse().ok());
@@ -192,25 +194,31 @@ fn compose(
     })
 }
 
+/// Who writes a mail about whom.
+struct Addressing<'a> {
+    lead: &'a LeadRow,
+    sender: &'a Sender,
+    from: &'a EmailAddress,
+}
+
 fn compose_mail(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     ask: &Ask,
     parts: &Parts<'_>,
-    lead: &LeadRow,
-    from: &EmailAddress,
+    Addressing { lead, sender, from }: &Addressing<'_>,
 ) -> std::result::Result<Mail, Answer> {
     let no_address = || Answer::Held { missing: Missing::Address { channel: Channel::Email } };
     let (to, wording) = match &ask.what {
         What::Step { .. } => {
             let to = lead.email.as_deref().and_then(|email| email.parse().ok());
             let to: EmailAddress = to.ok_or_else(no_address)?;
-            let (sender, _) = parts.sender.ok_or_else(no_address)?;
             let wording = step_mail(mailroom, workspace, ask, lead, sender, &parts.thread)?;
             (to, wording)
         }
         What::Handover { to, answer_by } => {
-            let offer = dossier::compose(ask, *to, *answer_by, lead, parts.dossier.as_ref())?;
+            let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
+            let offer = dossier::compose(ask, *to, *answer_by, lead, sender, dossier)?;
             let (subject, text, html) = (offer.subject, offer.text, offer.html);
             (offer.to, Wording { subject, text, html, way_out: None })
         }
@@ -225,7 +233,7 @@ fn compose_mail(
         format!("{}@{domain}", mailroom.tokens.reply_local_part(claim)).parse().ok()
     });
     Ok(Mail {
-        from: from.clone(),
+        from: (*from).clone(),
         to,
         subject: wording.subject,
         text: wording.text,
@@ -262,11 +270,11 @@ fn step_mail(
         unsubscribe_text: "Unsubscribe",
     };
     let rendered = wording(ask)?.render(values, Some(&footer)).map_err(unrendered)?;
-    let first = thread.first().and_then(|earlier| earlier.subject.as_deref());
-    let first: Option<HeaderText> = first.and_then(|subject| subject.parse().ok());
-    let subject = match (rendered.subject, first) {
+    let before = thread.last().and_then(|earlier| earlier.subject.as_deref());
+    let before: Option<HeaderText> = before.and_then(|subject| subject.parse().ok());
+    let subject = match (rendered.subject, before) {
         (Some(subject), _) => subject,
-        (None, Some(first)) => first.reply_subject(),
+        (None, Some(before)) => before.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.
         (None, None) => opening_subject(ask, values).ok_or_else(content_fault)?,
     };

@@ -1,5 +1,7 @@
 //! `meridian enrollment`: one lead's run through one campaign, and orders about it.
 
+pub(super) mod mails;
+
 use std::fmt;
 use std::process::ExitCode;
 
@@ -32,6 +34,16 @@ pub(super) enum Command {
     List(List),
     /// Explain an enrollment: what it is doing, why, until when, and what happened
     Show {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print what was written to a lead and what came back, in full
+    Mails {
         /// Its id, or the mail address of its lead
         enrollment: String,
         /// The campaign, where a lead is in several
@@ -143,6 +155,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Show { enrollment, campaign, output } => {
             show(&enrollment, campaign.as_deref(), output, bench).await?;
         }
+        Command::Mails { enrollment, campaign, output } => {
+            mails::show(&enrollment, campaign.as_deref(), output, bench).await?;
+        }
         Command::Signal { enrollment, campaign, order } => {
             signal(&enrollment, campaign.as_deref(), order, bench).await?;
         }
@@ -175,11 +190,16 @@ pub(super) async fn find(
     let mut tx = session.store.begin(session.workspace).await?;
     let filter = Filter { lead: Some(lead), ..Filter::default() };
     let rows = enrollment_views::list(&mut tx, session.workspace, filter, None, 1_000).await?;
-    let mut rows = rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name));
-    match (rows.next(), rows.next()) {
-        (Some(only), None) => Ok(only.enrollment_id.into()),
-        (None, _) => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
-        (Some(_), Some(_)) => bail!("{who} is in several campaigns: name one with --campaign"),
+    let rows: Vec<_> =
+        rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name)).collect();
+    match rows.as_slice() {
+        [only] => Ok(only.enrollment_id.into()),
+        [] => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
+        several => {
+            let names: Vec<&str> = several.iter().map(|row| row.campaign.as_str()).collect();
+            let names = names.join(", ");
+            bail!("{who} is in several campaigns: name one with --campaign: {names}")
+        }
     }
 }
 
@@ -492,8 +512,18 @@ async fn signal(
     let view =
         enrollment_view::read(&session.store, &Versions::default(), session.workspace, id).await?;
     let signal = to_signal(order, &view)?;
+    let is_over = matches!(view.enrollment.state, State::Ended { .. });
+    let means_nothing =
+        is_over && !matches!(signal, Signal::Replied { .. } | Signal::HandOver | Signal::OptedOut);
     tell(session, id, signal).await?;
-    bench.terminal.print(&format!("enrollment {id} was told"))?;
+    let lead = view.stored.email.unwrap_or_else(|| id.to_string());
+    let campaign = view.stored.campaign;
+    bench.terminal.print(&match means_nothing {
+        false => format!("{lead} was told in `{campaign}`"),
+        true => {
+            format!("{lead} was told in `{campaign}`, where it has ended: that changes nothing")
+        }
+    })?;
     Ok(())
 }
 

@@ -94,10 +94,7 @@ async fn take(room: &Mailroom, key: &str, request: Request) -> Result<Signalled,
     let posted = Posted::read(room, request).await?;
     posted.verify(&[endpoint.signing_key])?;
     let event = match TwilioPost::read(&posted.fields).map_err(|_| Refusal::Malformed)? {
-        TwilioPost::Message(text) => {
-            let (key, keyword) = (format!("{}/received", text.sid), text.asks());
-            NewEvent::of_text(Provider::Twilio, key, text.from, keyword, posted.body.into())
-        }
+        TwilioPost::Message(text) => NewEvent::of_twilio_text(text, posted.fields),
         TwilioPost::Status(status) => NewEvent::of_twilio_stray(&status, posted.body.into()),
     };
     Ok(ingest::signal(room, workspace, event).await?)

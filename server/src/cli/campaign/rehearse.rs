@@ -255,9 +255,10 @@ impl fmt::Display for Rehearsal {
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             writeln!(
                 f,
-                "{} messages to {} leads, from {} to {}",
+                "{} messages to {} {}, from {} to {}",
                 self.touches,
                 self.leads,
+                if self.leads == 1 { "lead" } else { "leads" },
                 times::on(self.zone, first),
                 times::on(self.zone, last)
             )?;
