@@ -81,7 +81,6 @@ async fn no_text_leaves_at_night_and_the_plan_says_why() {
     shop.close().await;
 }
 
-/// The lead's zone is found to be another one after the turn, before the gate: the gate sees the night.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_that_come_twice_or_late_change_nothing() {
     let mut shop = Shop::open().await;
