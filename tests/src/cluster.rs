@@ -22,13 +22,13 @@ struct Cluster {
     _place: tempfile::TempDir,
 }
 
-/// Ends the test cluster's server as a power cut would, and starts it again after `down`. Every test
-/// of the process feels it.
+/// Ends the test cluster's server as a power cut would, and starts it again when `meanwhile` is over.
+/// Every test of the process feels it.
 ///
 /// # Panics
 ///
 /// When there is no cluster yet, or it does not come back where it was.
-pub async fn power_cut(down: Duration) {
+pub async fn power_cut(meanwhile: impl Future<Output = ()>) {
     let cluster = CLUSTER.get().expect("a database was made before");
     let mut server = cluster.server.lock().await;
     let pid = libc::pid_t::try_from(server.pid()).expect("a process id");
@@ -38,7 +38,7 @@ pub async fn power_cut(down: Duration) {
     while signal(0) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tokio::time::sleep(down).await;
+    meanwhile.await;
     *server = start(cluster.settings.clone()).await.expect("the test cluster recovers");
     let url: Url = server.url().parse().expect("our own URL");
     assert_eq!(url.port(), cluster.url.port(), "it is back where it was");
@@ -98,11 +98,17 @@ impl Cluster {
         let settings = Settings {
             state_dir: place.path().to_owned(),
             database: "meridian".to_owned(),
-            extra: vec![("max_connections".to_owned(), "300".to_owned())],
+            extra: vec![
+                ("max_connections".to_owned(), "300".to_owned()),
+                // Memory is not slow to write.
+                ("wal_compression".to_owned(), "off".to_owned()),
+            ],
         };
         let server = start(settings.clone()).await.expect("the test cluster starts");
+        take_plain_passwords(&server).expect("the test cluster's files are ours");
         let url = server.url().parse().expect("our own URL");
         let cluster = Self { url, settings, server: Mutex::new(server), _place: place };
+        cluster.run("SELECT pg_reload_conf()").await;
         cluster.run("CREATE DATABASE template_meridian").await;
         pool::migrate(&cluster.url("template_meridian")).await.expect("migrations apply");
         cluster
@@ -120,6 +126,14 @@ impl Cluster {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.expect("plain statements work");
         conn.close().await.expect("closing works");
     }
+}
+
+/// Lets passwords come over loopback as they are. The proof that SCRAM asks for takes a program without
+/// optimisation longer than everything else that a test does.
+fn take_plain_passwords(server: &PrivatePostgres) -> std::io::Result<()> {
+    let rules = server.data_dir().join("pg_hba.conf");
+    let text = std::fs::read_to_string(&rules)?;
+    std::fs::write(&rules, text.replace("scram-sha-256", "password"))
 }
 
 /// Memory where there is some: the settings are durable, the disk need not be.

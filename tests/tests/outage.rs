@@ -48,7 +48,7 @@ async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
             if accepted >= enough { Ok(()) } else { Err(format!("{accepted} mails of {enough}")) }
         })
         .await;
-        let outage = tokio::spawn(cluster::power_cut(down));
+        let outage = tokio::spawn(cluster::power_cut(tokio::time::sleep(down)));
         if down > Duration::from_secs(1) {
             installation.unready(&mut serving).await;
         }

@@ -38,10 +38,9 @@ pub struct Serving {
 impl Installation {
     /// Makes an installation with an empty database.
     pub async fn create() -> Self {
-        let program = tokio::task::spawn_blocking(program::path).await.expect("a program");
         let installation = Self {
             database: Database::create().await,
-            program,
+            program: program::path(),
             place: tempfile::tempdir().expect("a directory for the installation"),
             listen: (Ipv4Addr::LOCALHOST, port()).into(),
         };
