@@ -13,7 +13,6 @@ use activities::store::health::{self, Health};
 use activities::store::{Store, clock, endpoint_views, schema, turns, workspaces};
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use url::{Host, Url};

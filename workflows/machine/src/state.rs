@@ -134,11 +134,13 @@ impl Wait {
     fn is_put_off(&self) -> bool {
         match self.because {
             Why::SendWindow
+            | Why::QuietHours
             | Why::Holiday
             | Why::SenderPacing
             | Why::SenderDailyLimit
             | Why::CampaignDailyLimit
-            | Why::SenderDisconnected => true,
+            | Why::SenderDisconnected
+            | Why::ProviderOutage => true,
             Why::Delay
             | Why::UntilEvent
             | Why::LeadAsked
