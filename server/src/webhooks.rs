@@ -25,9 +25,16 @@ pub fn router(room: Mailroom) -> Router {
     Router::new()
         .route("/webhooks/mailgun/{endpoint_key}", post(mailgun::receive))
         .layer(DefaultBodyLimit::max(mailgun::MAIL_MAX))
-        .route("/webhooks/twilio/{endpoint_key}", post(twilio::receive))
-        .route("/webhooks/twilio/status/{token}", post(twilio::receive_status))
+        .merge(texts())
         .route("/u/{token}", get(opt_out::ask).post(opt_out::opt_out))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(room)
+}
+
+/// What Twilio posts is short.
+fn texts() -> Router<Mailroom> {
+    Router::new()
+        .route("/webhooks/twilio/{endpoint_key}", post(twilio::receive))
+        .route("/webhooks/twilio/status/{token}", post(twilio::receive_status))
+        .layer(DefaultBodyLimit::max(twilio::POST_MAX))
 }

@@ -240,7 +240,7 @@ impl Telling<'_> {
         if self.cause == Cause::Replied && self.dossier.letters.is_empty() {
             let _ = writeln!(
                 text,
-                "\nWhat they said\nTheir answer did not come through here: it is with {}.",
+                "\nWhat they said\nTheir answer did not come through here: it is in the mailbox of {}.",
                 self.sender.from
             );
         }

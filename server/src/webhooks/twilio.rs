@@ -22,6 +22,9 @@ use url::Url;
 
 use super::form;
 
+/// The longest post that is taken, in bytes.
+pub(super) const POST_MAX: usize = 1024 * 1024;
+
 /// What Twilio reads as: do nothing.
 const NOTHING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 

@@ -208,11 +208,16 @@ impl Shop {
 
     /// Waits until a query says `true`.
     pub(crate) async fn until(&mut self, sql: &str) {
-        until(PATIENCE, async || match self.one(&format!("SELECT ({sql})::text")).await {
-            told if told == "true" => Ok(()),
+        until(PATIENCE, async || match self.holds(sql).await.as_str() {
+            "true" => Ok(()),
             told => Err(format!("{told}: {sql}")),
         })
         .await;
+    }
+
+    /// What a query says; nothing is an answer too.
+    async fn holds(&mut self, sql: &str) -> String {
+        self.one(&format!("SELECT coalesce(({sql})::text, 'nothing')")).await
     }
 
     /// The state of the one send of a step, with why.
