@@ -12,6 +12,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
+use crate::janitor;
+
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static DATABASES: AtomicU64 = AtomicU64::new(0);
 
@@ -61,6 +63,26 @@ impl Database {
         Self { url: cluster.url(&name) }
     }
 
+    /// Makes another one with the same content. Nobody may be connected to this one.
+    pub async fn copy(&self) -> Self {
+        let cluster = CLUSTER.get().expect("a database was made before");
+        let n = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{n}");
+        cluster.run(&format!("CREATE DATABASE {name} TEMPLATE {}", self.name())).await;
+        Self { url: cluster.url(&name) }
+    }
+
+    /// Removes it, and ends whoever is connected.
+    pub async fn remove(self) {
+        let cluster = CLUSTER.get().expect("a database was made before");
+        cluster.run(&format!("DROP DATABASE {} WITH (FORCE)", self.name())).await;
+    }
+
+    fn name(&self) -> String {
+        let url: Url = self.url.parse().expect("our own URL");
+        url.path().trim_start_matches('/').to_owned()
+    }
+
     /// Opens the store on it.
     pub async fn store(&self) -> Store {
         Store::open(&self.url, 16).await.expect("the test's database opens")
@@ -95,6 +117,7 @@ impl Cluster {
             builder.permissions(std::fs::Permissions::from_mode(0o711));
         }
         let place = builder.tempdir_in(parent).expect("a directory for the test cluster");
+        janitor::remove_at_end(place.path());
         let settings = Settings {
             state_dir: place.path().to_owned(),
             database: "meridian".to_owned(),
@@ -142,7 +165,7 @@ fn place() -> PathBuf {
     if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
 }
 
-/// A static is never dropped, so the directory of an earlier run may still lie there.
+/// What the janitor of an earlier run could not remove, because it was killed too.
 fn sweep_leftovers(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
