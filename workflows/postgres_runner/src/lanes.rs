@@ -242,6 +242,7 @@ mod tests {
             sequence: ids::new(),
             number: 1,
             mails: Vec::new(),
+            texts: Vec::new(),
         };
         let settings = CampaignSettings {
             senders: Vec::new(),
