@@ -165,7 +165,13 @@ pub(crate) async fn lock_lead(
     }
     match reason {
         None | Some(Reason::HardBounce) => {}
-        Some(Reason::OptedOut | Reason::Complained | Reason::ByPerson | Reason::Imported) => {
+        Some(
+            Reason::OptedOut
+            | Reason::Complained
+            | Reason::ByPerson
+            | Reason::Imported
+            | Reason::Erased,
+        ) => {
             addresses.extend(matches::addresses_of(tx, workspace, lead, channel).await?);
         }
     }
@@ -198,10 +204,10 @@ async fn take(
     event: &NewEvent,
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
-    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, &event.payload);
     let mut tx = room.store.begin(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names, event.attempt).await?;
+    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
     let named = found.named().cloned();
     let row = NewRow {
         id,
@@ -209,8 +215,9 @@ async fn take(
         event_key: &event.event_key,
         token: event.token.as_deref(),
         kind: event.fact.kind(),
-        send: named.as_ref().map(|named| named.send),
+        send: named.as_ref().filter(|_| !is_new_mail(event, &found)).map(|named| named.send),
         attempt: event.attempt,
+        lead: found.lead(),
         sealed: &sealed,
         progress: progress(&event.fact, &found),
     };
@@ -230,12 +237,29 @@ async fn take(
         Found::Responder(_) => {
             unmatched(&mut tx, workspace, (id, event), now, "an answer to an offer").await?
         }
+        Found::Erased(_) => {
+            unmatched(&mut tx, workspace, (id, event), now, "whom it is from was erased").await?
+        }
         Found::Nobody => {
             unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
         }
     };
     tx.commit().await?;
     Ok((signalled, named))
+}
+
+/// What is kept of an event: of what a provider says about somebody who was erased, nothing.
+fn kept<'e>(event: &'e NewEvent, found: &Found) -> &'e [u8] {
+    match found {
+        Found::Erased(_) if !is_new_mail(event, found) => b"",
+        Found::Erased(_) | Found::Lead(_) | Found::Responder(_) | Found::Nobody => &event.payload,
+    }
+}
+
+/// Whether somebody who was erased writes to us anew. A person decides what becomes of it, as of the
+/// mail of any stranger; it is not forgotten with what came before.
+fn is_new_mail(event: &NewEvent, found: &Found) -> bool {
+    matches!(found, Found::Erased(_)) && matches!(event.fact, Fact::Mail(_))
 }
 
 fn progress(fact: &Fact, found: &Found) -> Progress {
@@ -250,7 +274,7 @@ fn progress(fact: &Fact, found: &Found) -> Progress {
             | Fact::Complained
             | Fact::OptedOut
             | Fact::Text(_),
-            Found::Lead(_) | Found::Responder(_) | Found::Nobody,
+            Found::Lead(_) | Found::Responder(_) | Found::Erased(_) | Found::Nobody,
         ) => Progress::Done,
     }
 }

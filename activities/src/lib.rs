@@ -24,6 +24,7 @@ pub mod inbound;
 pub mod ingest;
 pub mod interpret;
 pub mod key_ring;
+pub mod leads;
 pub mod mail;
 pub mod mailgun;
 pub mod mailroom;

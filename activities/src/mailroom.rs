@@ -60,6 +60,10 @@ pub enum Outlet {
     Discard,
 }
 
+/// The longest lease of any outlet. By SMTP the wait after the final dot alone is ten minutes (RFC 5321,
+/// 4.5.3.2).
+pub const LEASE_MAX: TimeDelta = TimeDelta::minutes(15);
+
 impl Outlet {
     /// The word under which its calls are counted.
     pub fn name(&self) -> &'static str {
@@ -72,11 +76,10 @@ impl Outlet {
         }
     }
 
-    /// How long a call may take in all, wall time, from its gate on. By SMTP the wait after the final
-    /// dot alone is ten minutes (RFC 5321, 4.5.3.2).
+    /// How long a call may take in all, wall time, from its gate on.
     pub fn lease(&self) -> TimeDelta {
         match self {
-            Self::Smtp(_) | Self::Capture | Self::Discard => TimeDelta::minutes(15),
+            Self::Smtp(_) | Self::Capture | Self::Discard => LEASE_MAX,
             Self::Mailgun(_) | Self::Twilio(_) => TimeDelta::seconds(60),
         }
     }

@@ -18,6 +18,8 @@ pub(super) enum Found {
     Lead(Target),
     /// To a person of ours, who was offered a lead.
     Responder(NamedSend),
+    /// To a lead that was erased.
+    Erased(NamedSend),
     /// To nobody.
     Nobody,
 }
@@ -54,6 +56,9 @@ pub(super) async fn find(
 ) -> Result<Found> {
     if let Some(named) = matches::first_send(conn, workspace, &names.sends).await? {
         let Message::Step(step) = &named.message else { return Ok(Found::Responder(named)) };
+        if named.erased {
+            return Ok(Found::Erased(named));
+        }
         let is_newest = attempt.is_none_or(|attempt| attempt == named.attempt);
         let sent = is_newest.then(|| (named.send, step.clone()));
         return Ok(Found::Lead(Target {
@@ -84,8 +89,16 @@ impl Found {
     pub(super) fn named(&self) -> Option<&NamedSend> {
         match self {
             Self::Lead(target) => target.named.as_ref(),
-            Self::Responder(named) => Some(named),
+            Self::Responder(named) | Self::Erased(named) => Some(named),
             Self::Nobody => None,
+        }
+    }
+
+    /// The lead it is about.
+    pub(super) fn lead(&self) -> Option<LeadId> {
+        match self {
+            Self::Lead(target) => Some(target.lead),
+            Self::Responder(_) | Self::Erased(_) | Self::Nobody => None,
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) async fn begin_again(
             let reason = Some(Reason::OptedOut);
             lock_lead(tx, room, target.lead, target.channel, Some(number), reason).await?;
         }
-        Found::Responder(_) | Found::Nobody => {
+        Found::Responder(_) | Found::Erased(_) | Found::Nobody => {
             let key = locks::address_key(workspace, value.hash());
             locks::lock_exclusive(tx, &[key]).await?;
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use machine::ids::{Id, SendId, WorkspaceId};
+use machine::ids::{Id, LeadId, SendId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ pub struct NewRow<'a> {
     pub send: Option<SendId>,
     /// Which ask of it, where the event says so.
     pub attempt: Option<i32>,
+    /// The lead it is about.
+    pub lead: Option<LeadId>,
     /// What came, from [`seal_payload`].
     pub sealed: &'a [u8],
     /// Whether somebody still has to read it.
@@ -101,9 +103,9 @@ pub async fn add(
     let done = sqlx::query!(
         r#"
         INSERT INTO inbound_events
-            (workspace_id, event_id, provider, event_key, token, kind, send_id, payload,
+            (workspace_id, event_id, provider, event_key, token, kind, send_id, lead_id, payload,
              received_at, at, processed_at, attempt)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         ON CONFLICT DO NOTHING
         "#,
         workspace.uuid(),
@@ -113,6 +115,7 @@ pub async fn add(
         row.token,
         row.kind,
         row.send.map(SendId::uuid),
+        row.lead.map(LeadId::uuid),
         row.sealed,
         now.wall,
         now.campaign,

@@ -3,7 +3,6 @@
 
 use activities::senders::trouble::Breaker;
 use activities::store::clock;
-use chrono::TimeDelta;
 use machine::state::Why;
 use serde_json::json;
 
@@ -49,14 +48,7 @@ async fn one_provider_that_is_away_rests_alone_and_comes_back_by_one_call() {
 
     shop.twilio.resume().await;
     shop.time_passes().await;
-    for _ in 0..4 {
-        shop.after(TimeDelta::minutes(10)).await;
-        shop.until(
-            "SELECT NOT EXISTS (SELECT 1 FROM sends WHERE state IN ('planned', 'dispatching'))",
-        )
-        .await;
-    }
-    shop.texted(12).await;
+    shop.texted_in_time(12).await;
     let mut numbers: Vec<_> = shop.twilio.accepted().into_iter().map(|text| text.to).collect();
     numbers.sort();
     numbers.dedup();

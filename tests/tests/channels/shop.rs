@@ -99,9 +99,10 @@ impl Shop {
     pub(crate) async fn people(&self, lines: &[&str]) {
         let file = format!("email,phone,sms_consent\n{}\n", lines.join("\n"));
         let file = Cursor::new(file.into_bytes());
-        let options = import::Options::default();
-        let report =
-            import::leads(self.store(), self.workspace, file, &options, |_| {}).await.unwrap();
+        let options = import::Options { actor: "test".to_owned(), ..import::Options::default() };
+        let (store, key) = (self.store(), &self.room.suppressions);
+        let report = import::leads(store, key, self.workspace, file, &options, |_| {}).await;
+        let report = report.unwrap();
         assert!(report.faults.is_empty(), "{:?}", report.faults);
     }
 
@@ -193,6 +194,18 @@ impl Shop {
         until(PATIENCE, async || match self.twilio.accepted().len() {
             n if n >= count => Ok(()),
             n => Err(format!("{n} texts of {count}")),
+        })
+        .await;
+    }
+
+    /// Lets time pass until Twilio has taken so many texts.
+    pub(crate) async fn texted_in_time(&mut self, count: usize) {
+        until(PATIENCE, async || {
+            self.after(TimeDelta::minutes(10)).await;
+            match self.twilio.accepted().len() {
+                n if n >= count => Ok(()),
+                n => Err(format!("{n} texts of {count}")),
+            }
         })
         .await;
     }
