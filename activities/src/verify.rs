@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::country;
 use machine::ids::{SequenceId, WorkspaceId};
+use machine::sequence::Channel;
 use uuid::Uuid;
 
 use crate::audit_chain;
@@ -131,7 +132,12 @@ async fn read_windows(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Re
             let country = row.country.as_deref().and_then(|country| country.parse().ok());
             let zones = country::candidates(own.as_ref(), country, &version.zone);
             let left: DateTime<Utc> = row.gate_at;
-            if !zones.iter().all(|zone| version.calendar.is_open(*zone, left)) {
+            let channel = match row.channel.as_str() {
+                "sms" => Channel::Sms,
+                _ => Channel::Email,
+            };
+            let calendar = version.calendar_of(channel);
+            if !zones.iter().all(|zone| calendar.is_open(*zone, left)) {
                 tally.broken(&row.send_id);
             }
         }

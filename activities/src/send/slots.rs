@@ -5,7 +5,7 @@
 //! lead can say when it will be written to, and ten thousand leads do not storm one sender every
 //! morning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -32,6 +32,22 @@ pub struct SenderLimits {
     pub zone: Tz,
     /// The first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Whether its provider does not answer.
+    pub outage: Outage,
+}
+
+/// Whether the provider of a sender does not answer, in campaign time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outage {
+    /// It does.
+    None,
+    /// Nothing leaves before this.
+    Until(DateTime<Utc>),
+    /// One message may try.
+    OneMayTry {
+        /// When the next one may.
+        next: DateTime<Utc>,
+    },
 }
 
 /// A campaign's limits.
@@ -65,6 +81,8 @@ pub struct Candidate<'a> {
     pub campaign: Uuid,
     /// When it may leave.
     pub calendar: &'a Calendar,
+    /// What of that the campaign's own windows and holidays say.
+    pub windows: &'a Calendar,
     /// On whose wall clocks, each of which must be inside the window.
     pub zones: &'a [Tz],
     /// Its slot, if it has one.
@@ -105,6 +123,8 @@ pub struct Book {
     pub counts: BTreeMap<Key, Count>,
     /// The counts that changed.
     pub changed: BTreeMap<Key, Count>,
+    /// The senders through which one message tries.
+    pub trials: BTreeSet<Uuid>,
 }
 
 impl Book {
@@ -129,6 +149,12 @@ impl Book {
         if let Some((until, because)) = closed(candidate, now) {
             return Verdict::Defer { until, because, days: None };
         }
+        match sender.outage {
+            Outage::Until(until) if until > now => {
+                return Verdict::Defer { until, because: Why::ProviderOutage, days: None };
+            }
+            Outage::Until(_) | Outage::None | Outage::OneMayTry { .. } => {}
+        }
         let sender_day = day(now, sender.zone);
         let campaign_day = day(now, campaign.zone);
         if let Some(because) = self.full(candidate, sender_day, campaign_day) {
@@ -143,6 +169,9 @@ impl Book {
             if !paced {
                 self.move_cursor(candidate.sender, now + sender.spacing);
             }
+        }
+        if let Outage::OneMayTry { next } = sender.outage {
+            self.begin_trial(candidate.sender, next);
         }
         self.add(candidate, sender_day, campaign_day, Entry::Use);
         Verdict::Go { sender_day, campaign_day }
@@ -251,6 +280,13 @@ impl Book {
         }
     }
 
+    fn begin_trial(&mut self, sender: Uuid, next: DateTime<Utc>) {
+        if let Some(limits) = self.senders.get_mut(&sender) {
+            limits.outage = Outage::Until(next);
+            self.trials.insert(sender);
+        }
+    }
+
     fn move_cursor(&mut self, sender: Uuid, to: DateTime<Utc>) {
         if let Some(limits) = self.senders.get_mut(&sender) {
             limits.next_free_at = Some(to);
@@ -271,12 +307,16 @@ fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
 
 /// Returns when the window opens again, if `at` is outside it or too near its end.
 fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
-    if is_open(candidate, at) {
+    if is_open(candidate, candidate.calendar, at) {
         return None;
     }
-    let opening = candidate.calendar.next_common_opening(candidate.zones, at).ok();
     // Where nothing opens nothing leaves.
     let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
+    // What the campaign itself would let leave is kept by the hours for texts.
+    if is_open(candidate, candidate.windows, at) {
+        return Some((later, Why::QuietHours));
+    }
+    let opening = candidate.windows.next_common_opening(candidate.zones, at).ok();
     let because = match opening.and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
@@ -285,14 +325,8 @@ fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>
 }
 
 /// Whether `at` is open for long enough, wherever the lead may be.
-fn is_open(candidate: &Candidate<'_>, at: DateTime<Utc>) -> bool {
-    let Candidate { calendar, margin, .. } = candidate;
-    candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, *margin))
-}
-
-/// Returns the end of the hours that are open at `at`, wherever the lead may be.
-fn closes_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    candidate.zones.iter().filter_map(|zone| candidate.calendar.closes_at(*zone, at)).min()
+fn is_open(candidate: &Candidate<'_>, calendar: &Calendar, at: DateTime<Utc>) -> bool {
+    candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, candidate.margin))
 }
 
 /// Returns the first instant from `at` on that is open for long enough.
@@ -300,10 +334,10 @@ fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>
     let mut from = at;
     for _ in 0..64 {
         let opening = candidate.calendar.next_common_opening(candidate.zones, from).ok()?.at;
-        if is_open(candidate, opening) {
+        if is_open(candidate, candidate.calendar, opening) {
             return Some(opening);
         }
-        from = closes_at(candidate, opening)?;
+        from = candidate.calendar.first_closing(candidate.zones, opening)?;
     }
     None
 }
@@ -315,7 +349,7 @@ fn spread(
     first: DateTime<Utc>,
     booked: i32,
 ) -> DateTime<Utc> {
-    let closes = closes_at(candidate, first);
+    let closes = candidate.calendar.first_closing(candidate.zones, first);
     let length = closes.map_or(TimeDelta::days(1), |closes| closes - first).min(TimeDelta::days(1));
     let room = (length - candidate.margin).num_seconds().max(1);
     let step = match sender.per_day {
@@ -342,6 +376,7 @@ mod tests {
             spacing: TimeDelta::zero(),
             zone: Tz::UTC,
             next_free_at: None,
+            outage: Outage::None,
         };
         let mut book = Book::default();
         book.senders.insert(id, sender);
@@ -350,6 +385,7 @@ mod tests {
             sender: id,
             campaign: id,
             calendar: &calendar,
+            windows: &calendar,
             zones: &[Tz::UTC],
             booked: None,
             margin,

@@ -289,6 +289,8 @@ pub struct Gated {
     pub country: Option<String>,
     /// When it passed.
     pub gate_at: DateTime<Utc>,
+    /// On which channel.
+    pub channel: String,
 }
 
 /// Returns accepted messages of steps to leads that have not changed since, in the order of their
@@ -304,7 +306,7 @@ pub async fn gated(
         r#"
         SELECT s.send_id, c.sequence_id, e.version, l.zone,
                CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
-               s.gate_at AS "gate_at!"
+               s.channel, s.gate_at AS "gate_at!"
         FROM sends s
         JOIN enrollments e ON e.workspace_id = $1 AND e.enrollment_id = s.enrollment_id
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id

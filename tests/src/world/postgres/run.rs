@@ -216,7 +216,7 @@ impl Inner {
     /// The provider has a message.
     pub(super) fn take(&mut self, dispatch: &Dispatch) {
         let ask = &dispatch.message.ask;
-        let (to, at) = (dispatch.message.to.as_str().to_owned(), dispatch.gate_at);
+        let (to, at) = (dispatch.message.content.address().to_owned(), dispatch.gate_at);
         match &ask.what {
             What::Handover { .. } => self.team_mails.push(Mail { to, at }),
             What::Step { step, variant, .. } => {
@@ -251,7 +251,7 @@ pub(super) fn answered(dispatch: &Dispatch, outcome: Told) -> Recorded {
 }
 
 fn copy(dispatch: &Dispatch) -> Dispatch {
-    Dispatch { message: dispatch.message.clone(), fence: dispatch.fence, gate_at: dispatch.gate_at }
+    Dispatch { message: dispatch.message.clone(), ..*dispatch }
 }
 
 pub(super) fn accepted() -> Told {
