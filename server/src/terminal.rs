@@ -86,6 +86,16 @@ impl Terminal {
         self.out.flush()
     }
 
+    /// Writes a part of a result that is made piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        self.out.write_all(part)?;
+        self.out.flush()
+    }
+
     /// Says something beside the result.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ impl Row {
             Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
             Column::Email
             | Column::Phone
+            | Column::Numbers
             | Column::Zone
             | Column::Tags
             | Column::Consent(_)
@@ -123,6 +124,7 @@ impl Row {
         match column {
             Column::Email => self.address(text),
             Column::Phone => self.phone(text),
+            Column::Numbers => self.phone(trimmed(text.split(';').next().unwrap_or_default())),
             Column::Zone => self.zone(text),
             Column::Tags => self.tags(text),
             Column::Consent(to) => self.consent(*to, text),
