@@ -18,6 +18,7 @@ use crate::mailgun::{
 };
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
+use crate::outcome::Detail;
 
 /// The longest word for a kind of event, in characters.
 const KIND_MAX: usize = 60;
@@ -50,7 +51,7 @@ pub struct NewEvent {
     /// How far the message is by it, where such events have an order.
     pub(super) progress: Option<MessageProgress>,
     /// What it says against our own account.
-    pub(super) account_fault: Option<String>,
+    pub(super) account_fault: Option<Detail>,
     pub(super) fact: Fact,
     pub(super) names: Names,
     pub(super) payload: Vec<u8>,

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::inbound::keywords::{self, Keyword};
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
+use crate::outcome::Detail;
 use crate::outcome::twilio_answers::Undelivered;
 use crate::phone::PhoneNumber;
 use crate::store::audit::{self, Act};
@@ -165,7 +166,7 @@ pub(super) async fn is_overtaken(
 }
 
 /// What a status means for a lead, and what it says against our account.
-fn of_status(post: &StatusPost) -> (Fact, Option<String>) {
+fn of_status(post: &StatusPost) -> (Fact, Option<Detail>) {
     let noted = |word: &str| Fact::Noted(word.to_owned());
     let fact = match (&post.status, post.undelivered()) {
         (Status::Delivered | Status::Read, _) => Fact::Delivered,
@@ -176,7 +177,7 @@ fn of_status(post: &StatusPost) -> (Fact, Option<String>) {
         (_, Some(Undelivered::Account)) => {
             let code = post.error.unwrap_or_default();
             let why = format!("{code}: the provider refuses to deliver what this account sends");
-            return (noted("account_refused"), Some(why));
+            return (noted("account_refused"), Some(Detail::new(why)));
         }
         (_, Some(Undelivered::Unclear)) => noted("undelivered"),
         (status, None) => noted(status.as_str()),

@@ -36,6 +36,11 @@ impl Channel {
             Self::Call => "call",
         }
     }
+
+    /// Returns the channel of a word that was stored.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Email, Self::Sms, Self::Call].into_iter().find(|channel| channel.as_str() == word)
+    }
 }
 
 /// What may end a wait.
