@@ -4,12 +4,15 @@
 
 mod answer;
 mod caller;
+mod campaigns;
+mod enrollments;
 mod idempotency;
 mod keys;
 mod page;
 mod problem;
 mod rates;
 mod request;
+mod sequences;
 mod suppressions;
 
 use std::sync::Arc;
@@ -82,7 +85,12 @@ pub fn document() -> OpenApi {
 }
 
 fn routes() -> ApiRouter<App> {
-    ApiRouter::new().merge(keys::routes()).merge(suppressions::routes())
+    ApiRouter::new()
+        .merge(keys::routes())
+        .merge(suppressions::routes())
+        .merge(campaigns::routes())
+        .merge(sequences::routes())
+        .merge(enrollments::routes())
 }
 
 fn described(mut api: OpenApi) -> OpenApi {

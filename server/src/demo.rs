@@ -6,9 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use activities::campaigns::apply;
-use activities::campaigns::enroll;
-use activities::campaigns::{self, CampaignStatus};
+use activities::campaigns::{self, CampaignStatus, apply, start};
 use activities::import::{self, Options};
 use activities::senders::{self, NewSender, Transport};
 use activities::store::campaigns::Counter;
@@ -25,6 +23,9 @@ use crate::times;
 
 /// The campaign that is shown.
 pub const CAMPAIGN: &str = "hotel-outreach";
+
+/// Under which name its acts are recorded.
+const ACTOR: &str = "demo";
 
 /// Campaign seconds in a second: three weeks in six minutes.
 const FACTOR: f64 = 5_000.0;
@@ -96,7 +97,7 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     let options = Options { source: "import/hotels.csv".to_owned(), ..Options::default() };
     import::leads(store, workspace, Cursor::new(LEADS_FILE), &options, |_| {}).await?;
     let file = CampaignFile::parse(Path::new("examples/hotel-outreach.yaml"), CAMPAIGN_FILE)?;
-    if let Err(faults) = apply::apply(store, workspace, &file.document, now).await? {
+    if let Err(faults) = apply::apply(store, workspace, &file.document, ACTOR).await? {
         return Err(file.faulty(&faults).into());
     }
     Ok(())
@@ -111,8 +112,10 @@ pub async fn begin(session: &Session) -> anyhow::Result<()> {
     let mut tx = session.store.begin_outside().await?;
     clock::set_factor(&mut tx, FACTOR).await?;
     tx.commit().await?;
-    let now = session.now().await?;
-    enroll::start(&session.store, session.workspace, CAMPAIGN, now, &mut |_| {}).await??;
+    let (store, workspace) = (&session.store, session.workspace);
+    let campaign = campaigns::by_name(store, workspace, CAMPAIGN).await?;
+    let campaign = campaign.context("somebody removed the campaign of the demonstration")?;
+    start::at_once(store, workspace, campaign.id, ACTOR, &mut |_| {}).await??;
     Ok(())
 }
 

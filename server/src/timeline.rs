@@ -34,24 +34,25 @@ pub struct Event {
 
 /// Tells a journal.
 pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let step_of = |send: SendId| view.step_of(workspace, send);
-        let what = match signal_of(entry) {
-            Some(signal) => sentence(&signal, entry, view, &step_of),
-            // A later build knew more kinds of signals.
-            None => entry.cause.replace('_', " "),
-        };
-        events.push(Event {
-            turn: entry.turn,
-            at: entry.at,
-            kind: entry.cause.clone(),
-            what,
-            state: entry.to_state.clone(),
-            next: entry.next_step.clone().map(|step| (step, entry.next_at)),
-        });
+    let event = |entry: &Entry| Event {
+        turn: entry.turn,
+        at: entry.at,
+        kind: entry.cause.clone(),
+        what: words(view, workspace, entry),
+        state: entry.to_state.clone(),
+        next: entry.next_step.clone().map(|step| (step, entry.next_at)),
+    };
+    entries.iter().map(event).collect()
+}
+
+/// Returns in words what one row of a journal is about.
+pub fn words(view: &EnrollmentView, workspace: WorkspaceId, entry: &Entry) -> String {
+    let step_of = |send: SendId| view.step_of(workspace, send);
+    match signal_of(entry) {
+        Some(signal) => sentence(&signal, entry, view, &step_of),
+        // A later build knew more kinds of signals.
+        None => entry.cause.replace('_', " "),
     }
-    events
 }
 
 fn sentence(

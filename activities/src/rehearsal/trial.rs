@@ -4,21 +4,25 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use machine::ids::{SendId, WorkspaceId};
+use machine::ids::{CampaignId, LeadId, SendId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Actor, Stage};
+use super::{Actor, Stage, cast};
 use crate::address::EmailAddress;
+use crate::campaigns;
+use crate::campaigns::enroll::Selection;
 use crate::content::body::Footer;
 use crate::content::step::RenderFault;
-use crate::error::{ActivityError, Result};
+use crate::error::Result;
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::mail::message::{Message, Purpose};
 use crate::mailroom::{Mailroom, Outlet};
 use crate::outcome::Outcome;
 use crate::senders::Sender;
+use crate::store::{clock, suppressions};
 use crate::token::{Claim, TokenKind};
 
 /// How long one mail may take.
@@ -28,7 +32,7 @@ const BUDGET: Duration = Duration::from_secs(60);
 const MARK: &str = "[test] ";
 
 /// One mail of a trial.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Tried {
     /// The step.
     pub step: StepKey,
@@ -40,7 +44,7 @@ pub struct Tried {
 }
 
 /// What became of a mail.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum TrialResult {
     /// The mail server took it.
@@ -67,23 +71,74 @@ pub enum TrialResult {
     },
 }
 
-/// Makes every mail of the campaign with the data of `actor` and sends it to `to` through `sender`.
+/// Why nothing was tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTried {
+    /// There is no lead whose data could fill the mails.
+    #[error("nobody's data can fill the mails: import leads, or name one")]
+    NoLead,
+    /// None of the campaign's senders is active.
+    #[error("none of the campaign's senders is active")]
+    NoSender,
+    /// The sender cannot be used.
+    #[error("the sender `{sender}` cannot be used: {why}")]
+    BadSender {
+        /// Its name.
+        sender: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody writes to this address.
+    #[error("the address is on the list of suppressions: use another")]
+    Suppressed,
+}
+
+/// Makes every mail of a campaign with the data of `lead`, or of the first of its audience, and sends
+/// it to `to` through the first of its senders.
 ///
 /// # Errors
 ///
-/// When the sender cannot be used at all.
-pub async fn send(
+/// When the database fails, or there is no such campaign.
+pub async fn run(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    lead: Option<LeadId>,
+    to: &EmailAddress,
+) -> Result<Result<Vec<Tried>, NotTried>> {
+    let mut tx = room.store.begin(workspace).await?;
+    let campaign = campaigns::find(&mut tx, workspace, campaign).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    let key = &room.suppressions;
+    let hashes = [key.address(to.as_str()), key.domain(to.domain())];
+    if !suppressions::in_force(&mut tx, workspace, &hashes).await?.is_empty() {
+        return Ok(Err(NotTried::Suppressed));
+    }
+    drop(tx);
+    let selection = match lead {
+        Some(lead) => Selection::Leads(vec![lead]),
+        None => Selection::Audience,
+    };
+    let (stage, actors, _) = cast(room, workspace, &campaign, &selection, 1, now).await?;
+    let Some(actor) = actors.first() else { return Ok(Err(NotTried::NoLead)) };
+    send(room, workspace, &stage, actor, to, now).await
+}
+
+async fn send(
     room: &Mailroom,
     workspace: WorkspaceId,
     stage: &Stage,
     actor: &Actor,
     to: &EmailAddress,
     now: DateTime<Utc>,
-) -> Result<Vec<Tried>> {
-    let wrong = |why: &str| ActivityError::Stored { what: "campaign", why: why.to_owned() };
-    let sender = stage.senders.values().next();
-    let sender = sender.ok_or_else(|| wrong("none of its senders is active"))?;
-    let outlet = room.outlet(workspace, sender)?.map_err(|why| wrong(&why))?;
+) -> Result<Result<Vec<Tried>, NotTried>> {
+    let Some(sender) = stage.senders.values().next() else { return Ok(Err(NotTried::NoSender)) };
+    let outlet = match room.outlet(workspace, sender)? {
+        Ok(outlet) => outlet,
+        Err(why) => {
+            return Ok(Err(NotTried::BadSender { sender: sender.name.clone(), why }));
+        }
+    };
     let mut first_subject = None;
     let mut tried = Vec::new();
     for step in &stage.version.mails {
@@ -109,7 +164,7 @@ pub async fn send(
             tried.push(Tried { step: step.clone(), variant: variant.clone(), result });
         }
     }
-    Ok(tried)
+    Ok(Ok(tried))
 }
 
 struct Mail {

@@ -17,6 +17,9 @@ use super::problem::Problem;
 /// The longest JSON body, in bytes.
 pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
 
+/// What is told to who sends something else.
+const JSON_WANTED: &str = "send JSON, with `Content-Type: application/json`";
+
 /// A JSON body.
 #[derive(Debug, Clone)]
 pub(super) struct Body<T>(pub(super) T);
@@ -29,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::wrong_type("send JSON, with `Content-Type: application/json`"));
+            return Err(Problem::wrong_type(JSON_WANTED));
         }
         let bytes =
             Bytes::from_request(request, state).await.map_err(|rejection| {
@@ -42,6 +45,63 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             })?;
         parse(&bytes).map(Self)
     }
+}
+
+/// A JSON body that may be left out.
+#[derive(Debug, Clone)]
+pub(super) struct MaybeBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return Body::from_request(request, state).await.map(|Body(read)| Self(read));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        match bytes {
+            Ok(bytes) if bytes.is_empty() => Ok(Self(T::default())),
+            Ok(_) => Err(Problem::wrong_type(JSON_WANTED)),
+            Err(_) => Err(Problem::malformed("the body did not arrive whole")),
+        }
+    }
+}
+
+/// `If-Match`: the version that a change is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IfMatch(pub(super) Option<i32>);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(tag) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let tag = tag.to_str().unwrap_or_default().trim();
+        if tag == "*" {
+            return Ok(Self(None));
+        }
+        let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match version.and_then(|version| version.parse().ok()) {
+            Some(version) => Ok(Self(Some(version))),
+            None => Err(Problem::changed("If-Match: it is no `ETag` of this: read it again")),
+        }
+    }
+}
+
+impl OperationInput for IfMatch {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = ctx.schema.subschema_for::<IfMatchHeader>();
+        let parameters = parameters_from_schema(ctx, schema, ParamLocation::Header);
+        add_parameters(ctx, operation, parameters);
+    }
+}
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes a header")]
+struct IfMatchHeader {
+    /// The `ETag` of what is to be changed: the change is refused with 412 if it was changed since.
+    #[schemars(rename = "If-Match")]
+    if_match: Option<String>,
 }
 
 /// Reads JSON.
@@ -71,19 +131,30 @@ fn plain(message: &str) -> String {
 
 impl<T: JsonSchema> OperationInput for Body<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let schema = SchemaObject {
-            json_schema: ctx.schema.subschema_for::<T>(),
-            external_docs: None,
-            example: None,
-        };
-        let media = MediaType { schema: Some(schema), ..MediaType::default() };
-        let body = RequestBody {
-            description: None,
-            content: [("application/json".to_owned(), media)].into_iter().collect(),
-            required: true,
-            extensions: Default::default(),
-        };
+        let body = RequestBody { required: true, ..described::<T>(ctx) };
         set_body(ctx, operation, body);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for MaybeBody<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let body = described::<T>(ctx);
+        set_body(ctx, operation, body);
+    }
+}
+
+fn described<T: JsonSchema>(ctx: &mut GenContext) -> RequestBody {
+    let schema = SchemaObject {
+        json_schema: ctx.schema.subschema_for::<T>(),
+        external_docs: None,
+        example: None,
+    };
+    let media = MediaType { schema: Some(schema), ..MediaType::default() };
+    RequestBody {
+        description: None,
+        content: [("application/json".to_owned(), media)].into_iter().collect(),
+        required: false,
+        extensions: Default::default(),
     }
 }
 

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use activities::enrollment_orders;
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::ids;
 use activities::ingest::{self, Signalled, Verb};
 use activities::store::enrollment_views::{self, EnrollmentRow, Filter, SendRow};
+use activities::version_move::{self, Moved};
 use activities::versions::Versions;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
-use machine::key::StepKey;
-use machine::signal::{CallResult, Decision, PauseScope, ReplyTo, ResumeRule, Signal};
-use machine::state::State;
+use machine::signal::{CallResult, Decision, ResumeRule, Signal};
 use serde::Serialize;
 
 use super::Bench;
@@ -39,6 +39,17 @@ pub(super) enum Command {
         campaign: Option<String>,
         #[command(flatten)]
         output: Output,
+    },
+    /// Let an enrollment go on with another version of its campaign
+    Move {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+        /// The version; the newest where it is left out
+        #[arg(long)]
+        to_version: Option<i32>,
     },
     /// Give an order about an enrollment
     Signal {
@@ -142,6 +153,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List(command) => list(command, bench).await?,
         Command::Show { enrollment, campaign, output } => {
             show(&enrollment, campaign.as_deref(), output, bench).await?;
+        }
+        Command::Move { enrollment, campaign, to_version } => {
+            move_to(&enrollment, campaign.as_deref(), to_version, bench).await?;
         }
         Command::Signal { enrollment, campaign, order } => {
             signal(&enrollment, campaign.as_deref(), order, bench).await?;
@@ -489,11 +503,27 @@ async fn signal(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let id = find(session, who, campaign).await?;
-    let view =
-        enrollment_view::read(&session.store, &Versions::default(), session.workspace, id).await?;
-    let signal = to_signal(order, &view)?;
-    tell(session, id, signal).await?;
+    let (store, workspace) = (&session.store, session.workspace);
+    let (versions, order, key) = (Versions::default(), order.into(), source_key());
+    enrollment_orders::give(store, &versions, workspace, id, order, key, super::ACTOR).await??;
     bench.terminal.print(&format!("enrollment {id} was told"))?;
+    Ok(())
+}
+
+async fn move_to(
+    who: &str,
+    campaign: Option<&str>,
+    to: Option<i32>,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let session = bench.session;
+    let id = find(session, who, campaign).await?;
+    let (store, workspace, versions) = (&session.store, session.workspace, Versions::default());
+    let moved = version_move::one(store, &versions, workspace, id, to, super::ACTOR).await??;
+    bench.terminal.print(&match moved {
+        Moved::Done => format!("enrollment {id} goes on with the other version"),
+        Moved::Already => format!("enrollment {id} runs that version already"),
+    })?;
     Ok(())
 }
 
@@ -507,52 +537,35 @@ pub(super) async fn tell(
     enrollment: EnrollmentId,
     signal: Signal,
 ) -> anyhow::Result<()> {
-    let source_key = format!("cli/{}", ids::new::<machine::ids::Send>());
-    let verb = Verb { enrollment, signal, source_key, actor: super::ACTOR.to_owned() };
+    let actor = super::ACTOR.to_owned();
+    let verb = Verb { enrollment, signal, source_key: source_key(), actor };
     match ingest::verb(&session.store, session.workspace, verb).await? {
         Signalled::Stored { .. } | Signalled::Repeated | Signalled::Unmatched => Ok(()),
     }
 }
 
-fn to_signal(order: Order, view: &EnrollmentView) -> anyhow::Result<Signal> {
-    let scope = PauseScope::Lead;
-    Ok(match order {
-        Order::Pause => Signal::Paused { scope },
-        Order::Resume { rule } => Signal::Resumed { scope, rule: rule.into() },
-        Order::Skip => Signal::Skipped { step: next_step(view)? },
-        Order::SendNow => Signal::SendNow { step: next_step(view)? },
-        Order::Stop => Signal::Stopped,
-        Order::HandOver if view.version.version.handover.is_none() => {
-            bail!("the campaign names nobody to hand over to: add `handover.to` to its file")
-        }
-        Order::HandOver => Signal::HandOver,
-        Order::Replied => Signal::Replied { to: ReplyTo::This, step: None },
-        Order::Approve => decide(view, Decision::Approved)?,
-        Order::Reject => decide(view, Decision::Rejected)?,
-        Order::Called { result } => {
-            let State::AwaitingCall { task, .. } = &view.enrollment.state else {
-                bail!("no call of it is due; it is {}", view.plan.state);
-            };
-            let result = match result {
+/// What tells an order from every other.
+fn source_key() -> String {
+    format!("cli/{}", ids::new::<machine::ids::Send>())
+}
+
+impl From<Order> for enrollment_orders::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Pause => Self::Pause,
+            Order::Resume { rule } => Self::Resume(rule.into()),
+            Order::Skip => Self::Skip(None),
+            Order::SendNow => Self::SendNow(None),
+            Order::Stop => Self::Stop,
+            Order::HandOver => Self::HandOver,
+            Order::Replied => Self::Replied,
+            Order::Approve => Self::Decide(Decision::Approved),
+            Order::Reject => Self::Decide(Decision::Rejected),
+            Order::Called { result } => Self::Called(match result {
                 Called::Reached => CallResult::Reached,
                 Called::NoAnswer => CallResult::NoAnswer,
                 Called::WrongNumber => CallResult::WrongNumber,
-            };
-            Signal::CallDone { effect: *task, result }
+            }),
         }
-    })
-}
-
-fn next_step(view: &EnrollmentView) -> anyhow::Result<StepKey> {
-    match &view.plan.next {
-        Some(next) => Ok(next.step.clone()),
-        None => bail!("no step of it comes next; it is {}", view.plan.state),
     }
-}
-
-fn decide(view: &EnrollmentView, decision: Decision) -> anyhow::Result<Signal> {
-    let State::AwaitingApproval { draft, .. } = &view.enrollment.state else {
-        bail!("no draft of it waits; it is {}", view.plan.state);
-    };
-    Ok(Signal::ApprovalDecided { effect: *draft, decision })
 }

@@ -60,7 +60,6 @@ struct Inner {
     store: Store,
     owner: PgConnection,
     workspace: WorkspaceId,
-    names: HashMap<CampaignId, String>,
     order: Vec<EnrollmentId>,
     script: Script,
     held: Vec<Dispatch>,
@@ -100,7 +99,6 @@ impl Postgres {
             store,
             owner,
             workspace,
-            names: HashMap::new(),
             order: Vec::new(),
             script: Script::Accept,
             held: Vec::new(),
@@ -129,7 +127,7 @@ impl Postgres {
         };
         let keys = Arc::clone(&inner.room.keys);
         senders::add(&inner.store, inner.workspace, &keys, &new, now).await.expect("a sender");
-        let applied = apply(&inner.store, inner.workspace, document, now).await;
+        let applied = apply(&inner.store, inner.workspace, document, "test").await;
         let applied = applied.expect("it is applied");
         let applied = applied.unwrap_or_else(|faults| panic!("{faults:#?}"));
         // Nobody of an audience: the scenario enrolls.
@@ -141,7 +139,6 @@ impl Postgres {
         .execute(&mut inner.owner)
         .await
         .expect("it is started");
-        inner.names.insert(applied.campaign, applied.name);
         applied.campaign
     }
 
@@ -149,9 +146,9 @@ impl Postgres {
         let mut inner = self.0.lock().await;
         let now = inner.now().await;
         let lead_id = inner.know(lead, now).await;
-        let name = inner.names[&campaign].clone();
         let selection = Selection::Leads(vec![lead_id]);
-        let enrolled = enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
+        let (store, workspace) = (&inner.store, inner.workspace);
+        let enrolled = enroll(store, workspace, campaign, &selection, "test", &mut |_| {})
             .await
             .expect("it enrolls")
             .expect("the campaign takes leads");
@@ -219,7 +216,7 @@ impl Postgres {
             CampaignVerb::Resume(rule) => Verb::Resume(rule),
             CampaignVerb::Stop => Verb::Stop,
         };
-        campaign_verb::order(&inner.store, inner.workspace, campaign, verb)
+        campaign_verb::order(&inner.store, inner.workspace, campaign, verb, "test")
             .await
             .expect("the order is stored");
     }

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod campaigns;
 mod document;
+mod enrollments;
 mod idempotency;
 mod keys;
+mod moves;
 mod programs;
+mod running;
+mod sequences;
 mod suppressions;

@@ -1,15 +1,19 @@
 //! Programs with keys, and the API they talk to, on one database of their own.
 
+use std::io::Cursor;
 use std::sync::Arc;
 
 use activities::api_keys::{self, Role};
+use activities::import;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
-use activities::store::workspaces;
+use activities::store::{clock, workspaces};
+use activities::turn;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use machine::ids::WorkspaceId;
+use chrono::{DateTime, TimeDelta, Utc};
+use machine::ids::{LeadId, WorkspaceId};
 use serde_json::Value;
 use server::api::{self, App};
 use tests::cluster::Database;
@@ -18,6 +22,7 @@ use uuid::Uuid;
 
 /// The API.
 pub(crate) struct Api {
+    database: Database,
     pub(crate) room: Mailroom,
     pub(crate) workspace: WorkspaceId,
     router: Router,
@@ -47,7 +52,7 @@ impl Api {
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
         let router = api::router(App::new(room.clone()));
-        Self { room, workspace, router }
+        Self { database, room, workspace, router }
     }
 
     /// A program with a new key.
@@ -71,6 +76,43 @@ impl Api {
         Program { api: self, secret: secret.to_owned() }
     }
 
+    /// Imports leads.
+    pub(crate) async fn import(&self, csv: &str) {
+        let file = Cursor::new(csv.to_owned().into_bytes());
+        let options = import::Options::default();
+        let report = import::leads(&self.room.store, self.workspace, file, &options, |_| {}).await;
+        assert_eq!(report.unwrap().refused, 0);
+    }
+
+    /// The lead with this address.
+    pub(crate) async fn lead(&self, address: &str) -> LeadId {
+        let mut tx = self.room.store.begin(self.workspace).await.unwrap();
+        let lead: Uuid = sqlx::query_scalar("SELECT lead_id FROM addresses WHERE address = $1")
+            .bind(address)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        lead.into()
+    }
+
+    /// Lets everything happen that is due, but for the sending.
+    pub(crate) async fn turn(&self) {
+        let (store, versions) = (&self.room.store, &self.room.versions);
+        while turn::due(store, versions, self.workspace, None, 100).await.unwrap().taken > 0 {}
+    }
+
+    /// Campaign time.
+    pub(crate) async fn now(&self) -> DateTime<Utc> {
+        let mut tx = self.room.store.begin_outside().await.unwrap();
+        clock::read(&mut tx).await.unwrap().campaign
+    }
+
+    /// Moves campaign time on.
+    pub(crate) async fn after(&self, delta: TimeDelta) {
+        let at = self.now().await + delta;
+        clock::advance_to(&mut self.database.owner().await, at).await.unwrap();
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -86,6 +128,22 @@ impl Program<'_> {
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.json(Method::PATCH, path, body)).await
+    }
+
+    /// As [`Program::patch`], if it is still at this version.
+    pub(crate) async fn patch_if(&self, tag: &str, path: &str, body: &Value) -> Answer {
+        let mut request = self.json(Method::PATCH, path, body);
+        request.headers_mut().insert(header::IF_MATCH, tag.parse().unwrap());
+        self.send(request).await
+    }
+
+    /// Posts nothing.
+    pub(crate) async fn order(&self, path: &str) -> Answer {
+        self.send(self.request(Method::POST, path).body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -125,6 +183,13 @@ impl Answer {
         let text = String::from_utf8_lossy(&self.bytes);
         assert_eq!(self.status.as_u16(), status, "{text}");
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The fields that a refusal with 422 names.
+    pub(crate) fn faulty_fields(&self) -> Vec<String> {
+        let problem = self.json(422);
+        let faults = problem["errors"].as_array().unwrap().iter();
+        faults.map(|fault| fault["field"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A problem with this status: its kind and its detail.

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use activities::capture::player;
 use activities::error::{Result, chain};
-use activities::store::captures;
-use activities::store::{clock, turns, work};
+use activities::store::{bell, captures, clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
 use activities::{campaign_verb, interpret};
 use sqlx::postgres::PgListener;
@@ -32,8 +31,12 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
     while !shared.stopping() {
         tokio::select! {
             heard = listener.try_recv() => match heard {
-                // Nothing: the line was down, and who knows what was missed.
-                Ok(Some(_) | None) => {
+                Ok(Some(rung)) if rung.channel() == bell::PLANS => shared.plans.notify_one(),
+                Ok(heard) => {
+                    // Nothing: the line was down, and who knows what was missed.
+                    if heard.is_none() {
+                        shared.plans.notify_one();
+                    }
                     shared.work.notify_waiters();
                     shared.work.notify_one();
                     shared.chores.notify_one();

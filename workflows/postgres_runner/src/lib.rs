@@ -8,6 +8,7 @@
 mod caller;
 mod housekeeping;
 mod lanes;
+mod plans;
 mod pump;
 mod recovery;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
+use activities::store::bell;
 use activities::turn::Turned;
 use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
@@ -24,9 +26,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use activities::error::{ActivityError, Result};
-
-/// The channel on which commits that bring work say so.
-const CHANNEL: &str = "meridian";
 
 /// How a runner works.
 #[derive(Debug, Clone)]
@@ -62,6 +61,8 @@ struct Shared {
     work: Notify,
     /// Rung when there may be mail to read or orders to tell.
     chores: Notify,
+    /// Rung when a campaign has something in store for many leads.
+    plans: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
     /// Whether something was handed out that may have been lost on its way to memory.
@@ -86,6 +87,7 @@ impl Runner {
             settings,
             work: Notify::new(),
             chores: Notify::new(),
+            plans: Notify::new(),
             outcomes,
             lost,
             in_doubt: AtomicBool::new(false),
@@ -93,12 +95,14 @@ impl Runner {
             ready,
         });
         housekeeping::beat(&shared).await?;
-        let listener = shared.mailroom.store.listen(CHANNEL).await?;
+        let mut listener = shared.mailroom.store.listen(bell::WORK).await?;
+        listener.listen(bell::PLANS).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
         tasks.spawn(housekeeping::keep_beating(Arc::clone(&shared)));
         tasks.spawn(housekeeping::do_chores(Arc::clone(&shared)));
         tasks.spawn(housekeeping::play_recipients(Arc::clone(&shared)));
+        tasks.spawn(plans::carry_out(Arc::clone(&shared)));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
         for _ in 0..shared.settings.writers {
@@ -117,6 +121,7 @@ impl Runner {
     pub fn wake(&self) {
         self.shared.work.notify_waiters();
         self.shared.chores.notify_one();
+        self.shared.plans.notify_one();
     }
 
     /// Stops in order: no new turns and gates, calls under way finish and are recorded, and the
