@@ -1,18 +1,18 @@
 //! Leads that were held until something of ours was mended: told when it is.
 
-use machine::ids::WorkspaceId;
+use machine::ids::{SenderId, WorkspaceId};
 use machine::signal::Signal;
 use machine::state::Why;
 
 use crate::error::Result;
 use crate::ingest::{self, Signalled, Verb};
-use crate::store::{Store, enrollment_views};
+use crate::store::{Store, clock, enrollment_views};
 
 /// Enrollments that are told at a time.
 const PAGE: i64 = 1_000;
 
-/// Tells every enrollment that lacks a sender to look again. `cause` names what was mended; the same
-/// cause is told once. `actor` is on record for it. Returns how many were told.
+/// Tells every enrollment that lacks a sender to look again, because `sender` was mended. `actor` is
+/// on record for it. Returns how many were told.
 ///
 /// # Errors
 ///
@@ -20,9 +20,13 @@ const PAGE: i64 = 1_000;
 pub async fn sender_mended(
     store: &Store,
     workspace: WorkspaceId,
-    cause: &str,
+    sender: SenderId,
     actor: &str,
 ) -> Result<u64> {
+    let mut tx = store.begin(workspace).await?;
+    let now = clock::read(&mut tx).await?.wall;
+    tx.commit().await?;
+    let cause = format!("sender/{sender}/{}", now.timestamp_micros());
     let mut told = 0;
     let mut after = None;
     loop {
@@ -36,7 +40,7 @@ pub async fn sender_mended(
             let verb = Verb {
                 enrollment,
                 signal: Signal::AttributeChanged,
-                source_key: cause.to_owned(),
+                source_key: cause.clone(),
                 actor: actor.to_owned(),
             };
             match ingest::verb(store, workspace, verb).await? {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod api_keys;
+pub mod audit_chain;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
@@ -13,6 +14,7 @@ pub mod endpoint_key;
 pub mod enrollment_orders;
 pub mod enrollment_view;
 pub mod error;
+pub mod handovers;
 pub mod header_text;
 pub mod held_leads;
 pub mod idempotency;
@@ -28,6 +30,7 @@ pub mod mailroom;
 pub mod outcome;
 pub mod rehearsal;
 pub mod replay;
+pub mod reviews;
 pub mod seal;
 pub mod send;
 pub mod senders;

@@ -22,6 +22,7 @@ use crate::campaign_settings::CampaignSettings;
 use crate::error::Result;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
+use crate::store::quotas::{self, Released};
 use crate::store::{Store, Tx};
 use crate::versions::{Loaded, Versions};
 
@@ -125,7 +126,8 @@ pub async fn due(
     let mut tx = store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     let locked = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
-    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
+    let turned =
+        advance(&mut tx, versions, clocks, locked, Vec::new(), Released::default()).await?;
     tx.commit().await?;
     Ok(turned)
 }
@@ -144,18 +146,21 @@ pub async fn these(
     let mut tx = store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     let locked = enrollments::lock(&mut tx, workspace, ids).await?;
-    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
+    let turned =
+        advance(&mut tx, versions, clocks, locked, Vec::new(), Released::default()).await?;
     tx.commit().await?;
     Ok(turned)
 }
 
-/// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows.
+/// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows, and
+/// `released` is what the caller gives back, with what the turns do, last of all.
 pub(crate) async fn advance(
     tx: &mut Tx,
     versions: &Versions,
     clocks: Clocks,
     locked: Vec<Locked>,
     told: Vec<Told>,
+    mut released: Released,
 ) -> Result<Turned> {
     let mut turned = Turned {
         clocks,
@@ -170,9 +175,6 @@ pub(crate) async fn advance(
         }),
         next_wake: None,
     };
-    if locked.is_empty() {
-        return Ok(turned);
-    }
     let workspace = tx.workspace();
     let (leads, spoiled) = facts::read(tx, versions, clocks, locked, told).await?;
     turned.spoiled = spoiled;
@@ -184,10 +186,11 @@ pub(crate) async fn advance(
             Err(reason) => turned.spoiled.push((enrollment, reason)),
         }
     }
-    written.write(tx, clocks).await?;
+    released.booked.extend(written.write(tx, clocks).await?);
     if !turned.spoiled.is_empty() {
         write::park(tx, clocks, &turned.spoiled).await?;
     }
+    quotas::give_back(tx, workspace, &released).await?;
     Ok(turned)
 }
 

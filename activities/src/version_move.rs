@@ -24,6 +24,7 @@ use crate::mailroom::Mailroom;
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
 use crate::store::enrollments::{self, Elsewhere, Locked};
+use crate::store::quotas::Released;
 use crate::store::turns::{self, Attributes};
 use crate::store::{Store, Tx, bell, clock, sequence_versions};
 use crate::turn::{self, Told, Turned, facts};
@@ -205,7 +206,7 @@ async fn turn_to(
         row.version = to;
         told.push(Told { enrollment: row.enrollment_id.into(), signal: Signal::VersionMoved });
     }
-    let turned = turn::advance(tx, versions, clocks, locked, told).await?;
+    let turned = turn::advance(tx, versions, clocks, locked, told, Released::default()).await?;
     for (enrollment, _) in &turned.spoiled {
         let version = before[&enrollment.uuid()];
         enrollments::set_version(tx, workspace, &[enrollment.uuid()], version).await?;

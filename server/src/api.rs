@@ -3,15 +3,20 @@
 //! from the same routes.
 
 mod answer;
+mod audit;
 mod caller;
 mod campaigns;
+mod dead_letters;
 mod enrollments;
+mod handovers;
 mod idempotency;
 mod keys;
 mod page;
 mod problem;
 mod rates;
 mod request;
+mod senders;
+mod sends;
 mod sequences;
 mod suppressions;
 
@@ -86,11 +91,16 @@ pub fn document() -> OpenApi {
 
 fn routes() -> ApiRouter<App> {
     ApiRouter::new()
-        .merge(keys::routes())
-        .merge(suppressions::routes())
+        .merge(audit::routes())
         .merge(campaigns::routes())
-        .merge(sequences::routes())
+        .merge(dead_letters::routes())
         .merge(enrollments::routes())
+        .merge(handovers::routes())
+        .merge(keys::routes())
+        .merge(senders::routes())
+        .merge(sends::routes())
+        .merge(sequences::routes())
+        .merge(suppressions::routes())
 }
 
 fn described(mut api: OpenApi) -> OpenApi {

@@ -11,9 +11,8 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::outcome::{Outcome, RefusalClass};
-use crate::store::quotas::{self, What};
+use crate::store::quotas::Released;
 use crate::store::records::{self, Outcomes};
-use crate::store::sends::Share;
 use crate::store::{Tx, bell, clock, enrollments};
 use crate::turn::{self, Told, Turned};
 
@@ -132,12 +131,11 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
     }
     let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
-    let mut given_back: Vec<Share> = Vec::new();
+    let mut released = Released::default();
     for row in moved {
         let answer = answers.remove(&(row.send_id, row.attempt)).flatten();
-        if matches!(row.state.as_str(), "rejected" | "planned") && row.share.sender_day.is_some() {
-            given_back.push(row.share);
-        }
+        released.used.extend(row.used);
+        released.booked.extend(row.booked);
         if let Some(answer) = answer {
             let attempt = u32::try_from(row.attempt).unwrap_or_default();
             let effect = EffectId { send: SendId::new(row.send_id), attempt };
@@ -145,10 +143,7 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
             told.push(Told { enrollment, signal: Signal::SendAnswered { effect, answer } });
         }
     }
-    let turned = turn::advance(tx, &mailroom.versions, clocks, locked, told).await?;
-    // Who gives a quota back does it last.
-    quotas::give_back(tx, workspace, &given_back, What::Used).await?;
-    Ok(turned)
+    turn::advance(tx, &mailroom.versions, clocks, locked, told, released).await
 }
 
 /// Where an outcome takes its row.

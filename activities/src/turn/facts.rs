@@ -86,7 +86,9 @@ pub(super) async fn read(
         let name = (SequenceId::new(campaign.sequence_id), row.version);
         let version = Arc::clone(&versions[&name]);
         let mine = verbs.remove(&row.campaign_id).unwrap_or_default();
-        let unseen = mine.iter().filter(|verb| verb.seq > row.verb_seq);
+        // One that was given since the campaign was read is for the next turn.
+        let unseen =
+            mine.iter().filter(|verb| verb.seq > row.verb_seq && verb.seq <= campaign.verb_seq);
         let unseen = unseen.filter_map(|verb| Some((verb.at, verb_signal(verb)?))).collect();
         if !mine.is_empty() {
             verbs.insert(row.campaign_id, mine);

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use activities::enrollment_orders;
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::ids;
-use activities::ingest::{self, Signalled, Verb};
 use activities::store::enrollment_views::{self, EnrollmentRow, Filter, SendRow};
 use activities::version_move::{self, Moved};
 use activities::versions::Versions;
@@ -15,7 +14,7 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
-use machine::signal::{CallResult, Decision, ResumeRule, Signal};
+use machine::signal::{CallResult, Decision, ResumeRule};
 use serde::Serialize;
 
 use super::Bench;
@@ -525,23 +524,6 @@ async fn move_to(
         Moved::Already => format!("enrollment {id} runs that version already"),
     })?;
     Ok(())
-}
-
-/// Tells an enrollment what a person ordered.
-///
-/// # Errors
-///
-/// When the database fails.
-pub(super) async fn tell(
-    session: &Session,
-    enrollment: EnrollmentId,
-    signal: Signal,
-) -> anyhow::Result<()> {
-    let actor = super::ACTOR.to_owned();
-    let verb = Verb { enrollment, signal, source_key: source_key(), actor };
-    match ingest::verb(&session.store, session.workspace, verb).await? {
-        Signalled::Stored { .. } | Signalled::Repeated | Signalled::Unmatched => Ok(()),
-    }
 }
 
 /// What tells an order from every other.

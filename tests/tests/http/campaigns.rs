@@ -4,7 +4,6 @@ use activities::api_keys::Role;
 use chrono::{DateTime, TimeDelta, Utc};
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
-use tests::end_to_end::until;
 
 use crate::programs::{Api, Program};
 
@@ -153,13 +152,9 @@ async fn a_start_at_a_time_is_kept_cancelled_and_carried_out() {
     let runner = Runner::start(api.room.clone(), Settings::default()).await.unwrap();
     api.after(TimeDelta::hours(2)).await;
     runner.wake();
-    until(std::time::Duration::from_secs(20), async || {
-        let campaign = operator.get(&path).await.json(200);
-        let is_in = campaign["leads"] == 2 && campaign.get("start_at").is_none();
-        is_in.then_some(()).ok_or_else(|| campaign.to_string())
-    })
-    .await;
-    assert_eq!(operator.get(&path).await.json(200)["status"], "active");
+    let is_in = |campaign: &Value| campaign["leads"] == 2 && campaign.get("start_at").is_none();
+    let begun = operator.until(&path, is_in).await;
+    assert_eq!(begun["status"], "active");
     let again = operator.post(&start, &json!({ "at": now + TimeDelta::days(2) })).await;
     assert_eq!(again.problem(409).0, "conflict");
     runner.drain().await;

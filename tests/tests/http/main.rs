@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod audit;
 mod campaigns;
+mod desk;
 mod document;
 mod enrollments;
 mod idempotency;

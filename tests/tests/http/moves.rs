@@ -1,14 +1,11 @@
 //! Leads moved to another version of their sequence.
 
-use std::time::Duration;
-
 use activities::api_keys::Role;
 use activities::replay::{self, Replayed};
 use chrono::TimeDelta;
 use machine::ids::EnrollmentId;
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
-use tests::end_to_end::until;
 
 use crate::campaigns::{made, spring, with};
 use crate::programs::{Api, Program};
@@ -74,11 +71,7 @@ async fn a_campaign_moves_with_its_leads_as_was_foreseen() {
     let runner = Runner::start(api.room.clone(), Settings::default()).await.unwrap();
     let ordered = operator.post(&format!("{path}/move"), &json!({ "to_version": 2 })).await;
     assert_eq!(ordered.json(200)["ordered"], true);
-    until(Duration::from_secs(20), async || {
-        let campaign = operator.get(&path).await.json(200);
-        campaign.get("moving_to").is_none().then_some(()).ok_or_else(|| campaign.to_string())
-    })
-    .await;
+    operator.until(&path, |campaign| campaign.get("moving_to").is_none()).await;
     runner.drain().await;
     for (lead, next) in leads.iter().zip(["intro", "extra", "extra"]) {
         let shown = operator.get(lead).await.json(200);

@@ -2,8 +2,10 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use activities::api_keys::{self, Role};
+use activities::campaigns::{apply, start};
 use activities::import;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
@@ -13,7 +15,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::{DateTime, TimeDelta, Utc};
+use machine::document::CampaignDocument;
 use machine::ids::{LeadId, WorkspaceId};
+use postgres_runner::{Runner, Settings};
 use serde_json::Value;
 use server::api::{self, App};
 use tests::cluster::Database;
@@ -22,9 +26,9 @@ use uuid::Uuid;
 
 /// The API.
 pub(crate) struct Api {
-    database: Database,
     pub(crate) room: Mailroom,
     pub(crate) workspace: WorkspaceId,
+    pub(crate) database: Database,
     router: Router,
 }
 
@@ -52,7 +56,21 @@ impl Api {
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
         let router = api::router(App::new(room.clone()));
-        Self { database, room, workspace, router }
+        Self { room, workspace, database, router }
+    }
+
+    /// Leads with these addresses enter a campaign, and an engine moves them.
+    pub(crate) async fn runs(&self, document: &Value, addresses: &[&str]) -> Runner {
+        let (store, workspace) = (&self.room.store, self.workspace);
+        let file = Cursor::new(format!("email\n{}\n", addresses.join("\n")).into_bytes());
+        let options = import::Options::default();
+        import::leads(store, workspace, file, &options, |_| {}).await.unwrap();
+        let document: CampaignDocument = serde_json::from_value(document.clone()).unwrap();
+        let applied = apply::apply(store, workspace, &document, "test").await;
+        let campaign = applied.unwrap().unwrap().campaign;
+        let started = start::at_once(store, workspace, campaign, "test", &mut |_| {}).await;
+        started.unwrap().unwrap();
+        Runner::start(self.room.clone(), Settings::default()).await.unwrap()
     }
 
     /// A program with a new key.
@@ -124,6 +142,27 @@ impl Api {
 impl Program<'_> {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks until the answer is as it should be.
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let patience = Duration::from_secs(60);
+        let waited = tokio::time::timeout(patience, async {
+            loop {
+                let answer = self.get(path).await;
+                // Asking is what is limited here, not waiting.
+                if answer.status == StatusCode::TOO_MANY_REQUESTS {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                let answer = answer.json(200);
+                if is_so(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{path} never came so far"))
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {

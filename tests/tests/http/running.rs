@@ -1,26 +1,12 @@
 //! A campaign from its document to its end by HTTP alone, with a running engine behind it.
 
-use std::time::Duration;
-
 use activities::api_keys::Role;
 use chrono::TimeDelta;
 use postgres_runner::{Runner, Settings};
-use serde_json::{Value, json};
-use tests::end_to_end::until;
+use serde_json::json;
 
 use crate::campaigns::spring;
-use crate::programs::{Api, Program};
-
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
-
-async fn seen(program: &Program<'_>, path: &str, is_so: impl Fn(&Value) -> bool) {
-    until(LIMIT, async || {
-        let shown = program.get(path).await.json(200);
-        if is_so(&shown) { Ok(()) } else { Err(shown.to_string()) }
-    })
-    .await;
-}
+use crate::programs::Api;
 
 #[tokio::test]
 async fn a_campaign_is_made_started_watched_and_stopped() {
@@ -34,8 +20,8 @@ async fn a_campaign_is_made_started_watched_and_stopped() {
     let path = format!("/campaigns/{}", made["id"].as_str().unwrap());
     let enrollments = format!("{path}/enrollments");
     operator.order(&format!("{path}/start")).await.json(202);
-    seen(&operator, &path, |campaign| campaign["sent"] == 30).await;
-    seen(&operator, &path, |campaign| campaign["states"] == json!({ "waiting": 30 })).await;
+    operator.until(&path, |campaign| campaign["sent"] == 30).await;
+    operator.until(&path, |campaign| campaign["states"] == json!({ "waiting": 30 })).await;
     let campaign = operator.get(&path).await.json(200);
     assert_eq!(campaign["steps"][0]["counts"]["sent"], 30);
     assert!(campaign.get("start_at").is_none());
@@ -47,15 +33,15 @@ async fn a_campaign_is_made_started_watched_and_stopped() {
     assert_eq!(shown["sends"][0]["state"], "accepted");
     let signals = format!("{first}/signals");
     operator.post(&signals, &json!({ "signal": "send_now", "step": "nudge" })).await.json(202);
-    seen(&operator, &first, |shown| shown["plan"]["state"] == "finished").await;
+    operator.until(&first, |shown| shown["plan"]["state"] == "finished").await;
 
     let paused = operator.order(&format!("{path}/pause")).await.json(200);
     assert_eq!(paused["status"], "paused");
-    seen(&operator, &path, |campaign| campaign["states"]["paused"] == 29).await;
+    operator.until(&path, |campaign| campaign["states"]["paused"] == 29).await;
     api.after(TimeDelta::days(4)).await;
     let resume = format!("{path}/resume");
     operator.post(&resume, &json!({ "rule": "shift" })).await.json(200);
-    seen(&operator, &path, |campaign| campaign["states"]["waiting"] == 29).await;
+    operator.until(&path, |campaign| campaign["states"]["waiting"] == 29).await;
     assert_eq!(operator.get(&path).await.json(200)["sent"], 31);
     assert_eq!(
         operator.post(&resume, &json!({ "rule": "shift" })).await.json(200)["status"],
@@ -64,7 +50,7 @@ async fn a_campaign_is_made_started_watched_and_stopped() {
 
     operator.order(&format!("{path}/stop")).await.json(200);
     let over = json!({ "finished": 1, "stopped": 29 });
-    seen(&operator, &path, |campaign| campaign["states"] == over).await;
+    operator.until(&path, |campaign| campaign["states"] == over).await;
     let campaign = operator.get(&path).await.json(200);
     assert_eq!((&campaign["status"], &campaign["live"]), (&json!("stopped"), &json!(0)));
     for (verb, body) in
