@@ -234,6 +234,7 @@ fn over(row: &Locked) -> Option<Shown> {
 /// What a move does to a lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "MoveEffect")]
 pub enum Effect {
     /// The same step comes next, at the same time.
     Unaffected,
@@ -270,6 +271,7 @@ pub struct Preview {
 
 /// A lead for which something changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "AffectedLead")]
 pub struct Affected {
     /// Which.
     pub enrollment: EnrollmentId,

@@ -44,7 +44,7 @@ pub enum Selection {
 }
 
 /// What became of those who were to enter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Enrolled {
     /// They entered.
     pub added: u64,
@@ -61,6 +61,7 @@ pub struct Enrolled {
 /// Why a lead did not enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SkipReason")]
 pub enum LeftOut {
     /// It was in the campaign before.
     AlreadyIn,

@@ -33,6 +33,7 @@ const MARK: &str = "[test] ";
 
 /// One mail of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "TestMail")]
 pub struct Tried {
     /// The step.
     pub step: StepKey,
@@ -46,6 +47,7 @@ pub struct Tried {
 /// What became of a mail.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[schemars(rename = "TestMailResult")]
 pub enum TrialResult {
     /// The mail server took it.
     Sent {

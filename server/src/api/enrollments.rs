@@ -236,7 +236,7 @@ struct JournalEntry {
     from_state: String,
     /// Where it was after.
     state: String,
-    /// Why it waited there: a word of `Why`.
+    /// Why it waited there: a `Reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// The step that was to come next.

@@ -71,6 +71,7 @@ pub struct Planned {
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "StepAction")]
 pub enum Action {
     /// Sends a mail.
     Email,

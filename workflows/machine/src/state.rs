@@ -198,6 +198,7 @@ impl Resume {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Reason")]
 pub enum Why {
     /// The delay the author wrote.
     Delay,

@@ -53,9 +53,9 @@ struct EnrollmentSummary {
     email: Option<String>,
     /// On whose clock it runs: the person's zone, else the campaign's.
     zone: Option<String>,
-    /// Where it is: a word of `Shown`.
+    /// Where it is: an `EnrollmentState`.
     state: String,
-    /// Why it is there: a word of `Why`.
+    /// Why it is there: a `Reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Until when, where that is known.
