@@ -28,6 +28,7 @@ pub mod mail;
 pub mod mailgun;
 pub mod mailroom;
 pub mod outcome;
+pub mod received;
 pub mod rehearsal;
 pub mod replay;
 pub mod reviews;

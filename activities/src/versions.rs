@@ -102,6 +102,13 @@ async fn load(
 pub type Wordings =
     HashMap<(StepKey, Option<VariantKey>), std::result::Result<CompiledStep, String>>;
 
+/// Returns the checked wordings of a document.
+pub fn wordings(document: &CampaignDocument) -> Wordings {
+    let mut wordings = HashMap::new();
+    collect_wordings(&document.steps, &mut wordings, &mut Vec::new());
+    wordings
+}
+
 fn collect_wordings(steps: &[StepDocument], wordings: &mut Wordings, mails: &mut Vec<StepKey>) {
     for step in steps {
         if let Some(email) = &step.email {

@@ -485,9 +485,12 @@ fn connections(text: &str) -> Result<u32, String> {
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
+    // A word alone that is no level would be taken for a module, and everything else fall silent.
+    let is_level = |part: &str| part.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_told = text.split(',').all(|part| part.contains('=') || is_level(part.trim()));
     match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
+        Ok(_) if is_told => Ok(text.to_owned()),
+        Ok(_) | Err(_) => {
             Err(format!("`{text}` is not a log filter: write it like info or activities=debug"))
         }
     }

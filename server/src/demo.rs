@@ -27,7 +27,7 @@ pub const CAMPAIGN: &str = "hotel-outreach";
 /// Under which name its acts are recorded.
 const ACTOR: &str = "demo";
 
-/// Campaign seconds in a second: three weeks in six minutes.
+/// Campaign seconds in a second: the days that are shown take seven minutes.
 const FACTOR: f64 = 5_000.0;
 
 /// How long it is shown, in campaign days.

@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use activities::error::ActivityError;
 use activities::ids;
 use activities::mailroom::Mailroom;
-use activities::store::Store;
+use activities::store::{Store, clock};
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -32,6 +33,9 @@ use crate::webhooks;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the database may take to answer a probe.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// How many requests are worked on at once.
 const REQUESTS_MAX: usize = 512;
@@ -205,12 +209,22 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Turns run.
+/// Turns run, and the database answers: an engine with nothing to do does not notice at once that it
+/// is gone.
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    if *probes.ready.borrow() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    if !*probes.ready.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n");
+    }
+    let asked = async {
+        let mut tx = probes.store.begin_outside().await?;
+        clock::read(&mut tx).await?;
+        Ok::<(), ActivityError>(tx.commit().await?)
+    };
+    match tokio::time::timeout(PROBE, asked).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database does not answer\n")
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod bench;
 pub mod cluster;
 pub mod end_to_end;
+mod janitor;
 pub mod world;

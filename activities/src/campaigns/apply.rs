@@ -24,6 +24,7 @@ use crate::store::campaigns::{self as store, CampaignRow};
 use crate::store::senders::{self, SenderRow};
 use crate::store::sequence_versions::{self, SequenceVersionRow};
 use crate::store::{Store, Tx, clock};
+use crate::versions;
 
 /// The name of the sender that is made where a workspace has none.
 const CAPTURE: &str = "capture";
@@ -51,6 +52,8 @@ pub struct Applied {
     pub capture_made: bool,
     /// The steps on a channel that none of the senders serves; leads will be held there.
     pub unserved: Vec<StepKey>,
+    /// The senders without a name, where a text prints `sender.name`; their leads will be held.
+    pub nameless: Vec<String>,
 }
 
 /// What became of the campaign.
@@ -304,6 +307,7 @@ async fn write(
         version,
         capture_made: checked.capture_made,
         unserved: checked.unserved,
+        nameless: checked.nameless,
     })))
 }
 
@@ -319,6 +323,7 @@ struct Checked {
     settings: CampaignSettings,
     capture_made: bool,
     unserved: Vec<StepKey>,
+    nameless: Vec<String>,
 }
 
 async fn check(
@@ -350,7 +355,8 @@ async fn check(
         handover,
     };
     let unserved = unserved(document, &senders)?;
-    Ok(Ok(Checked { settings, capture_made, unserved }))
+    let nameless = nameless(document, &senders);
+    Ok(Ok(Checked { settings, capture_made, unserved, nameless }))
 }
 
 fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<HandoverAddresses> {
@@ -469,6 +475,16 @@ fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepK
         | StepKind::Finish => {}
     });
     Ok(keys)
+}
+
+fn nameless(document: &CampaignDocument, senders: &[Sender]) -> Vec<String> {
+    let wordings = versions::wordings(document);
+    let mut wordings = wordings.values().filter_map(|wording| wording.as_ref().ok());
+    if !wordings.any(|wording| wording.always_prints("sender.name")) {
+        return Vec::new();
+    }
+    let nameless = senders.iter().filter(|sender| sender.from_name.is_none());
+    nameless.map(|sender| sender.name.clone()).collect()
 }
 
 /// Returns the hash of a document, and the document as data.

@@ -1,9 +1,11 @@
 //! A trial: every mail of a campaign, made with one lead's data and sent to an address of ours at
 //! once. It stands outside the ledger: nobody's sequence moves, no quota is used.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use machine::document::StepDocument;
 use machine::ids::{CampaignId, LeadId, SendId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use schemars::JsonSchema;
@@ -141,7 +143,8 @@ async fn send(
             return Ok(Err(NotTried::BadSender { sender: sender.name.clone(), why }));
         }
     };
-    let mut first_subject = None;
+    let before = mails_before(&stage.version.document.steps);
+    let mut subjects = HashMap::new();
     let mut tried = Vec::new();
     for step in &stage.version.mails {
         let mut variants: Vec<&Option<VariantKey>> = stage
@@ -157,8 +160,9 @@ async fn send(
             let made = make(room, workspace, stage, actor, sender, to, send, (step, variant));
             let result = match made {
                 Ok(mail) => {
-                    let subject = mail.subject(first_subject.as_ref());
-                    first_subject.get_or_insert_with(|| subject.clone());
+                    let before = before.get(step).and_then(|key| subjects.get(key));
+                    let subject = mail.subject(before);
+                    subjects.entry(step.clone()).or_insert_with(|| subject.clone());
                     deliver(&outlet, sender, to, send, &subject, &mail, now).await
                 }
                 Err(why) => TrialResult::NotMade { why },
@@ -169,6 +173,31 @@ async fn send(
     Ok(Ok(tried))
 }
 
+/// Returns the mail before each mail, on the same lane; behind a decision that of its first lane that
+/// has one.
+fn mails_before(steps: &[StepDocument]) -> HashMap<StepKey, StepKey> {
+    fn walk(
+        steps: &[StepDocument],
+        mut newest: Option<StepKey>,
+        before: &mut HashMap<StepKey, StepKey>,
+    ) -> Option<StepKey> {
+        for step in steps {
+            if step.email.is_some() {
+                before.extend(newest.replace(step.key.clone()).map(|it| (step.key.clone(), it)));
+            }
+            if let Some(condition) = &step.condition {
+                let then = walk(&condition.then, newest.clone(), before);
+                let otherwise = walk(&condition.otherwise, newest.clone(), before);
+                newest = if then == newest { otherwise } else { then };
+            }
+        }
+        newest
+    }
+    let mut before = HashMap::new();
+    walk(steps, None, &mut before);
+    before
+}
+
 struct Mail {
     subject: Option<HeaderText>,
     text: String,
@@ -177,14 +206,12 @@ struct Mail {
 }
 
 impl Mail {
-    /// Returns the subject, which of a follow-up is an answer to the first.
-    fn subject(&self, first: Option<&HeaderText>) -> HeaderText {
-        let own = match (&self.subject, first) {
+    /// Returns the subject, which of a follow-up is an answer to the mail `before` it.
+    fn subject(&self, before: Option<&HeaderText>) -> HeaderText {
+        let before = before.and_then(|it| it.as_str().trim_start_matches(MARK).parse().ok());
+        let own = match (&self.subject, before) {
             (Some(own), _) => own.as_str().to_owned(),
-            (None, Some(first)) => {
-                let first = first.as_str().trim_start_matches(MARK);
-                format!("Re: {first}")
-            }
+            (None, Some(before)) => HeaderText::reply_subject(&before).to_string(),
             (None, None) => String::new(),
         };
         let marked: String = format!("{MARK}{own}").chars().take(250).collect();

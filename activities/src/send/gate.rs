@@ -27,7 +27,8 @@ pub const BATCH_MAX: usize = 500;
 /// minutes (RFC 5321, 4.5.3.2).
 pub const LEASE: TimeDelta = TimeDelta::minutes(15);
 
-/// How long before a window closes a send must leave, wall time.
+/// How long before a window closes a send must leave, campaign time: on a clock that runs fast, wall
+/// time would be longer than any window.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A send past the gate.
@@ -96,7 +97,6 @@ pub async fn gate(
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
     let mut book = open_book(&mut tx, &standing, now).await?;
-    let margin = clocks.campaign_in(MARGIN) - now;
     let lease_until = clocks.wall + LEASE;
     let mut passed = Passed::default();
     let mut put_off = PutOff::default();
@@ -107,7 +107,7 @@ pub async fn gate(
             gated.answered.push((message.ask, Answer::Held { missing }));
             continue;
         }
-        match allot(&mut book, &message, candidate, now, margin) {
+        match allot(&mut book, &message, candidate, now) {
             Verdict::Go { sender_day, campaign_day } => {
                 passed.ids.push(message.ask.send.uuid());
                 passed.addresses.push(message.to.as_str().to_owned());
@@ -306,7 +306,6 @@ fn allot(
     message: &Prepared,
     candidate: &Candidate,
     now: DateTime<Utc>,
-    margin: TimeDelta,
 ) -> Verdict {
     let version = &message.ask.version.version;
     if let What::Handover { .. } = message.ask.what {
@@ -334,7 +333,7 @@ fn allot(
         calendar: &version.calendar,
         zone: zone.unwrap_or(version.zone),
         booked,
-        margin,
+        margin: MARGIN,
     };
     book.allot(&asking, now)
 }

@@ -115,8 +115,9 @@ pub async fn prepare(
         }
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
-    let mut dossiers = dossier::read(&mut tx, workspace, &asks).await?;
+    let files = dossier::read(&mut tx, workspace, &asks).await?;
     tx.commit().await?;
+    let mut dossiers = dossier::open(mailroom, workspace, files).await;
 
     let mut readied = Vec::with_capacity(asks.len());
     for ask in asks {
@@ -211,7 +212,8 @@ fn compose(
                 .map(|mail| (to, mail))?
         }
         What::Handover { to, answer_by } => {
-            let mail = dossier::compose(ask, *to, *answer_by, lead, parts.dossier.as_ref())?;
+            let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
+            let mail = dossier::compose(ask, *to, *answer_by, lead, sender, dossier)?;
             (
                 mail.to,
                 Mail { subject: mail.subject, text: mail.text, html: mail.html, way_out: None },
@@ -295,11 +297,11 @@ fn step_mail(
                 | RenderFault::NoPlainText => content(),
             }
         })?;
-    let first = thread.first().and_then(|earlier| earlier.subject.as_deref());
-    let first: Option<HeaderText> = first.and_then(|subject| subject.parse().ok());
-    let subject = match (rendered.subject, first) {
+    let before = thread.last().and_then(|earlier| earlier.subject.as_deref());
+    let before: Option<HeaderText> = before.and_then(|subject| subject.parse().ok());
+    let subject = match (rendered.subject, before) {
         (Some(subject), _) => subject,
-        (None, Some(first)) => first.reply_subject(),
+        (None, Some(before)) => before.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.
         (None, None) => {
             opening_subject(ask, Values::new(attributes, &sending)).ok_or_else(content)?

@@ -274,9 +274,10 @@ fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>
     if candidate.calendar.is_open_for(candidate.zone, at, candidate.margin) {
         return None;
     }
-    let later = open_at(candidate, at)?;
-    let opening = candidate.calendar.next_opening(candidate.zone, at).ok()?;
-    let because = match opening.delayed_by {
+    // Nothing ahead is open for long enough: closed all the same, and asked again tomorrow.
+    let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
+    let opening = candidate.calendar.next_opening(candidate.zone, at);
+    let because = match opening.ok().and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
     };
@@ -312,4 +313,55 @@ fn spread(
         None => 0,
     };
     first + TimeDelta::seconds((i64::from(booked) * step) % room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what a send is told that asks at `now`, where mail leaves from nine to ten.
+    fn told(now: &str, margin: TimeDelta) -> Verdict {
+        let nine_to_ten = serde_json::json!({
+            "windows": [{ "days": ["mon", "tue"], "from": "09:00", "to": "10:00" }],
+        });
+        let calendar: Calendar = serde_json::from_value(nine_to_ten).unwrap();
+        let id = Uuid::nil();
+        let sender = SenderLimits {
+            per_day: None,
+            spacing: TimeDelta::zero(),
+            zone: Tz::UTC,
+            next_free_at: None,
+        };
+        let mut book = Book::default();
+        book.senders.insert(id, sender);
+        book.campaigns.insert(id, CampaignLimits { per_day: None, zone: Tz::UTC });
+        let candidate = Candidate {
+            sender: id,
+            campaign: id,
+            calendar: &calendar,
+            zone: Tz::UTC,
+            booked: None,
+            margin,
+        };
+        book.allot(&candidate, now.parse().unwrap())
+    }
+
+    #[test]
+    fn a_send_leaves_inside_its_window_and_not_at_its_very_end() {
+        let margin = TimeDelta::seconds(30);
+        assert!(matches!(told("2026-03-02T09:59:30Z", margin), Verdict::Go { .. }));
+        let tomorrow = "2026-03-03T09:00:00Z".parse().unwrap();
+        for late in ["2026-03-02T09:59:31Z", "2026-03-02T10:00:00Z"] {
+            let deferred = Verdict::Defer { until: tomorrow, because: Why::SendWindow, days: None };
+            assert_eq!(told(late, margin), deferred, "{late}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_open_for_long_enough_nothing_leaves() {
+        for now in ["2026-03-02T09:00:00Z", "2026-03-02T20:00:00Z"] {
+            let verdict = told(now, TimeDelta::hours(2));
+            assert!(matches!(verdict, Verdict::Defer { .. }), "{now}: {verdict:?}");
+        }
+    }
 }

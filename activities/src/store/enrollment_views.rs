@@ -311,11 +311,11 @@ pub async fn sends(
     .await
 }
 
-/// Returns enrollments that are held for `why`, behind `after` in the order of their ids.
-pub async fn held_for(
+/// Returns enrollments that are held for want of a sender, or of something that a sender has, behind
+/// `after` in the order of their ids.
+pub async fn held_for_a_sender(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    why: &str,
     after: Option<EnrollmentId>,
     limit: i64,
 ) -> sqlx::Result<Vec<EnrollmentId>> {
@@ -323,12 +323,16 @@ pub async fn held_for(
         r#"
         SELECT enrollment_id
         FROM enrollments
-        WHERE workspace_id = $1 AND state = 'held' AND why = $2 AND enrollment_id > $3
+        WHERE workspace_id = $1 AND state = 'held' AND enrollment_id > $2
+          AND CASE why
+              WHEN 'sender_disconnected' THEN true
+              WHEN 'missing_variable' THEN convert_from(snapshot, 'UTF8')::jsonb
+                  @? '$.state.missing.fields[*] ? (@ starts with "sender.")'
+              ELSE false END
         ORDER BY enrollment_id
-        LIMIT $4
+        LIMIT $3
         "#,
         workspace.uuid(),
-        why,
         after.map_or(Uuid::nil(), EnrollmentId::uuid),
         limit,
     )

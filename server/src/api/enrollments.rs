@@ -282,11 +282,9 @@ async fn journal(
     let rows = wanted.rows();
     let entries =
         enrollment_view::journal_page(&room.store, workspace, enrollment, after, rows).await?;
-    let told = entries.into_iter().map(|entry| {
-        let words = timeline::words(&view, workspace, &entry);
-        (entry, words)
-    });
-    Ok(Json(wanted.page(&list, told.collect(), |(entry, _)| entry.turn)))
+    let told = timeline::tell(&view, workspace, &entries).into_iter().map(|event| event.what);
+    let rows = entries.into_iter().zip(told).collect();
+    Ok(Json(wanted.page(&list, rows, |(entry, _)| entry.turn)))
 }
 
 /// An order.

@@ -208,7 +208,8 @@ struct AppliedView(Applied);
 
 impl fmt::Display for AppliedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Applied { name, version, status, change, capture_made, unserved, .. } = &self.0;
+        let Applied { name, version, status, change, capture_made, unserved, nameless, .. } =
+            &self.0;
         match change {
             Change::Created => {
                 writeln!(f, "campaign `{name}` is a draft, version {version}")?;
@@ -242,6 +243,13 @@ impl fmt::Display for AppliedView {
         }
         for key in unserved {
             writeln!(f, "  no sender serves step `{key}`: leads will be held there")?;
+        }
+        for sender in nameless {
+            writeln!(
+                f,
+                "  the texts print `sender.name`, and `{sender}` has none: leads will be held; run"
+            )?;
+            writeln!(f, "    meridian sender add {sender} URL --from ADDRESS --from-name NAME")?;
         }
         Ok(())
     }
@@ -297,7 +305,8 @@ impl fmt::Display for EnrolledView {
         if let Some(imported) = &self.imported {
             write!(f, "{imported}")?;
         }
-        writeln!(f, "{added} leads entered `{}`", self.campaign)?;
+        let leads = if added == 1 { "lead" } else { "leads" };
+        writeln!(f, "{added} {leads} entered `{}`", self.campaign)?;
         for (number, what) in [
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
@@ -449,7 +458,10 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
         Ordered::Already => (status, false),
         // The start that was to come was cancelled.
         Ordered::StartCancelled => (CampaignStatus::Draft, true),
-        Ordered::NotWhile(now) => bail!("campaign `{name}` is {now}, so it cannot be {status}"),
+        Ordered::NotWhile(now) => {
+            let article = if now == CampaignStatus::Draft.as_str() { "a " } else { "" };
+            bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
+        }
     };
     let view = OrderedView { campaign: name, status: status.as_str(), changed };
     bench.terminal.show(output.format(), &view)?;

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use url::{Host, Url};
 
 use crate::config::{
     self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags,
@@ -220,10 +221,16 @@ fn check_addresses(config: &Config, report: &mut Report) {
     let what = "public address";
     match &config.public_url {
         Some(url) if url.scheme() == "https" => report.ok(what, url.as_str()),
-        Some(url) => report.note(
+        Some(url) if is_loopback(url) => report.note(
             what,
             url.as_str(),
-            "mail programs offer one-click unsubscribing for https:// only",
+            "links that begin so work on this machine alone: write to nobody else",
+        ),
+        Some(url) => report.note(
+            what,
+            format!("{url} is not encrypted"),
+            "put https:// in front of it: mail programs offer one-click unsubscribing for https:// \
+             only, and what readers and providers send would travel in the open",
         ),
         None => report.note(
             what,
@@ -240,6 +247,15 @@ fn check_addresses(config: &Config, report: &mut Report) {
             "set it to a domain whose mail a provider posts to us, or run `meridian enrollment signal \
              ADDRESS replied` for every reply",
         ),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `meridian enrollment`: one lead's run through one campaign, and orders about it.
 
+pub(super) mod mails;
+
 use std::fmt;
 use std::process::ExitCode;
 
@@ -9,7 +11,7 @@ use activities::ids;
 use activities::store::enrollment_views::{self, EnrollmentRow, Filter, SendRow};
 use activities::version_move::{self, Moved};
 use activities::versions::Versions;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use machine::explain::{Constraint, Plan, Shown};
@@ -31,6 +33,16 @@ pub(super) enum Command {
     List(List),
     /// Explain an enrollment: what it is doing, why, until when, and what happened
     Show {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print what was written to a lead and what came back, in full
+    Mails {
         /// Its id, or the mail address of its lead
         enrollment: String,
         /// The campaign, where a lead is in several
@@ -153,6 +165,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Show { enrollment, campaign, output } => {
             show(&enrollment, campaign.as_deref(), output, bench).await?;
         }
+        Command::Mails { enrollment, campaign, output } => {
+            mails::show(&enrollment, campaign.as_deref(), output, bench).await?;
+        }
         Command::Move { enrollment, campaign, to_version } => {
             move_to(&enrollment, campaign.as_deref(), to_version, bench).await?;
         }
@@ -188,11 +203,16 @@ pub(super) async fn find(
     let mut tx = session.store.begin(session.workspace).await?;
     let filter = Filter { lead: Some(lead), ..Filter::default() };
     let rows = enrollment_views::list(&mut tx, session.workspace, filter, None, 1_000).await?;
-    let mut rows = rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name));
-    match (rows.next(), rows.next()) {
-        (Some(only), None) => Ok(only.enrollment_id.into()),
-        (None, _) => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
-        (Some(_), Some(_)) => bail!("{who} is in several campaigns: name one with --campaign"),
+    let rows: Vec<_> =
+        rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name)).collect();
+    match rows.as_slice() {
+        [only] => Ok(only.enrollment_id.into()),
+        [] => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
+        several => {
+            let names: Vec<&str> = several.iter().map(|row| row.campaign.as_str()).collect();
+            let names = names.join(", ");
+            bail!("{who} is in several campaigns: name one with --campaign: {names}")
+        }
     }
 }
 
@@ -502,10 +522,15 @@ async fn signal(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let id = find(session, who, campaign).await?;
-    let (store, workspace) = (&session.store, session.workspace);
-    let (versions, order, key) = (Versions::default(), order.into(), source_key());
-    enrollment_orders::give(store, &versions, workspace, id, order, key, super::ACTOR).await??;
-    bench.terminal.print(&format!("enrollment {id} was told"))?;
+    let (store, workspace, versions) = (&session.store, session.workspace, Versions::default());
+    let (order, key) = (order.into(), source_key());
+    let given =
+        enrollment_orders::give(store, &versions, workspace, id, order, key, super::ACTOR).await?;
+    let view = enrollment_view::read(store, &versions, workspace, id).await?;
+    let lead = view.stored.email.unwrap_or_else(|| id.to_string());
+    let campaign = view.stored.campaign;
+    given.with_context(|| format!("{lead} was not told in `{campaign}`"))?;
+    bench.terminal.print(&format!("{lead} was told in `{campaign}`"))?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ const PASSWORD_VARIABLE: &str = "MERIDIAN_SENDER_PASSWORD";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Set a sender up, or change the one of this name
+    /// Set a sender up, or change the one of this name, which keeps what is not said again
     Add(Box<Add>),
     /// List the senders with their limits and what they sent today
     List {
@@ -75,20 +75,27 @@ pub(super) struct Add {
     /// The sender's postal address, for the footer of every mail
     #[arg(long, value_name = "TEXT")]
     postal_address: Option<String>,
-    /// The zone whose midnight begins its day
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: Tz,
-    /// Mails a day
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
-    per_day: Option<u32>,
-    /// Time between two mails, as in 30s or 2 minutes
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = spacing)]
-    spacing: u32,
-    /// Its share among the senders of a campaign
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=1_000))]
-    weight: u32,
+    /// The zone whose midnight begins its day [default: UTC]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    zone: Option<Tz>,
+    /// Mails a day, or `none` for as many as there are [default: none]
+    #[arg(long, value_name = "N", value_parser = per_day, allow_hyphen_values = true)]
+    per_day: Option<PerDay>,
+    /// Time between two mails, as in 30s or 2 minutes [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = spacing)]
+    spacing: Option<u32>,
+    /// Its share among the senders of a campaign [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    weight: Option<u32>,
     #[command(flatten)]
     output: Output,
+}
+
+/// A limit that somebody wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PerDay {
+    None,
+    Mails(u32),
 }
 
 #[derive(Serialize)]
@@ -98,15 +105,22 @@ struct Set {
     change: &'static str,
     /// Leads that lacked a sender and were told to look again.
     woken: u64,
+    /// What it should have before it writes to strangers.
+    lacks: Vec<&'static str>,
 }
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sender `{}` is {}", self.name, self.change)?;
         match self.woken {
-            0 => Ok(()),
-            n => write!(f, "; {n} leads that were held for want of a sender go on"),
+            0 => {}
+            1 => write!(f, "; 1 lead that was held for want of a sender goes on")?,
+            n => write!(f, "; {n} leads that were held for want of a sender go on")?,
         }
+        for lack in &self.lacks {
+            write!(f, "\n  {lack}")?;
+        }
+        Ok(())
     }
 }
 
@@ -196,19 +210,34 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         Some(password) => Some(password),
         None => password(&command.name, &transport, &mut bench).await?,
     };
+    let session = bench.session;
+    let senders = senders::list(&session.store, session.workspace).await?;
+    let before = senders.iter().find(|sender| sender.name == command.name);
     let new = NewSender {
         name: command.name.clone(),
         transport,
         password,
         from: command.from,
-        from_name: command.from_name,
-        postal_address: command.postal_address,
-        zone: command.zone,
-        per_day: command.per_day,
-        spacing_s: command.spacing,
-        weight: command.weight,
+        from_name: command.from_name.or_else(|| before.and_then(|it| it.from_name.clone())),
+        postal_address: command
+            .postal_address
+            .or_else(|| before.and_then(|it| it.postal_address.clone())),
+        zone: command.zone.or(before.map(|it| it.zone)).unwrap_or(Tz::UTC),
+        per_day: match command.per_day {
+            Some(PerDay::None) => None,
+            Some(PerDay::Mails(n)) => Some(n),
+            None => before.and_then(|it| it.per_day),
+        },
+        spacing_s: command.spacing.or(before.map(|it| it.spacing_s)).unwrap_or(0),
+        weight: command.weight.or(before.map(|it| it.weight)).unwrap_or(1),
     };
-    let session = bench.session;
+    let mut lacks = Vec::new();
+    if new.postal_address.is_none() {
+        lacks.push("it has no postal address, which many laws want under every mail: --postal-address TEXT");
+    }
+    if new.from_name.is_none() {
+        lacks.push("it has no name: texts that print `sender.name` need --from-name NAME");
+    }
     let now = session.now().await?;
     let added = senders::add(&session.store, session.workspace, &session.keys, &new, now).await?;
     let (id, change) = match added {
@@ -216,7 +245,7 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         Added::Changed(id) => (id, "changed"),
     };
     let woken = wake_held(&bench, id).await?;
-    let set = Set { id, name: command.name, change, woken };
+    let set = Set { id, name: command.name, change, woken, lacks };
     bench.terminal.show(command.output.format(), &set)?;
     Ok(())
 }
@@ -266,13 +295,26 @@ async fn password(
     Ok(Some(password))
 }
 
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| "it is not a time zone: write it like Europe/Lisbon".to_owned())
+}
+
+fn per_day(text: &str) -> Result<PerDay, String> {
+    match text.parse() {
+        _ if text == "none" => Ok(PerDay::None),
+        Ok(n @ 1..1_000_000) => Ok(PerDay::Mails(n)),
+        Ok(_) | Err(_) => Err("use 1 to 999999, or none".to_owned()),
+    }
+}
+
 fn spacing(text: &str) -> Result<u32, String> {
-    let delay: Delay = text.parse().map_err(|error| format!("{error}"))?;
+    let wrong = || "write it like 30s or 2 minutes, at most a day".to_owned();
+    let delay: Delay = text.parse().map_err(|_| wrong())?;
     let start = DateTime::UNIX_EPOCH;
     let seconds = (delay.after(start, Tz::UTC) - start).num_seconds();
     match u32::try_from(seconds) {
         Ok(seconds) if seconds <= 86_400 => Ok(seconds),
-        Ok(_) | Err(_) => Err("spacing is at most a day".to_owned()),
+        Ok(_) | Err(_) => Err(wrong()),
     }
 }
 
@@ -326,7 +368,10 @@ async fn set_status(
         SenderStatus::Active => wake_held(&bench, id).await?,
         SenderStatus::Paused => 0,
     };
-    bench.terminal.show(output.format(), &Set { id, name, change: status.as_str(), woken })?;
+    bench.terminal.show(
+        output.format(),
+        &Set { id, name, change: status.as_str(), woken, lacks: Vec::new() },
+    )?;
     Ok(())
 }
 

@@ -194,13 +194,14 @@ fn welcome(address: SocketAddr, dir: &Path) -> String {
     let meridian = format!("meridian --data-dir {}", dir.display());
     format!(
         "\
-The demonstration: 200 invented hotels in eight time zones, three weeks in about six minutes.
+The demonstration: 200 invented hotels in eight time zones, three weeks in seven minutes.
 Nothing leaves this machine; the recipients are played from examples/recipients.yaml.
 
   http://{address}/metrics
   {meridian} campaign show {name}
   {meridian} enrollment list --campaign {name} --state with_person
   {meridian} enrollment show ADDRESS
+  {meridian} enrollment mails ADDRESS
   {meridian} handover list
 
 Kill it at any moment and start it again: it goes on where it was.

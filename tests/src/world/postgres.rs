@@ -2,7 +2,7 @@
 //! database, one after another. Only the provider is played here; events come in through the
 //! product's own door.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use activities::campaign_verb::{self, Verb};
@@ -16,7 +16,7 @@ use activities::mailroom::Mailroom;
 use activities::outcome::{Detail, Outcome as Told, Refusal as Refused, RefusalClass};
 use activities::replay::{self, Replayed};
 use activities::send::gate::Dispatch;
-use activities::send::prepare::Readied;
+use activities::send::prepare::{Prepared, Readied};
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, record, sweep};
 use activities::senders::{self, NewSender, Transport};
@@ -52,8 +52,21 @@ const LEASE: TimeDelta = TimeDelta::minutes(15);
 /// How many rounds may follow one another at one moment.
 const ROUNDS_MAX: usize = 1_000;
 
+/// How many requests and answers are remembered, to come once more.
+const REMEMBERED: usize = 60;
+
 /// A world on a real database.
 pub struct Postgres(Mutex<Inner>);
+
+/// How often everything is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// As often as it is needed.
+    Once,
+    /// Once more at once, and once more whenever the world has come to rest: what comes in, turns,
+    /// requests at the gate, and records of what became of them.
+    Twice,
+}
 
 struct Inner {
     room: Mailroom,
@@ -69,10 +82,13 @@ struct Inner {
     team_mails: Vec<Mail>,
     reading: Reading,
     orders: u64,
+    times: Times,
+    old_asks: VecDeque<Ask>,
+    old_records: VecDeque<Recorded>,
 }
 
 impl Postgres {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(times: Times) -> Self {
         let database = Database::create().await;
         let store = database.store().await;
         let workspace = names::workspace();
@@ -114,6 +130,9 @@ impl Postgres {
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
             orders: 0,
+            times,
+            old_asks: VecDeque::new(),
+            old_records: VecDeque::new(),
         }))
     }
 
@@ -209,7 +228,9 @@ impl Postgres {
             News::Delivered { step } => NewEvent::of_played(at_step(step), key, Played::Delivered),
             News::Click { step } => NewEvent::of_played(at_step(step), key, Played::Clicked),
         };
-        ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        for event in inner.times.of(event) {
+            ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        }
     }
 
     pub(super) async fn order(&self, enrollment: EnrollmentId, signal: &Signal) {
@@ -246,7 +267,9 @@ impl Postgres {
             };
             let send = SendId::new(row.get("send_id"));
             let recorded = Recorded { send, attempt: row.get("attempt"), enrollment, what };
-            record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            for recorded in inner.times.of(recorded) {
+                record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            }
         }
     }
 
@@ -506,7 +529,9 @@ impl Inner {
             source_key: format!("order-{}", self.orders),
             actor: "scenario".to_owned(),
         };
-        ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
+        for verb in self.times.of(verb) {
+            ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
+        }
     }
 
     /// Reads, tells, turns, gates and calls until nothing moves; then the house is kept.
@@ -526,6 +551,7 @@ impl Inner {
             let asks = self.take_up(turned).await;
             self.send(asks).await;
             if !moved {
+                self.repeat().await;
                 return self.keep_house().await;
             }
         }
@@ -538,6 +564,21 @@ impl Inner {
         work::fold_counters(&mut tx, self.workspace).await.expect("counters are folded");
         work::finish_campaigns(&mut tx, self.workspace, now).await.expect("campaigns finish");
         tx.commit().await.expect("a commit");
+    }
+
+    /// Does once more what was done some time ago, where everything is done twice.
+    async fn repeat(&mut self) {
+        if self.times == Times::Once {
+            return;
+        }
+        let records: Vec<Recorded> = self.old_records.iter().cloned().collect();
+        self.record(&records).await;
+        let ids: Vec<Uuid> = self.order.iter().map(|id| id.uuid()).collect();
+        let turned = turn::these(&self.store, &self.room.versions, self.workspace, &ids).await;
+        // A snapshot that was spoiled is found again and again.
+        let mut asks = turned.map(|turned| turned.asks).unwrap_or_default();
+        asks.extend(self.old_asks.iter().cloned());
+        self.send(asks).await;
     }
 
     async fn tell(&mut self) -> bool {
@@ -600,24 +641,43 @@ impl Inner {
         while !asks.is_empty() {
             let mut recorded = Vec::new();
             let mut ready = Vec::new();
-            let readied = prepare(&self.room, self.workspace, std::mem::take(&mut asks)).await;
-            for readied in readied.expect("messages are prepared") {
-                match readied {
-                    Readied::Ready(message) => ready.push(*message),
-                    Readied::Answered(ask, answer) => {
-                        recorded.push(of_ask(&ask, Known::Gate(answer)));
+            let round = std::mem::take(&mut asks);
+            let is_new = |ask: &&Ask| !self.old_asks.iter().any(|old| is_same(old, ask));
+            let new: Vec<Ask> = round.iter().filter(is_new).cloned().collect();
+            remember(&mut self.old_asks, &new);
+            for round in self.times.of(round) {
+                let readied = prepare(&self.room, self.workspace, round).await;
+                for readied in readied.expect("messages are prepared") {
+                    match readied {
+                        Readied::Ready(message) => ready.push(*message),
+                        Readied::Answered(ask, answer) => {
+                            recorded.push(of_ask(&ask, Known::Gate(answer)));
+                        }
                     }
                 }
             }
-            let gated = gate(&self.room, self.workspace, ready).await.expect("the gate works");
-            assert!(gated.busy.is_empty(), "nobody else is here");
-            asks.extend(gated.changed);
-            for (ask, answer) in gated.answered {
-                recorded.push(of_ask(&ask, Known::Gate(answer)));
+            // Each comes to a gate of its own, as it does to another runner.
+            let mut gates: Vec<Vec<Prepared>> = Vec::new();
+            for message in ready {
+                let knows = |gate: &Vec<Prepared>| {
+                    gate.iter().any(|known| known.ask.send == message.ask.send)
+                };
+                match gates.iter().position(|gate| !knows(gate)) {
+                    Some(gate) => gates[gate].push(message),
+                    None => gates.push(vec![message]),
+                }
             }
-            for dispatch in gated.dispatched {
-                if let Some(known) = self.call(&dispatch).await {
-                    recorded.push(answered(&dispatch, known));
+            for ready in gates {
+                let gated = gate(&self.room, self.workspace, ready).await.expect("the gate works");
+                assert!(gated.busy.is_empty(), "nobody else is here");
+                asks.extend(gated.changed);
+                for (ask, answer) in gated.answered {
+                    recorded.push(of_ask(&ask, Known::Gate(answer)));
+                }
+                for dispatch in gated.dispatched {
+                    if let Some(known) = self.call(&dispatch).await {
+                        recorded.push(answered(&dispatch, known));
+                    }
                 }
             }
             self.note(&recorded, &mut asks).await;
@@ -628,9 +688,15 @@ impl Inner {
         if recorded.is_empty() {
             return;
         }
+        remember(&mut self.old_records, recorded);
+        for recorded in self.times.of(recorded) {
+            asks.extend(self.record(recorded).await);
+        }
+    }
+
+    async fn record(&mut self, recorded: &[Recorded]) -> Vec<Ask> {
         let turned = record(&self.room, self.workspace, recorded).await.expect("it is recorded");
-        let more = self.take_up(turned).await;
-        asks.extend(more);
+        self.take_up(turned).await
     }
 
     /// The provider's answer, as the scenario scripts it.
@@ -750,6 +816,26 @@ impl Inner {
             in_review: usize::try_from(in_review).expect("a count"),
         }
     }
+}
+
+impl Times {
+    /// Returns `what` as often as it is done at once.
+    fn of<T: Clone>(self, what: T) -> impl Iterator<Item = T> {
+        let times = match self {
+            Self::Once => 1,
+            Self::Twice => 2,
+        };
+        std::iter::repeat_n(what, times)
+    }
+}
+
+fn is_same(one: &Ask, other: &Ask) -> bool {
+    (one.send, one.attempt) == (other.send, other.attempt)
+}
+
+fn remember<T: Clone>(old: &mut VecDeque<T>, new: &[T]) {
+    old.extend(new.iter().cloned());
+    old.drain(..old.len().saturating_sub(REMEMBERED));
 }
 
 fn of_ask(ask: &Ask, what: Known) -> Recorded {

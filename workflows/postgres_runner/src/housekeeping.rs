@@ -23,41 +23,68 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How often captured messages are looked over when nobody is about to answer one.
 const PLAY_IDLE: Duration = Duration::from_secs(1);
 
+/// How long the bell line rests after a failure.
+const LINE_WAIT: Duration = Duration::from_millis(500);
+
 /// How often the database's safety settings are checked.
 const SAFETY: Duration = Duration::from_secs(60);
 
 /// Rings the bells when a commit says that it brought work.
 pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
     while !shared.stopping() {
-        tokio::select! {
-            heard = listener.try_recv() => match heard {
-                Ok(Some(rung)) if rung.channel() == bell::PLANS => shared.plans.notify_one(),
-                Ok(heard) => {
-                    // Nothing: the line was down, and who knows what was missed.
-                    if heard.is_none() {
-                        shared.plans.notify_one();
-                    }
-                    shared.work.notify_waiters();
-                    shared.work.notify_one();
-                    shared.chores.notify_one();
-                }
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "lost the bell line; reconnecting");
-                    shared.pause(Duration::from_millis(500)).await;
-                }
-            },
-            () = shared.stop.cancelled() => {}
+        let heard = tokio::select! {
+            heard = listener.try_recv() => heard,
+            () = shared.stop.cancelled() => return,
+        };
+        match heard {
+            Ok(Some(rung)) if rung.channel() == bell::PLANS => shared.plans.notify_one(),
+            Ok(Some(_)) => ring(&shared),
+            Ok(None) => {
+                // The database may be away, until a turn has proved otherwise.
+                shared.ready.send_replace(false);
+                ring(&shared);
+                reconnect(&shared, &mut listener).await;
+                // Who knows what was missed.
+                ring(&shared);
+                shared.plans.notify_one();
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the bell line is disturbed");
+                shared.pause(LINE_WAIT).await;
+            }
         }
     }
 }
 
+/// Tries until the bell line is up again, or the runner stops.
+async fn reconnect(shared: &Shared, listener: &mut PgListener) {
+    while !shared.stopping() {
+        let connected = tokio::select! {
+            // To no new channel: the known ones are listened to with the connection.
+            connected = listener.listen_all([]) => connected,
+            () = shared.stop.cancelled() => return,
+        };
+        let Err(error) = connected else { return };
+        tracing::warn!(error = chain(&error), "lost the bell line; reconnecting");
+        shared.pause(LINE_WAIT).await;
+    }
+}
+
+fn ring(shared: &Shared) {
+    shared.work.notify_waiters();
+    shared.work.notify_one();
+    shared.chores.notify_one();
+}
+
 /// Shows that this runner lives.
 pub(crate) async fn beat(shared: &Shared) -> Result<u64> {
+    let began = Instant::now();
     let mut conn = shared.mailroom.store.begin_outside().await?;
     let clocks = clock::read(&mut conn).await?;
     turns::beat(&mut conn, shared.mailroom.runner, clocks.wall).await?;
     let buried = turns::bury_silent(&mut conn, clocks.wall, RUNNER_SILENCE).await?;
     conn.commit().await?;
+    shared.seen(began);
     Ok(buried)
 }
 

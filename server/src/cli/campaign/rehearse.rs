@@ -216,9 +216,10 @@ impl fmt::Display for Rehearsal {
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             writeln!(
                 f,
-                "{} mails to {} leads, from {} to {}",
+                "{} mails to {} {}, from {} to {}",
                 self.touches,
                 self.leads,
+                if self.leads == 1 { "lead" } else { "leads" },
                 times::on(self.zone, first),
                 times::on(self.zone, last)
             )?;

@@ -22,9 +22,8 @@ use crate::world::provider::Script;
 /// How long a call may take.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
 
-/// How long before a window closes a send must leave. The product asks for half a minute of the
-/// world's time, which is next to nothing where campaign time stands still.
-const MARGIN: TimeDelta = TimeDelta::milliseconds(1);
+/// How long before a window closes a send must leave, campaign time.
+const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// What the gate makes of a send, short of room.
 enum Inspection {

@@ -10,7 +10,7 @@ use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
-use tests::end_to_end::proxy::Proxy;
+use tests::end_to_end::proxy::{Losses, Proxy};
 use tests::end_to_end::recipients::Recipients;
 use tests::end_to_end::{seed, tell, until};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,8 @@ async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
     let stop = CancellationToken::new();
     let playing = tokio::spawn(recipients.play(stop.clone()));
 
-    let proxy = Proxy::start(&database.url, LOST, random.random()).await;
+    let losses = Losses::Share { share: LOST, seed: random.random() };
+    let proxy = Proxy::start(&database.url, losses).await;
     let mut serving = installation.serve_through(proxy.url());
     until(Duration::from_secs(120), async || {
         serving.assert_running();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::Value;
 use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
@@ -65,7 +64,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let in_flight = usize::try_from(KILLS).unwrap() * SENDERS * calls;
     assert!(flagged.len() <= in_flight, "{} of {in_flight}: {flagged:?}", flagged.len());
 
-    let (sent, again) = review(&installation, &mail_server).await;
+    let (sent, again) = installation.review(&mail_server).await;
     tell(format_args!("{sent} had been sent, {again} had not"));
     assert!(sent > 0 && again > 0, "both happen: two mail servers of each kind see to it");
     until(SETTLED, async || {
@@ -106,19 +105,4 @@ async fn until_moment(random: &mut StdRng, mail_server: &MailServer) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
-}
-
-/// A person looks at each mail of which nobody knows whether it went, finds out at the mail server,
-/// and says so. Returns how many had been sent, and how many had not.
-async fn review(installation: &Installation, mail_server: &MailServer) -> (usize, usize) {
-    let accepted = mail_server.accepted();
-    let listed = installation.json(&["review", "list"]).await;
-    let (mut sent, mut again) = (0, 0);
-    for review in listed["reviews"].as_array().expect("a list") {
-        let Value::String(id) = &review["id"] else { panic!("{review}") };
-        let went = accepted.iter().any(|one| one.send.to_string() == *id);
-        installation.run(&["review", if went { "sent" } else { "again" }, id]).await;
-        if went { sent += 1 } else { again += 1 }
-    }
-    (sent, again)
 }
