@@ -13,15 +13,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{Read, Seek};
 
-use machine::ids::WorkspaceId;
+use machine::ids::{LeadId, WorkspaceId};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
-use crate::store::Store;
+use crate::store::audit::{self, Act};
+use crate::store::{Store, clock};
+use crate::suppression_key::SuppressionKey;
 use crate::tag::Tag;
 use columns::Columns;
+pub use columns::{InvalidMapping, Mapping};
 pub use fault::{Reason, RowFault};
+use merge::Merged;
 use row::{Parsed, Person};
 use source::Source;
 pub use source::Unreadable;
@@ -39,6 +44,50 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
+    /// What columns hold whose headers do not say it.
+    pub mapping: Mapping,
+    /// What becomes of leads we know.
+    pub policy: Policy,
+    /// Who imports, for the record.
+    pub actor: String,
+    /// Is told what became of each row, batch by batch; the import waits for whoever listens.
+    pub results: Option<mpsc::Sender<Vec<RowResult>>>,
+}
+
+/// What becomes of a lead that a file names and we know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// What the file says wins, and an empty cell says nothing.
+    #[default]
+    Overwrite,
+    /// What we know stays, and the file adds to it.
+    Fill,
+    /// It stays as it is.
+    Skip,
+}
+
+/// What became of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowResult {
+    /// The line it begins on.
+    pub line: u64,
+    /// What became of it.
+    pub outcome: RowOutcome,
+    /// What is wrong with it; of a row that went in, what was noticed.
+    pub faults: Vec<RowFault>,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// A new lead.
+    Added(LeadId),
+    /// A lead we knew, with something new about it.
+    Changed(LeadId),
+    /// A lead we knew, and nothing new.
+    Unchanged(LeadId),
+    /// It was left out.
+    Refused,
 }
 
 /// What an import did.
@@ -89,13 +138,15 @@ pub enum ImportError {
     Store(#[from] crate::error::ActivityError),
 }
 
-/// Imports `file` into `workspace`, telling `progress` after every batch.
+/// Imports `file` into `workspace`, telling `progress` after every batch. `key` knows those who were
+/// erased.
 ///
 /// # Errors
 ///
 /// [`ImportError`]. Rows with faults are no error: each is named in the report.
 pub async fn leads(
     store: &Store,
+    key: &SuppressionKey,
     workspace: WorkspaceId,
     file: impl Read + Seek + Send + 'static,
     options: &Options,
@@ -103,29 +154,57 @@ pub async fn leads(
 ) -> Result<Report, ImportError> {
     // The reader waits until a batch is stored before it reads much further.
     let (sender, mut batches) = mpsc::channel(1);
-    let tags = options.tags.clone();
-    let reader = tokio::task::spawn_blocking(move || read(file, &tags, &sender));
+    let (tags, mapping) = (options.tags.clone(), options.mapping.clone());
+    let reader = tokio::task::spawn_blocking(move || read(file, &tags, &mapping, &sender));
     let mut report = Report::default();
     while let Some(batch) = batches.recv().await {
-        let Batch { people, refused, faults, bytes_read, bytes } = batch;
-        let merged = merge::store(store, workspace, &people, &options.source).await?;
-        report.add(Totals { refused, ..merged }, faults);
+        let (bytes_read, bytes) = (batch.bytes_read, batch.bytes);
+        let merged = merge::store(store, key, workspace, &batch.people, options).await?;
+        let rows = batch.rows(merged);
+        report.add(&rows);
         progress(Progress { totals: report.totals, bytes_read, bytes });
+        if let Some(results) = &options.results {
+            // Nobody listens any more: the leads go in all the same.
+            let _ = results.send(rows).await;
+        }
     }
     match reader.await {
         Ok(ignored) => report.ignored_columns = ignored?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+    record(store, workspace, options, report.totals).await?;
     Ok(report)
+}
+
+async fn record(
+    store: &Store,
+    workspace: WorkspaceId,
+    options: &Options,
+    totals: Totals,
+) -> Result<()> {
+    let mut tx = store.begin(workspace).await?;
+    let wall = clock::read(&mut tx).await?.wall;
+    let Totals { added, changed, unchanged, refused } = totals;
+    let details = json!({
+        "source": options.source,
+        "added": added, "changed": changed, "unchanged": unchanged, "refused": refused,
+    });
+    let subject = format!("workspace/{workspace}");
+    let (actor, details) = (options.actor.as_str(), Some(details));
+    let act = Act { actor, act: "lead.import", subject: &subject, details };
+    audit::record(&mut tx, workspace, &act, wall).await?;
+    tx.commit().await
 }
 
 /// Some rows of the file.
 #[derive(Default)]
 struct Batch {
     people: Vec<Person>,
-    /// Rows that were left out.
-    refused: u64,
+    /// Lines that were left out.
+    refused: Vec<u64>,
     faults: Vec<RowFault>,
+    /// The header of the column with the addresses.
+    address_header: String,
     /// Bytes of the file that were read by its end.
     bytes_read: u64,
     bytes: u64,
@@ -136,33 +215,36 @@ struct Batch {
 fn read(
     file: impl Read + Seek,
     tags: &[Tag],
+    mapping: &Mapping,
     batches: &mpsc::Sender<Batch>,
 ) -> Result<Vec<String>, Unreadable> {
     let mut source = Source::open(file)?;
-    let columns = Columns::of(&source.header()?)?;
+    let columns = Columns::of(&source.header()?, mapping)?;
     let mut seen = Seen::default();
     let mut batch = Batch::default();
     while let Some(record) = source.next_record()? {
         match row::parse(&columns, &record, tags, &mut batch.faults) {
             Parsed::Blank => {}
-            Parsed::Refused => batch.refused += 1,
+            Parsed::Refused => batch.refused.push(record.line),
             Parsed::Person(person) => match seen.first_line(&person) {
                 None => batch.people.push(*person),
                 Some(of_line) => {
-                    batch.refused += 1;
-                    batch.faults.push(columns.duplicate(person.line, of_line));
+                    batch.refused.push(person.line);
+                    let field = columns.address_header().to_owned();
+                    let reason = Reason::Duplicate { of_line };
+                    batch.faults.push(RowFault { line: person.line, field, reason });
                 }
             },
         }
         if batch.people.len() >= BATCH || batch.faults.len() >= BATCH {
-            if batches.blocking_send(batch.up_to(&source)).is_err() {
+            if batches.blocking_send(batch.up_to(&source, &columns)).is_err() {
                 return Ok(columns.ignored);
             }
             batch = Batch::default();
         }
     }
     // Whoever gave up needs no last batch; an empty one still tells that the end was reached.
-    drop(batches.blocking_send(batch.up_to(&source)));
+    drop(batches.blocking_send(batch.up_to(&source, &columns)));
     Ok(columns.ignored)
 }
 
@@ -189,23 +271,57 @@ impl Seen {
 }
 
 impl Batch {
-    fn up_to(mut self, source: &Source<impl Read>) -> Self {
+    fn up_to(mut self, source: &Source<impl Read>, columns: &Columns) -> Self {
         (self.bytes_read, self.bytes) = (source.bytes_read(), source.bytes());
+        columns.address_header().clone_into(&mut self.address_header);
         self
+    }
+
+    /// What became of each row, in the order of the file.
+    fn rows(self, merged: Vec<(u64, Merged)>) -> Vec<RowResult> {
+        let mut faults: HashMap<u64, Vec<RowFault>> = HashMap::new();
+        for fault in self.faults {
+            faults.entry(fault.line).or_default().push(fault);
+        }
+        let mut outcomes: Vec<(u64, RowOutcome)> =
+            self.refused.into_iter().map(|line| (line, RowOutcome::Refused)).collect();
+        for (line, merged) in merged {
+            let outcome = match merged {
+                Merged::Stored(outcome) => outcome,
+                Merged::Refused(reason) => {
+                    let field = self.address_header.clone();
+                    let fault = RowFault { line, field, reason };
+                    faults.entry(line).or_default().push(fault);
+                    RowOutcome::Refused
+                }
+            };
+            outcomes.push((line, outcome));
+        }
+        outcomes.sort_unstable_by_key(|(line, _)| *line);
+        let row = |(line, outcome)| RowResult {
+            line,
+            outcome,
+            faults: faults.remove(&line).unwrap_or_default(),
+        };
+        outcomes.into_iter().map(row).collect()
     }
 }
 
 impl Report {
-    fn add(&mut self, totals: Totals, faults: Vec<RowFault>) {
-        self.totals.added += totals.added;
-        self.totals.changed += totals.changed;
-        self.totals.unchanged += totals.unchanged;
-        self.totals.refused += totals.refused;
-        for fault in faults {
-            if self.faults.len() < FAULTS_MAX {
-                self.faults.push(fault);
-            } else {
-                self.faults_omitted += 1;
+    fn add(&mut self, rows: &[RowResult]) {
+        for row in rows {
+            match row.outcome {
+                RowOutcome::Added(_) => self.totals.added += 1,
+                RowOutcome::Changed(_) => self.totals.changed += 1,
+                RowOutcome::Unchanged(_) => self.totals.unchanged += 1,
+                RowOutcome::Refused => self.totals.refused += 1,
+            }
+            for fault in &row.faults {
+                if self.faults.len() < FAULTS_MAX {
+                    self.faults.push(fault.clone());
+                } else {
+                    self.faults_omitted += 1;
+                }
             }
         }
     }

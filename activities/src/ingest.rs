@@ -157,7 +157,13 @@ pub(crate) async fn lock_lead(
     }
     match reason {
         None | Some(Reason::HardBounce) => {}
-        Some(Reason::OptedOut | Reason::Complained | Reason::ByPerson | Reason::Imported) => {
+        Some(
+            Reason::OptedOut
+            | Reason::Complained
+            | Reason::ByPerson
+            | Reason::Imported
+            | Reason::Erased,
+        ) => {
             addresses.extend(matches::addresses_of(conn, workspace, lead).await?);
         }
     }
@@ -189,10 +195,10 @@ async fn take(
     event: &NewEvent,
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
-    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, &event.payload);
     let mut tx = room.store.begin(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names).await?;
+    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
     let lost = found.named().filter(|named| named.call == Call::Lost).cloned();
     let row = NewRow {
         id,
@@ -200,7 +206,8 @@ async fn take(
         event_key: &event.event_key,
         token: event.token.as_deref(),
         kind: event.fact.kind(),
-        send: found.named().map(|named| named.send),
+        send: found.named().filter(|_| !is_new_mail(event, &found)).map(|named| named.send),
+        lead: found.lead(),
         sealed: &sealed,
         progress: progress(&event.fact, &found),
     };
@@ -212,12 +219,29 @@ async fn take(
         Found::Responder(_) => {
             unmatched(&mut tx, workspace, (id, event), now, "an answer to an offer").await?
         }
+        Found::Erased(_) => {
+            unmatched(&mut tx, workspace, (id, event), now, "whom it is from was erased").await?
+        }
         Found::Nobody => {
             unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
         }
     };
     tx.commit().await?;
     Ok((signalled, lost))
+}
+
+/// What is kept of an event: of what a provider says about somebody who was erased, nothing.
+fn kept<'e>(event: &'e NewEvent, found: &Found) -> &'e [u8] {
+    match found {
+        Found::Erased(_) if !is_new_mail(event, found) => b"",
+        Found::Erased(_) | Found::Lead(_) | Found::Responder(_) | Found::Nobody => &event.payload,
+    }
+}
+
+/// Whether somebody who was erased writes to us anew. A person decides what becomes of it, as of the
+/// mail of any stranger; it is not forgotten with what came before.
+fn is_new_mail(event: &NewEvent, found: &Found) -> bool {
+    matches!(found, Found::Erased(_)) && matches!(event.fact, Fact::Mail(_))
 }
 
 fn progress(fact: &Fact, found: &Found) -> Progress {
@@ -231,7 +255,7 @@ fn progress(fact: &Fact, found: &Found) -> Progress {
             | Fact::Bounced(_)
             | Fact::Complained
             | Fact::OptedOut,
-            Found::Lead(_) | Found::Responder(_) | Found::Nobody,
+            Found::Lead(_) | Found::Responder(_) | Found::Erased(_) | Found::Nobody,
         ) => Progress::Done,
     }
 }

@@ -71,7 +71,7 @@ const ACTOR: &str = "cli";
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Leads: import, list, show
+    /// Leads: import, list, show, erase
     #[command(subcommand)]
     Lead(lead::Command),
     /// Senders: the mailboxes that campaigns send from

@@ -12,9 +12,6 @@ use super::source::Record;
 use crate::address::EmailAddress;
 use crate::tag::Tag;
 
-/// The longest value, in characters.
-pub(super) const VALUE_MAX: usize = 10_000;
-
 /// A row without a fault that matters.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
@@ -56,7 +53,7 @@ pub(super) fn parse(
     let mut found: Vec<(&str, Reason)> = Vec::new();
     let mut cells = record.cells.iter();
     for (header, column) in columns.iter() {
-        let text = trimmed(cells.next().unwrap_or_default());
+        let text = unquoted(trimmed(cells.next().unwrap_or_default()));
         found.extend(row.cell(column, text).map(|reason| (header, reason)));
     }
     if cells.any(|cell| !trimmed(cell).is_empty()) {
@@ -104,7 +101,7 @@ impl Row {
         if text.is_empty() {
             return None;
         }
-        if let Some(reason) = unusable(text) {
+        if let Some(reason) = Reason::of_text(text) {
             return Some(reason);
         }
         match column {
@@ -180,16 +177,12 @@ fn trimmed(cell: &str) -> &str {
     cell.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'))
 }
 
-/// What no cell may hold.
-fn unusable(text: &str) -> Option<Reason> {
-    if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-        Some(Reason::Control)
-    } else if text.contains('\u{fffd}') {
-        Some(Reason::Garbled)
-    } else if text.len() > VALUE_MAX && text.chars().count() > VALUE_MAX {
-        Some(Reason::TooLong)
-    } else {
-        None
+/// Takes off the apostrophe by which spreadsheet programs, and our own export, mark text that they
+/// would calculate otherwise.
+fn unquoted(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(text) if text.starts_with(['=', '+', '-', '@']) => text,
+        Some(_) | None => cell,
     }
 }
 
@@ -215,7 +208,7 @@ mod tests {
 
     use super::{Parsed, Person, parse};
     use crate::address::InvalidEmail;
-    use crate::import::columns::Columns;
+    use crate::import::columns::{Columns, Mapping};
     use crate::import::fault::Reason;
     use crate::import::source::Record;
 
@@ -223,7 +216,8 @@ mod tests {
         ["email", "first_name", "zone", "tags", "consent", "sms_consent", "rooms"];
 
     fn read(cells: &[&str]) -> (Parsed, Vec<(String, Reason)>) {
-        let columns = Columns::of(&StringRecord::from(HEADER.to_vec())).unwrap();
+        let header = StringRecord::from(HEADER.to_vec());
+        let columns = Columns::of(&header, &Mapping::default()).unwrap();
         let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
         let mut faults = Vec::new();
         let parsed = parse(&columns, &record, &[], &mut faults);
@@ -304,10 +298,15 @@ mod tests {
             ("+351 21 000 0000", false),
             ("-4.5", false),
             ("a=b", false),
+            ("'=1+1", true),
+            ("'+351 21 000 0000", false),
+            ("'s-Gravenhage", false),
         ] {
             let (parsed, faults) = read(&["ada@example.com", text]);
             let Parsed::Person(person) = parsed else { panic!("{text}") };
-            assert_eq!(person.attributes.values().next().map(String::as_str), Some(text));
+            let kept = text.strip_prefix('\'').filter(|text| !text.starts_with('s'));
+            let kept = kept.unwrap_or(text);
+            assert_eq!(person.attributes.values().next().map(String::as_str), Some(kept));
             assert_eq!(
                 faults.iter().any(|(_, reason)| *reason == Reason::Formula),
                 is_told,

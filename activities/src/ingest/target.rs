@@ -16,6 +16,8 @@ pub(super) enum Found {
     Lead(Target),
     /// To a person of ours, who was offered a lead.
     Responder(NamedSend),
+    /// To a lead that was erased.
+    Erased(NamedSend),
     /// To nobody.
     Nobody,
 }
@@ -46,6 +48,9 @@ pub(super) async fn find(
 ) -> Result<Found> {
     if let Some(named) = matches::first_send(conn, workspace, &names.sends).await? {
         let Message::Step(step) = &named.message else { return Ok(Found::Responder(named)) };
+        if named.erased {
+            return Ok(Found::Erased(named));
+        }
         let own = Own { enrollment: named.enrollment, sent: Some((named.send, step.clone())) };
         let (lead, own, by) = (named.lead, Some(own), MatchedBy::Send);
         return Ok(Found::Lead(Target { lead, own, by, named: Some(named) }));
@@ -64,8 +69,16 @@ impl Found {
     pub(super) fn named(&self) -> Option<&NamedSend> {
         match self {
             Self::Lead(target) => target.named.as_ref(),
-            Self::Responder(named) => Some(named),
+            Self::Responder(named) | Self::Erased(named) => Some(named),
             Self::Nobody => None,
+        }
+    }
+
+    /// The lead it is about.
+    pub(super) fn lead(&self) -> Option<LeadId> {
+        match self {
+            Self::Lead(target) => Some(target.lead),
+            Self::Responder(_) | Self::Erased(_) | Self::Nobody => None,
         }
     }
 }

@@ -194,6 +194,41 @@ async fn in_rare_state(
     .await
 }
 
+/// Returns the enrollments of a person, in the order of their ids.
+///
+/// There is no index by lead: a lead is in a campaign at most once, so each campaign is asked.
+pub async fn of_lead(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step,
+            e.next_at, e.changed_at, e.parked_at
+        FROM campaigns c
+        CROSS JOIN LATERAL (
+            SELECT * FROM enrollments
+            WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND lead_id = $2
+            OFFSET 0) e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = $2
+        WHERE c.workspace_id = $1
+        ORDER BY e.enrollment_id
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        lead.uuid(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// One enrollment with what an explanation reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use machine::ids::{Id, SendId, WorkspaceId};
+use machine::ids::{Id, LeadId, SendId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -33,6 +33,8 @@ pub struct NewRow<'a> {
     pub kind: &'a str,
     /// The send it is about.
     pub send: Option<SendId>,
+    /// The lead it is about.
+    pub lead: Option<LeadId>,
     /// What came, from [`seal_payload`].
     pub sealed: &'a [u8],
     /// Whether somebody still has to read it.
@@ -99,9 +101,9 @@ pub async fn add(
     let done = sqlx::query!(
         r#"
         INSERT INTO inbound_events
-            (workspace_id, event_id, provider, event_key, token, kind, send_id, payload,
+            (workspace_id, event_id, provider, event_key, token, kind, send_id, lead_id, payload,
              received_at, at, processed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT DO NOTHING
         "#,
         workspace.uuid(),
@@ -111,6 +113,7 @@ pub async fn add(
         row.token,
         row.kind,
         row.send.map(SendId::uuid),
+        row.lead.map(LeadId::uuid),
         row.sealed,
         now.wall,
         now.campaign,

@@ -25,6 +25,8 @@ pub struct NamedSend {
     pub call: Call,
     /// Where it went, unless that was erased or it never passed the gate.
     pub address: Option<String>,
+    /// Whether its lead was erased.
+    pub erased: bool,
 }
 
 /// What a send carries.
@@ -64,7 +66,11 @@ pub async fn first_send(
     let row = sqlx::query!(
         r#"
         SELECT s.send_id, s.enrollment_id, s.lead_id, s.kind, s.step_key, s.attempt,
-            s.state IN ('unknown', 'needs_review') AS "lost!", s.address
+            s.state IN ('unknown', 'needs_review') AS "lost!", s.address,
+            EXISTS (
+                SELECT 1 FROM leads AS l
+                WHERE l.workspace_id = $1 AND l.lead_id = s.lead_id
+                  AND l.erased_at IS NOT NULL) AS "erased!"
         FROM unnest($2::uuid[]) WITH ORDINALITY AS c (send_id, place)
         JOIN sends AS s ON s.workspace_id = $1 AND s.send_id = c.send_id
         ORDER BY c.place
@@ -88,6 +94,7 @@ pub async fn first_send(
         attempt: row.attempt,
         call: if row.lost { Call::Lost } else { Call::Settled },
         address: row.address,
+        erased: row.erased,
     }))
 }
 

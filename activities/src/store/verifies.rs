@@ -189,7 +189,9 @@ pub const INVARIANTS: &[Invariant] = &[
               WHERE l.workspace_id = $1 AND l.erased_at IS NOT NULL
                 AND (l.attributes <> '{}'::jsonb
                      OR EXISTS (SELECT 1 FROM addresses a
-                                WHERE (a.workspace_id, a.lead_id) = (l.workspace_id, l.lead_id)))",
+                                WHERE (a.workspace_id, a.lead_id) = (l.workspace_id, l.lead_id))
+                     OR EXISTS (SELECT 1 FROM lead_tags t
+                                WHERE (t.workspace_id, t.lead_id) = (l.workspace_id, l.lead_id)))",
     },
     Invariant {
         id: "I28",

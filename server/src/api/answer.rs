@@ -18,12 +18,12 @@ pub(super) struct Created<T> {
     pub(super) body: T,
 }
 
-/// 200, with the version of what is shown in `ETag`.
+/// 200, with the version of what it shows in `ETag`, for `If-Match`.
 #[derive(Debug)]
-pub(super) struct Tagged<T> {
+pub(super) struct Versioned<T> {
     /// The version.
     pub(super) version: i32,
-    /// What is shown.
+    /// What it is.
     pub(super) body: T,
 }
 
@@ -37,7 +37,7 @@ impl<T: Serialize> IntoResponse for Created<T> {
     }
 }
 
-impl<T: Serialize> IntoResponse for Tagged<T> {
+impl<T: Serialize> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
         let tag = format!("\"{}\"", self.version);
         ([(header::ETAG, tag)], Json(self.body)).into_response()
@@ -65,7 +65,7 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
     }
 }
 
-impl<T: JsonSchema> OperationOutput for Tagged<T> {
+impl<T: JsonSchema> OperationOutput for Versioned<T> {
     type Inner = T;
 
     fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<ApiResponse> {

@@ -20,11 +20,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::App;
-use super::answer::{Created, Tagged};
+use super::answer::{Created, Versioned};
 use super::caller::{Operator, Viewer};
+use super::if_match::IfMatch;
 use super::page::{Page, Wanted};
 use super::problem::Problem;
-use super::request::{Body, IfMatch, Path, Query};
+use super::request::{Body, Path, Query};
 use views::{AppliedCampaign, Campaign, CampaignSummary};
 
 /// Tells the list's cursors from others.
@@ -111,7 +112,7 @@ async fn get(
     State(app): State<App>,
     caller: Viewer,
     Path(CampaignPath { campaign }): Path<CampaignPath>,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     read(&app, caller.0.workspace, campaign).await
 }
 
@@ -120,9 +121,9 @@ async fn read(
     app: &App,
     workspace: WorkspaceId,
     campaign: CampaignId,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     let detail = view::read(&app.room.store, workspace, campaign).await?;
-    Ok(Tagged { version: detail.overview.campaign.version, body: detail.into() })
+    Ok(Versioned { version: detail.overview.campaign.version, body: detail.into() })
 }
 
 async fn create(
@@ -142,7 +143,7 @@ async fn replace(
     Path(CampaignPath { campaign }): Path<CampaignPath>,
     IfMatch(expected): IfMatch,
     Body(document): Body<CampaignDocument>,
-) -> Result<Tagged<AppliedCampaign>, Problem> {
+) -> Result<Versioned<AppliedCampaign>, Problem> {
     let Operator(caller) = caller;
     let (store, actor) = (&app.room.store, caller.actor());
     let applied =
@@ -156,7 +157,7 @@ async fn publish(
     Path(CampaignPath { campaign }): Path<CampaignPath>,
     IfMatch(expected): IfMatch,
     Body(document): Body<CampaignDocument>,
-) -> Result<Tagged<AppliedCampaign>, Problem> {
+) -> Result<Versioned<AppliedCampaign>, Problem> {
     let Operator(caller) = caller;
     let (store, actor) = (&app.room.store, caller.actor());
     let applied =
@@ -192,7 +193,7 @@ async fn created(
 ) -> Result<Created<AppliedCampaign>, Problem> {
     let applied = applied.map_err(refused)?;
     let location = format!("/api/v1/campaigns/{}", applied.campaign);
-    let Tagged { body, .. } = shown(app, workspace, applied).await?;
+    let Versioned { body, .. } = shown(app, workspace, applied).await?;
     Ok(Created { location, body })
 }
 
@@ -200,11 +201,16 @@ async fn shown(
     app: &App,
     workspace: WorkspaceId,
     applied: Applied,
-) -> Result<Tagged<AppliedCampaign>, Problem> {
-    let Tagged { version, body: campaign } = read(app, workspace, applied.campaign).await?;
-    let Applied { capture_made, unserved, .. } = applied;
-    let body = AppliedCampaign { campaign, unserved_steps: unserved, capture_made };
-    Ok(Tagged { version, body })
+) -> Result<Versioned<AppliedCampaign>, Problem> {
+    let Versioned { version, body: campaign } = read(app, workspace, applied.campaign).await?;
+    let Applied { capture_made, unserved, nameless, .. } = applied;
+    let body = AppliedCampaign {
+        campaign,
+        unserved_steps: unserved,
+        nameless_senders: nameless,
+        capture_made,
+    };
+    Ok(Versioned { version, body })
 }
 
 fn refused(refusal: NotApplied) -> Problem {

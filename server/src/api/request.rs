@@ -17,6 +17,9 @@ use super::problem::Problem;
 /// The longest JSON body, in bytes.
 pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
 
+/// What JSON may be called.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
+
 /// What is told to who sends something else.
 const JSON_WANTED: &str = "send JSON, with `Content-Type: application/json`";
 
@@ -31,7 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if !JSON_TYPES.iter().any(|json| essence.eq_ignore_ascii_case(json)) {
             return Err(Problem::wrong_type(JSON_WANTED));
         }
         let bytes =
@@ -65,43 +68,6 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody
             Err(_) => Err(Problem::malformed("the body did not arrive whole")),
         }
     }
-}
-
-/// `If-Match`: the version that a change is meant for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IfMatch(pub(super) Option<i32>);
-
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(tag) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let tag = tag.to_str().unwrap_or_default().trim();
-        if tag == "*" {
-            return Ok(Self(None));
-        }
-        let version = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        match version.and_then(|version| version.parse().ok()) {
-            Some(version) => Ok(Self(Some(version))),
-            None => Err(Problem::changed("If-Match: it is no `ETag` of this: read it again")),
-        }
-    }
-}
-
-impl OperationInput for IfMatch {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let schema = ctx.schema.subschema_for::<IfMatchHeader>();
-        let parameters = parameters_from_schema(ctx, schema, ParamLocation::Header);
-        add_parameters(ctx, operation, parameters);
-    }
-}
-
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "it describes a header")]
-struct IfMatchHeader {
-    /// The `ETag` of what is to be changed: the change is refused with 412 if it was changed since.
-    #[schemars(rename = "If-Match")]
-    if_match: Option<String>,
 }
 
 /// Reads JSON.

@@ -55,7 +55,7 @@ struct Suppression {
     /// The address or domain; absent once the person was erased, though the promise stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
-    /// `opted_out`, `complained`, `hard_bounce`, `by_person` or `imported`.
+    /// `opted_out`, `complained`, `hard_bounce`, `by_person`, `imported` or `erased`.
     reason: String,
     /// Campaign time.
     suppressed_at: DateTime<Utc>,

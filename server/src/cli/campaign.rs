@@ -14,6 +14,7 @@ use activities::campaigns::apply::{self, Applied, Change, NotApplied};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
 use activities::campaigns::start::{self, NotStarted};
 use activities::campaigns::{self, Campaign, CampaignStatus};
+use activities::import::Options;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -412,7 +413,8 @@ async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, 
     let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
     let tags = vec![tag.parse::<Tag>()?];
     let bar = bench.terminal.progress("importing", 0);
-    let imported = lead::import_file(bench.session, path, tags, &bar).await;
+    let options = Options { tags, ..Options::default() };
+    let imported = lead::import_file(bench.session, path, options, &bar).await;
     bar.finish_and_clear();
     Ok((imported?, tag))
 }

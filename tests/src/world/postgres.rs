@@ -443,7 +443,8 @@ impl Inner {
             attributes: lead.attributes.clone().into_iter().collect(),
             erased_at: None,
         };
-        let new = leads::NewLead { lead: &stored, address: &address };
+        let addresses = vec![leads::Address::Email(&address)];
+        let new = leads::NewLead { lead: &stored, addresses };
         leads::insert(&mut tx, self.workspace, &[new], "scenario", now).await.expect("a lead");
         tx.commit().await.expect("a commit");
         if let Some(phone) = &lead.phone {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use activities::capture::player;
 use activities::error::{Result, chain};
+use activities::leads::erase;
 use activities::store::{bell, captures, clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
 use activities::{audit_chain, campaign_verb, interpret};
@@ -183,6 +184,7 @@ async fn round(shared: &Shared) -> Result<()> {
             tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
         }
         audit_chain::seal(&mailroom.store, workspace).await?;
+        erase::finish(mailroom, workspace).await?;
     }
     Ok(())
 }

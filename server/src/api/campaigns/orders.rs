@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::views::Campaign;
 use super::{CampaignPath, read};
 use crate::api::App;
-use crate::api::answer::{Accepted, Tagged};
+use crate::api::answer::{Accepted, Versioned};
 use crate::api::caller::{Caller, Operator};
 use crate::api::problem::Problem;
 use crate::api::request::{Body, MaybeBody, Path};
@@ -101,7 +101,7 @@ async fn begin(
             return Err(Problem::conflict("it is stopped for good: duplicate it"));
         }
     }
-    let Tagged { body, .. } = read(&app, caller.workspace, campaign).await?;
+    let Versioned { body, .. } = read(&app, caller.workspace, campaign).await?;
     Ok(Accepted(body))
 }
 
@@ -109,7 +109,7 @@ async fn pause(
     State(app): State<App>,
     caller: Operator,
     Path(CampaignPath { campaign }): Path<CampaignPath>,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     order(&app, &caller.0, campaign, Verb::Pause).await
 }
 
@@ -126,7 +126,7 @@ async fn resume(
     caller: Operator,
     Path(CampaignPath { campaign }): Path<CampaignPath>,
     Body(ResumeOrder { rule }): Body<ResumeOrder>,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     order(&app, &caller.0, campaign, Verb::Resume(rule)).await
 }
 
@@ -134,7 +134,7 @@ async fn stop(
     State(app): State<App>,
     caller: Operator,
     Path(CampaignPath { campaign }): Path<CampaignPath>,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     order(&app, &caller.0, campaign, Verb::Stop).await
 }
 
@@ -143,7 +143,7 @@ async fn order(
     caller: &Caller,
     campaign: CampaignId,
     verb: Verb,
-) -> Result<Tagged<Campaign>, Problem> {
+) -> Result<Versioned<Campaign>, Problem> {
     let (store, workspace, actor) = (&app.room.store, caller.workspace, caller.actor());
     let wanted = match verb {
         Verb::Pause => "paused",

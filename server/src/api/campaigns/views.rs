@@ -89,6 +89,8 @@ pub(super) struct AppliedCampaign {
     pub(super) campaign: Campaign,
     /// Steps on a channel that none of its senders serves: leads will be held there.
     pub(super) unserved_steps: Vec<StepKey>,
+    /// Senders without a name, where a text prints `sender.name`: their leads will be held.
+    pub(super) nameless_senders: Vec<String>,
     /// Whether a sender that keeps every message was made, because there was none at all.
     pub(super) capture_made: bool,
 }
