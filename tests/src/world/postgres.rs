@@ -73,6 +73,7 @@ struct Inner {
     store: Store,
     owner: PgConnection,
     workspace: WorkspaceId,
+    names: HashMap<CampaignId, String>,
     order: Vec<EnrollmentId>,
     script: Script,
     held: Vec<Dispatch>,
@@ -122,6 +123,7 @@ impl Postgres {
             store,
             owner,
             workspace,
+            names: HashMap::new(),
             order: Vec::new(),
             script: Script::Accept,
             held: Vec::new(),
@@ -165,6 +167,7 @@ impl Postgres {
         .execute(&mut inner.owner)
         .await
         .expect("it is started");
+        inner.names.insert(applied.campaign, applied.name);
         applied.campaign
     }
 
@@ -179,7 +182,7 @@ impl Postgres {
             .expect("it enrolls")
             .expect("the campaign takes leads");
         assert_eq!(enrolled.added, 1, "{} entered: {enrolled:?}", lead.address);
-        let id = names::enrollment(&name, lead_id);
+        let id = names::enrollment(&inner.names[&campaign], lead_id);
         sqlx::query(
             "UPDATE enrollments SET enrollment_id = $3 WHERE campaign_id = $1 AND lead_id = $2",
         )

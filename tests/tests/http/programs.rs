@@ -61,11 +61,8 @@ impl Api {
 
     /// Leads with these addresses enter a campaign, and an engine moves them.
     pub(crate) async fn runs(&self, document: &Value, addresses: &[&str]) -> Runner {
-        let (store, key) = (&self.room.store, &self.room.suppressions);
-        let workspace = self.workspace;
-        let file = Cursor::new(format!("email\n{}\n", addresses.join("\n")).into_bytes());
-        let options = import::Options::default();
-        import::leads(store, key, workspace, file, &options, |_| {}).await.unwrap();
+        self.import(&format!("email\n{}\n", addresses.join("\n"))).await;
+        let (store, workspace) = (&self.room.store, self.workspace);
         let document: CampaignDocument = serde_json::from_value(document.clone()).unwrap();
         let applied = apply::apply(store, workspace, &document, "test").await;
         let campaign = applied.unwrap().unwrap().campaign;
@@ -97,10 +94,11 @@ impl Api {
 
     /// Imports leads.
     pub(crate) async fn import(&self, csv: &str) {
+        let (store, key) = (&self.room.store, &self.room.suppressions);
         let file = Cursor::new(csv.to_owned().into_bytes());
         let options = import::Options::default();
-        let report = import::leads(&self.room.store, self.workspace, file, &options, |_| {}).await;
-        assert_eq!(report.unwrap().refused, 0);
+        let report = import::leads(store, key, self.workspace, file, &options, |_| {}).await;
+        assert_eq!(report.unwrap().totals.refused, 0);
     }
 
     /// The lead with this address.
