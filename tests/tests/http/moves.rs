@@ -114,7 +114,7 @@ async fn a_lead_that_is_moved_gets_no_message_of_a_step_that_is_gone() {
     let shown = operator.get(&ann).await.json(200);
     assert_eq!(
         (&shown["plan"]["next"]["step"], &shown["plan"]["state"]),
-        (&json!("last"), &json!("queued"))
+        (&json!("last"), &json!("waiting"))
     );
     let mut tx = api.room.store.begin(api.workspace).await.unwrap();
     let open: i64 = sqlx::query_scalar("SELECT count(*) FROM sends WHERE state <> 'cancelled'")
