@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
+use crate::phone::Country;
 use crate::store::audit::{self, Act};
 use crate::store::{Store, clock};
 use crate::suppression_key::SuppressionKey;
@@ -27,7 +28,7 @@ use columns::Columns;
 pub use columns::{InvalidMapping, Mapping};
 pub use fault::{Reason, RowFault};
 use merge::Merged;
-use row::{Parsed, Person};
+use row::{Given, Parsed, Person};
 use source::Source;
 pub use source::Unreadable;
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
+    /// Where telephone numbers without a country code are dialled.
+    pub country: Option<Country>,
     /// What columns hold whose headers do not say it.
     pub mapping: Mapping,
     /// What becomes of leads we know.
@@ -154,8 +157,9 @@ pub async fn leads(
 ) -> Result<Report, ImportError> {
     // The reader waits until a batch is stored before it reads much further.
     let (sender, mut batches) = mpsc::channel(1);
-    let (tags, mapping) = (options.tags.clone(), options.mapping.clone());
-    let reader = tokio::task::spawn_blocking(move || read(file, &tags, &mapping, &sender));
+    let given = Given { tags: options.tags.clone(), country: options.country };
+    let mapping = options.mapping.clone();
+    let reader = tokio::task::spawn_blocking(move || read(file, &given, &mapping, &sender));
     let mut report = Report::default();
     while let Some(batch) = batches.recv().await {
         let (bytes_read, bytes) = (batch.bytes_read, batch.bytes);
@@ -205,6 +209,8 @@ struct Batch {
     faults: Vec<RowFault>,
     /// The header of the column with the addresses.
     address_header: String,
+    /// The header of the column with the numbers.
+    phone_header: String,
     /// Bytes of the file that were read by its end.
     bytes_read: u64,
     bytes: u64,
@@ -214,7 +220,7 @@ struct Batch {
 /// them any more.
 fn read(
     file: impl Read + Seek,
-    tags: &[Tag],
+    given: &Given,
     mapping: &Mapping,
     batches: &mpsc::Sender<Batch>,
 ) -> Result<Vec<String>, Unreadable> {
@@ -223,11 +229,19 @@ fn read(
     let mut seen = Seen::default();
     let mut batch = Batch::default();
     while let Some(record) = source.next_record()? {
-        match row::parse(&columns, &record, tags, &mut batch.faults) {
+        match row::parse(&columns, &record, given, &mut batch.faults) {
             Parsed::Blank => {}
             Parsed::Refused => batch.refused.push(record.line),
-            Parsed::Person(person) => match seen.first_line(&person) {
-                None => batch.people.push(*person),
+            Parsed::Person(mut person) => match seen.first_line(&person) {
+                None => {
+                    if let Some(of_line) = seen.first_line_of_number(&person) {
+                        let (line, field) = (person.line, columns.phone_header().to_owned());
+                        let reason = Reason::PhoneOnLine { of_line };
+                        batch.faults.push(RowFault { line, field, reason });
+                        person.phone = None;
+                    }
+                    batch.people.push(*person);
+                }
                 Some(of_line) => {
                     batch.refused.push(person.line);
                     let field = columns.address_header().to_owned();
@@ -248,7 +262,7 @@ fn read(
     Ok(columns.ignored)
 }
 
-/// The addresses of the file so far, as short hashes, with their lines: 24 bytes for each row.
+/// The addresses and numbers of the file so far, as short hashes, with their lines: 24 bytes for each.
 #[derive(Default)]
 struct Seen {
     lines: HashMap<u128, u64>,
@@ -257,12 +271,21 @@ struct Seen {
 impl Seen {
     /// Returns the line on which the address of `person` stood before.
     fn first_line(&mut self, person: &Person) -> Option<u64> {
-        let digest = Sha256::digest(person.address.as_str());
+        self.note(person.address.as_str(), person.line)
+    }
+
+    /// Returns the line on which the number of `person` stood before.
+    fn first_line_of_number(&mut self, person: &Person) -> Option<u64> {
+        self.note(person.phone.as_ref()?.as_str(), person.line)
+    }
+
+    fn note(&mut self, text: &str, line: u64) -> Option<u64> {
+        let digest = Sha256::digest(text);
         let mut head = [0; 16];
         head.copy_from_slice(&digest[..16]);
         match self.lines.entry(u128::from_be_bytes(head)) {
             Entry::Vacant(free) => {
-                free.insert(person.line);
+                free.insert(line);
                 None
             }
             Entry::Occupied(taken) => Some(*taken.get()),
@@ -274,6 +297,7 @@ impl Batch {
     fn up_to(mut self, source: &Source<impl Read>, columns: &Columns) -> Self {
         (self.bytes_read, self.bytes) = (source.bytes_read(), source.bytes());
         columns.address_header().clone_into(&mut self.address_header);
+        columns.phone_header().clone_into(&mut self.phone_header);
         self
     }
 
@@ -286,15 +310,22 @@ impl Batch {
         let mut outcomes: Vec<(u64, RowOutcome)> =
             self.refused.into_iter().map(|line| (line, RowOutcome::Refused)).collect();
         for (line, merged) in merged {
-            let outcome = match merged {
-                Merged::Stored(outcome) => outcome,
-                Merged::Refused(reason) => {
-                    let field = self.address_header.clone();
-                    let fault = RowFault { line, field, reason };
-                    faults.entry(line).or_default().push(fault);
-                    RowOutcome::Refused
+            let (outcome, fault) = match merged {
+                Merged::Stored(outcome) => (outcome, None),
+                Merged::WithoutNumber(outcome) => {
+                    (outcome, Some((&self.phone_header, Reason::PhoneOfAnother)))
+                }
+                Merged::AddressErased => {
+                    (RowOutcome::Refused, Some((&self.address_header, Reason::Erased)))
+                }
+                Merged::NumberErased => {
+                    (RowOutcome::Refused, Some((&self.phone_header, Reason::Erased)))
                 }
             };
+            if let Some((field, reason)) = fault {
+                let fault = RowFault { line, field: field.clone(), reason };
+                faults.entry(line).or_default().push(fault);
+            }
             outcomes.push((line, outcome));
         }
         outcomes.sort_unstable_by_key(|(line, _)| *line);

@@ -7,6 +7,7 @@ pub mod auto_reply;
 pub mod classification;
 pub mod dsn;
 pub mod feedback;
+pub mod keywords;
 mod mime;
 pub mod opt_out;
 mod quoted;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use machine::ids::{EnrollmentId, WorkspaceId};
+use machine::sequence::Channel;
 use machine::signal::{Bounce, ReplyTo, Signal};
 use secrecy::ExposeSecret;
 
@@ -113,8 +114,7 @@ async fn settle(
         if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
             let sent_to = sent_to.as_deref();
             let values =
-                lock_lead(&mut tx, &room.suppressions, workspace, lead, sent_to, Some(reason))
-                    .await?;
+                lock_lead(&mut tx, room, lead, Channel::Email, sent_to, Some(reason)).await?;
             let now = clock::read(&mut tx).await?.campaign;
             suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
         }

@@ -87,7 +87,8 @@ impl PhoneNumber {
         }
         let number = read.format().mode(Mode::E164).to_string();
         let digits = number.len().saturating_sub(1);
-        if !number.starts_with('+') || !(DIGITS_MIN..=DIGITS_MAX).contains(&digits) {
+        let is_short_or_long = !(DIGITS_MIN..=DIGITS_MAX).contains(&digits);
+        if !number.starts_with('+') || is_short_or_long || !is_itself(&number) {
             return Err(InvalidPhone::NotANumber);
         }
         Ok(Self(number))
@@ -97,6 +98,13 @@ impl PhoneNumber {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a spelling reads back as itself. Of a number that no country has, the beginning may be taken
+/// for a prefix each time it is read.
+fn is_itself(number: &str) -> bool {
+    let read = phonenumber::parse(None, number);
+    read.is_ok_and(|read| read.format().mode(Mode::E164).to_string() == number)
 }
 
 /// What may stand in a number as people write it.
@@ -184,6 +192,7 @@ mod tests {
             ("+351", "", NotANumber),
             ("+1234567890123456", "", NotANumber),
             ("+999912345678", "", NotANumber),
+            ("+7-8000000", "", NotANumber),
             ("ada@example.com", "PT", NotANumber),
             ("12", "PT", NotInUse),
             ("555-0100", "US", NotInUse),

@@ -1,4 +1,4 @@
-//! Mails that came in, opened for people of ours. They are stored sealed; what is opened here goes to
+//! Mails and texts that came in, opened for people of ours. They are stored sealed; what is opened here goes to
 //! a screen or into a mail to the team, never into state, journal or log.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::ingest::stored_mail::StoredMail;
+use crate::ingest::stored_mail::{Opened, StoredMail};
 use crate::key_ring::KeyRing;
 use crate::store::inbound_events::{self, Event, EventId};
 use crate::store::received_mails::ReceivedRow;
@@ -18,7 +18,7 @@ use crate::store::signals::{MatchedBy, Refs};
 /// The longest text that is shown, in characters. Nobody types more; what is longer is quoted.
 const TEXT_MAX: usize = 20_000;
 
-/// A mail that a lead was told to have written.
+/// A mail or a text that a lead was told to have written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Received {
     /// The enrollment that was told of it.
@@ -28,7 +28,8 @@ pub struct Received {
     pub at: DateTime<Utc>,
     /// What it was taken for, as in `replied`; `None` while nobody has read it.
     pub kind: Option<String>,
-    /// Whether it is known that it answers a mail of ours, or only says to come from the lead.
+    /// Whether it is known that it answers a mail of ours or comes from the lead's number, or only says
+    /// to come from the lead.
     pub proven: bool,
     /// The step it answers.
     pub step: Option<String>,
@@ -37,7 +38,14 @@ pub struct Received {
     pub letter: Letter,
 }
 
-/// What a mail says.
+impl Received {
+    /// Whether it is a text.
+    pub fn is_text(&self) -> bool {
+        matches!(self.letter, Letter::Read { subject: None, .. })
+    }
+}
+
+/// What a mail or a text says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Letter {
@@ -45,8 +53,8 @@ pub enum Letter {
     Read {
         /// Who says to have written it.
         from: Option<String>,
-        /// Its subject.
-        subject: String,
+        /// Its subject; a text has none.
+        subject: Option<String>,
         /// What the person wrote, without what was quoted, as far as one can tell.
         text: String,
     },
@@ -54,7 +62,7 @@ pub enum Letter {
     Unreadable(String),
 }
 
-/// Opens stored mails, in their order.
+/// Opens what is stored, in its order.
 ///
 /// It reads what strangers wrote, so it runs away from the threads that serve others.
 pub async fn open(
@@ -75,7 +83,7 @@ pub async fn open(
             enrollment: row.enrollment_id,
             at: row.at,
             kind: row.kind,
-            proven: refs.as_ref().is_some_and(|refs| refs.by == MatchedBy::Send),
+            proven: refs.as_ref().is_some_and(|refs| refs.by != MatchedBy::Sender),
             step: refs.and_then(|refs| refs.step).map(|step| step.to_string()),
             letter: letter(keys, workspace, event).await,
         });
@@ -83,20 +91,28 @@ pub async fn open(
     opened
 }
 
-/// Opens one stored mail.
+/// Opens one stored mail or text.
 pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Letter {
     let keys = Arc::clone(keys);
     let work = move || {
         let payload = inbound_events::open_payload(&keys, workspace, &event)
             .map_err(|error| error.to_string())?;
-        let mail = StoredMail::parse(payload.expose_secret()).map_err(|error| error.to_string())?;
+        let opened =
+            StoredMail::open(payload.expose_secret()).map_err(|error| error.to_string())?;
+        let mail = match opened {
+            Opened::Mail(mail) => mail,
+            Opened::Text { number, text } => {
+                let from = number.map(|number| plain(&number).replace('\n', " "));
+                return Ok(Letter::Read { from, subject: None, text: plain(&text) });
+            }
+        };
         let text = match mail.stripped_text.trim() {
             "" => mail.text.trim(),
             stripped => stripped,
         };
         Ok(Letter::Read {
             from: mail.from.map(|from| from.address),
-            subject: plain(&mail.subject).replace('\n', " "),
+            subject: Some(plain(&mail.subject).replace('\n', " ")),
             text: plain(text),
         })
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::{SequenceId, WorkspaceId};
+use machine::sequence::Channel;
 use uuid::Uuid;
 
 use crate::audit_chain;
@@ -130,7 +131,11 @@ async fn read_windows(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Re
             let zone = row.zone.as_deref().and_then(|zone| zone.parse().ok());
             let zone = zone.unwrap_or(version.zone);
             let left: DateTime<Utc> = row.gate_at;
-            if !version.calendar.is_open(zone, left) {
+            let channel = match row.channel.as_str() {
+                "sms" => Channel::Sms,
+                _ => Channel::Email,
+            };
+            if !version.calendar_of(channel).is_open(zone, left) {
                 tally.broken(&row.send_id);
             }
         }

@@ -1,10 +1,11 @@
-//! What others call without an account: providers that bring events and mails, and the readers of our
-//! mails who want no more. Handlers prove who calls, store the event through ingest and answer; what
+//! What others call without an account: providers that bring events, mails and texts, and the readers of
+//! our mails who want no more. Handlers prove who calls, store the event through ingest and answer; what
 //! it means for a lead they do not know.
 
 mod form;
 mod mailgun;
 mod opt_out;
+mod twilio;
 
 use std::time::Duration;
 
@@ -24,7 +25,16 @@ pub fn router(room: Mailroom) -> Router {
     Router::new()
         .route("/webhooks/mailgun/{endpoint_key}", post(mailgun::receive))
         .layer(DefaultBodyLimit::max(mailgun::MAIL_MAX))
+        .merge(texts())
         .route("/u/{token}", get(opt_out::ask).post(opt_out::opt_out))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(room)
+}
+
+/// What Twilio posts is short.
+fn texts() -> Router<Mailroom> {
+    Router::new()
+        .route("/webhooks/twilio/{endpoint_key}", post(twilio::receive))
+        .route("/webhooks/twilio/status/{token}", post(twilio::receive_status))
+        .layer(DefaultBodyLimit::max(twilio::POST_MAX))
 }

@@ -14,6 +14,7 @@ const OURS: [&str; 5] = ["lead_id", "lead_source", "lead_since", "other_emails",
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Column {
     Email,
+    Phone,
     Zone,
     Tags,
     Consent(ConsentTo),
@@ -36,8 +37,8 @@ pub struct Mapping(BTreeMap<String, Column>);
 /// A column was mapped to what is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{name}` is nothing that a column can hold: use email, zone, tags, consent, sms_consent, \
-     call_consent, `-` to leave it out, or the name of an attribute such as first_name"
+    "`{name}` is nothing that a column can hold: use email, phone, zone, tags, consent, \
+     sms_consent, call_consent, `-` to leave it out, or the name of an attribute such as first_name"
 )]
 pub struct InvalidMapping {
     /// The header.
@@ -132,6 +133,12 @@ impl Columns {
         let mut addresses = self.iter().filter(|(_, column)| **column == Column::Email);
         addresses.next().map_or("email", |(header, _)| header)
     }
+
+    /// The header of the column with the numbers.
+    pub(super) fn phone_header(&self) -> &str {
+        let mut numbers = self.iter().filter(|(_, column)| **column == Column::Phone);
+        numbers.next().map_or("phone", |(header, _)| header)
+    }
 }
 
 impl Column {
@@ -152,7 +159,8 @@ impl Column {
             "firstname" | "given_name" | "forename" => Self::attribute("first_name"),
             "lastname" | "surname" | "family_name" => Self::attribute("last_name"),
             "company_name" | "organisation" | "organization" => Self::attribute("company"),
-            "phone_number" | "telephone" | "tel" | "mobile" => Self::attribute("phone"),
+            "phone" | "phone_number" | "telephone" | "tel" | "mobile" | "mobile_phone" | "cell"
+            | "cell_phone" | "sms" => Self::Phone,
             other => Self::attribute(other),
         }
     }

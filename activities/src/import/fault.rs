@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::address::InvalidEmail;
+use crate::phone::InvalidPhone;
 use crate::tag::InvalidTag;
 
 /// The longest value, in characters.
@@ -51,6 +52,15 @@ pub enum Reason {
     Erased,
     /// It reads as a formula. It is kept as text.
     Formula,
+    /// Not a telephone number. It is kept as text, and nobody is texted there.
+    Phone(InvalidPhone),
+    /// The number was on another line before, and a telephone is one person's here.
+    PhoneOnLine {
+        /// Which.
+        of_line: u64,
+    },
+    /// The number belongs to another lead.
+    PhoneOfAnother,
 }
 
 impl Reason {
@@ -70,7 +80,9 @@ impl Reason {
     /// Whether the row is left out for it.
     pub fn refuses(&self) -> bool {
         match self {
-            Self::Formula => false,
+            Self::Formula | Self::Phone(_) | Self::PhoneOnLine { .. } | Self::PhoneOfAnother => {
+                false
+            }
             Self::MissingAddress
             | Self::Address(_)
             | Self::SeveralAddresses
@@ -115,6 +127,11 @@ impl fmt::Display for Reason {
                  suppression first",
             ),
             Self::Formula => f.write_str("it reads as a formula; it was kept as text"),
+            Self::Phone(error) => write!(f, "{error}; it was kept as text"),
+            Self::PhoneOnLine { of_line } => {
+                write!(f, "the same number is on line {of_line}; nobody is texted twice")
+            }
+            Self::PhoneOfAnother => f.write_str("the number belongs to another lead"),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! What a file's people become among the leads we have. As a rule a value the file gives wins over
 //! the one we had, an empty one changes nothing, and tags are added.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use machine::context::{Consent, Consents};
 use machine::ids::{LeadId, WorkspaceId};
 use serde_json::{Map, Value};
 
-use super::fault::Reason;
 use super::row::Person;
 use super::{Options, Policy, RowOutcome};
 use crate::error::Result;
 use crate::ids;
 use crate::leads::tell_changed;
+use crate::phone::PhoneNumber;
 use crate::store::leads::{self, Address, Lead, NewLead};
 use crate::store::{Store, clock, locks, suppressions};
 use crate::suppression_key::{SuppressionHash, SuppressionKey};
@@ -23,12 +23,16 @@ use crate::tag::Tag;
 pub(super) enum Merged {
     /// It is one of our leads.
     Stored(RowOutcome),
-    /// It may not be one.
-    Refused(Reason),
+    /// It is one of our leads, without its number, which belongs to another.
+    WithoutNumber(RowOutcome),
+    /// It may not be one: the owner of its address was erased.
+    AddressErased,
+    /// It may not be one: the owner of its number was erased.
+    NumberErased,
 }
 
 /// Stores people, all or none, and tells the enrollments of those that changed. No two of them share
-/// an address. Returns what became of each, by line.
+/// an address or a number. Returns what became of each, by line.
 pub(super) async fn store(
     store: &Store,
     key: &SuppressionKey,
@@ -55,21 +59,36 @@ pub(super) async fn store(
     let current = leads::lock(&mut tx, workspace, &ids).await?;
     let current: HashMap<LeadId, Lead> = current.into_iter().map(|lead| (lead.id, lead)).collect();
     let tags = leads::tags_of(&mut tx, workspace, &ids).await?;
-    let hash = |person: &Person| key.address(person.address.as_str());
-    let new = people.iter().filter(|person| id_of(person).is_none());
-    let hashes: Vec<SuppressionHash> = new.map(hash).collect();
+    let numbers: Vec<&PhoneNumber> = people.iter().filter_map(|it| it.phone.as_ref()).collect();
+    let holders = leads::ids_at_numbers(&mut tx, workspace, &numbers).await?;
+    let hashes = hashes(key, people, &known, &holders);
     let erased = suppressions::erased(&mut tx, workspace, &hashes).await?;
+    let is_erased = |text: &str| !erased.is_empty() && erased.contains(&key.address(text));
+    // What we know stays under this policy, and that is asked for then only.
+    let reached = match options.policy {
+        Policy::Fill => leads::with_numbers(&mut tx, workspace, &ids).await?,
+        Policy::Overwrite | Policy::Skip => HashSet::new(),
+    };
     let now = clock::read(&mut tx).await?.campaign;
 
     let mut changes = Changes::default();
     let mut results = Vec::with_capacity(people.len());
     for person in people {
-        let merged = match id_of(person).and_then(|id| current.get(&id)) {
-            Some(known) => Merged::Stored(changes.meet(known, person, &tags, options.policy)),
-            None if !erased.is_empty() && erased.contains(&hash(person)) => {
-                Merged::Refused(Reason::Erased)
+        let known = id_of(person).and_then(|id| current.get(&id));
+        let number = person.phone.as_ref();
+        let merged = if known.is_none() && is_erased(person.address.as_str()) {
+            Merged::AddressErased
+        } else if number.is_some_and(|number| is_erased(number.as_str())) {
+            Merged::NumberErased
+        } else {
+            let keeps = known.is_some_and(|lead| reached.contains(&lead.id));
+            let number = number
+                .filter(|_| !keeps)
+                .map(|number| Number { number, holder: holders.get(number.as_str()).copied() });
+            match known {
+                Some(known) => changes.meet(known, person, number, &tags, options.policy),
+                None => changes.add(person, number),
             }
-            None => Merged::Stored(changes.add(person)),
         };
         results.push((person.line, merged));
     }
@@ -80,6 +99,7 @@ pub(super) async fn store(
         .collect();
     leads::insert(&mut tx, workspace, &new, &options.source, now).await?;
     let versions = leads::update(&mut tx, workspace, &changes.changed, now).await?;
+    leads::set_numbers(&mut tx, workspace, &changes.numbers).await?;
     leads::add_tags(&mut tx, workspace, &changes.tags).await?;
     tell_changed(&mut tx, workspace, &changes.to_tell, &versions, now).await?;
     tx.commit().await?;
@@ -92,18 +112,44 @@ struct Changes<'p> {
     added: Vec<(Lead, &'p Person)>,
     changed: Vec<Lead>,
     tags: Vec<(LeadId, &'p Tag)>,
+    /// Numbers that are new to their leads.
+    numbers: Vec<(LeadId, &'p PhoneNumber)>,
     /// Leads of which the machine may read something new.
     to_tell: Vec<LeadId>,
 }
 
+/// The hashes of what people would be reached by and are not yet.
+fn hashes(
+    key: &SuppressionKey,
+    people: &[Person],
+    known: &HashMap<String, LeadId>,
+    holders: &HashMap<String, LeadId>,
+) -> Vec<SuppressionHash> {
+    let addresses = people.iter().map(|person| person.address.as_str());
+    let addresses = addresses.filter(|address| !known.contains_key(*address));
+    let numbers = people.iter().filter_map(|person| Some(person.phone.as_ref()?.as_str()));
+    let numbers = numbers.filter(|number| !holders.contains_key(*number));
+    addresses.chain(numbers).map(|text| key.address(text)).collect()
+}
+
+/// A number that a file gives, and whose it is.
+#[derive(Clone, Copy)]
+struct Number<'p> {
+    number: &'p PhoneNumber,
+    holder: Option<LeadId>,
+}
+
 impl<'p> Changes<'p> {
     /// A person nobody knew.
-    fn add(&mut self, person: &'p Person) -> RowOutcome {
+    fn add(&mut self, person: &'p Person, number: Option<Number<'p>>) -> Merged {
         let lead = merge(&empty(ids::new()), person, Policy::Overwrite);
         let id = lead.id;
         self.tags.extend(person.tags.iter().map(|tag| (id, tag)));
         self.added.push((lead, person));
-        RowOutcome::Added(id)
+        match self.reach(id, number) {
+            Reach::New | Reach::AsBefore => Merged::Stored(RowOutcome::Added(id)),
+            Reach::Taken => Merged::WithoutNumber(RowOutcome::Added(id)),
+        }
     }
 
     /// A person we know.
@@ -111,28 +157,59 @@ impl<'p> Changes<'p> {
         &mut self,
         known: &Lead,
         person: &'p Person,
+        number: Option<Number<'p>>,
         tags: &HashMap<LeadId, Vec<String>>,
         policy: Policy,
-    ) -> RowOutcome {
+    ) -> Merged {
         if policy == Policy::Skip {
-            return RowOutcome::Unchanged(known.id);
+            return Merged::Stored(RowOutcome::Unchanged(known.id));
         }
         let lead = merge(known, person, policy);
+        let id = lead.id;
         let has = |tag: &Tag| {
-            let tags = tags.get(&lead.id);
+            let tags = tags.get(&id);
             tags.is_some_and(|tags| tags.iter().any(|one| one == tag.as_str()))
         };
         let new_tags: Vec<_> = person.tags.iter().filter(|tag| !has(tag)).collect();
-        if lead == *known && new_tags.is_empty() {
-            return RowOutcome::Unchanged(known.id);
+        let reach = self.reach(id, number);
+        let is_told = lead != *known || reach == Reach::New;
+        let outcome = if is_told || !new_tags.is_empty() {
+            self.to_tell.extend(is_told.then_some(id));
+            self.tags.extend(new_tags.into_iter().map(|tag| (id, tag)));
+            self.changed.push(lead);
+            RowOutcome::Changed(id)
+        } else {
+            RowOutcome::Unchanged(id)
+        };
+        match reach {
+            Reach::New | Reach::AsBefore => Merged::Stored(outcome),
+            Reach::Taken => Merged::WithoutNumber(outcome),
         }
-        if lead != *known {
-            self.to_tell.push(lead.id);
-        }
-        self.tags.extend(new_tags.into_iter().map(|tag| (lead.id, tag)));
-        self.changed.push(lead);
-        RowOutcome::Changed(known.id)
     }
+
+    /// Gives a lead a number that nobody has.
+    fn reach(&mut self, lead: LeadId, number: Option<Number<'p>>) -> Reach {
+        match number {
+            None => Reach::AsBefore,
+            Some(Number { number, holder: None }) => {
+                self.numbers.push((lead, number));
+                Reach::New
+            }
+            Some(Number { holder: Some(holder), .. }) if holder == lead => Reach::AsBefore,
+            Some(Number { holder: Some(_), .. }) => Reach::Taken,
+        }
+    }
+}
+
+/// What a file says about the number of a lead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// It has another one.
+    New,
+    /// Nothing, or what we know.
+    AsBefore,
+    /// It is another lead's.
+    Taken,
 }
 
 fn merge(known: &Lead, person: &Person, policy: Policy) -> Lead {

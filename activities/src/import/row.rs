@@ -10,6 +10,7 @@ use super::columns::{Column, Columns, ConsentTo};
 use super::fault::{Reason, RowFault};
 use super::source::Record;
 use crate::address::EmailAddress;
+use crate::phone::{Country, PhoneNumber};
 use crate::tag::Tag;
 
 /// A row without a fault that matters.
@@ -17,6 +18,7 @@ use crate::tag::Tag;
 pub(super) struct Person {
     pub(super) line: u64,
     pub(super) address: EmailAddress,
+    pub(super) phone: Option<PhoneNumber>,
     pub(super) zone: Option<Tz>,
     /// Unknown where the file says nothing.
     pub(super) consent: Consents,
@@ -33,11 +35,19 @@ pub(super) enum Parsed {
     Blank,
 }
 
+/// What the caller adds to every row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    pub(super) tags: Vec<Tag>,
+    /// Where numbers without a country code are dialled.
+    pub(super) country: Option<Country>,
+}
+
 /// Reads a row. Every fault is named; those that matter leave the row out.
 pub(super) fn parse(
     columns: &Columns,
     record: &Record,
-    tags: &[Tag],
+    given: &Given,
     faults: &mut Vec<RowFault>,
 ) -> Parsed {
     if record.cells.iter().all(|cell| trimmed(cell).is_empty()) {
@@ -45,10 +55,12 @@ pub(super) fn parse(
     }
     let mut row = Row {
         address: None,
+        phone: None,
+        country: given.country,
         zone: None,
         consent: Consents::default(),
         attributes: BTreeMap::new(),
-        tags: tags.iter().cloned().collect(),
+        tags: given.tags.iter().cloned().collect(),
     };
     let mut found: Vec<(&str, Reason)> = Vec::new();
     let mut cells = record.cells.iter();
@@ -69,6 +81,7 @@ pub(super) fn parse(
         Some(address) if !is_refused => Parsed::Person(Box::new(Person {
             line: record.line,
             address,
+            phone: row.phone,
             zone: row.zone,
             consent: row.consent,
             attributes: row.attributes,
@@ -80,6 +93,8 @@ pub(super) fn parse(
 
 struct Row {
     address: Option<EmailAddress>,
+    phone: Option<PhoneNumber>,
+    country: Option<Country>,
     zone: Option<Tz>,
     consent: Consents,
     attributes: BTreeMap<AttributeName, String>,
@@ -93,6 +108,7 @@ impl Row {
             Column::Ignored => return None,
             Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
             Column::Email
+            | Column::Phone
             | Column::Zone
             | Column::Tags
             | Column::Consent(_)
@@ -106,6 +122,7 @@ impl Row {
         }
         match column {
             Column::Email => self.address(text),
+            Column::Phone => self.phone(text),
             Column::Zone => self.zone(text),
             Column::Tags => self.tags(text),
             Column::Consent(to) => self.consent(*to, text),
@@ -128,6 +145,22 @@ impl Row {
                 None
             }
             Err(error) => Some(Reason::Address(error)),
+        }
+    }
+
+    /// A number is an attribute, too, in the spelling in which it is dialled: texts of mails name it.
+    fn phone(&mut self, text: &str) -> Option<Reason> {
+        let name = "phone".parse().expect("a name");
+        match PhoneNumber::read(text, self.country) {
+            Ok(number) => {
+                self.attributes.insert(name, number.to_string());
+                self.phone = Some(number);
+                None
+            }
+            Err(error) => {
+                self.attributes.insert(name, text.to_owned());
+                Some(Reason::Phone(error))
+            }
         }
     }
 
@@ -206,7 +239,7 @@ mod tests {
     use machine::context::Consent;
     use proptest::prelude::*;
 
-    use super::{Parsed, Person, parse};
+    use super::{Given, Parsed, Person, parse};
     use crate::address::InvalidEmail;
     use crate::import::columns::{Columns, Mapping};
     use crate::import::fault::Reason;
@@ -220,7 +253,7 @@ mod tests {
         let columns = Columns::of(&header, &Mapping::default()).unwrap();
         let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
         let mut faults = Vec::new();
-        let parsed = parse(&columns, &record, &[], &mut faults);
+        let parsed = parse(&columns, &record, &Given::default(), &mut faults);
         assert!(faults.iter().all(|fault| fault.line == 7));
         (parsed, faults.into_iter().map(|fault| (fault.field, fault.reason)).collect())
     }
@@ -250,6 +283,29 @@ mod tests {
         let tags: Vec<_> = person.tags.iter().map(|tag| tag.as_str()).collect();
         assert_eq!(tags, ["lisbon", "vip"]);
         assert_eq!(person.attributes.len(), 2);
+    }
+
+    #[test]
+    fn a_number_is_read_in_the_country_that_is_given() {
+        let header = StringRecord::from(vec!["email", "Mobile"]);
+        let columns = Columns::of(&header, &Mapping::default()).unwrap();
+        let read = |cell: &str, country: &str| {
+            let cells = StringRecord::from(vec!["ada@example.com", cell]);
+            let given = Given { country: country.parse().ok(), ..Given::default() };
+            let mut faults = Vec::new();
+            let record = Record { line: 2, cells };
+            let Parsed::Person(person) = parse(&columns, &record, &given, &mut faults) else {
+                panic!("a bad number leaves nobody out")
+            };
+            let number = person.phone.map(String::from);
+            (number, person.attributes.values().next().cloned(), faults.len())
+        };
+        let whole = Some("+351912345678".to_owned());
+        assert_eq!(read("912 345 678", "PT"), (whole.clone(), whole.clone(), 0));
+        assert_eq!(read("+351 912-345-678", ""), (whole.clone(), whole, 0));
+        assert_eq!(read("912 345 678", ""), (None, Some("912 345 678".to_owned()), 1));
+        assert_eq!(read("ask her", "PT"), (None, Some("ask her".to_owned()), 1));
+        assert_eq!(read("", "PT"), (None, None, 0));
     }
 
     #[test]

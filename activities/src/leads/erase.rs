@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use super::record;
 use crate::error::Result;
-use crate::mailroom::Mailroom;
-use crate::send::gate::LEASE;
+use crate::mailroom::{LEASE_MAX, Mailroom};
 use crate::store::clock::{self, Clocks};
 use crate::store::signals::{self, Content, NewSignal};
 use crate::store::suppressions::{self, Reason, Value};
@@ -50,7 +49,7 @@ pub async fn erase(
     let hashes: Vec<_> = promises.iter().map(|value| *value.hash()).collect();
     erasures::empty_suppressions(&mut tx, workspace, &hashes).await?;
     // A call that passed its gate before may still be answered until its lease is over.
-    let again_at = now.wall + LEASE + TimeDelta::minutes(5);
+    let again_at = now.wall + LEASE_MAX + TimeDelta::minutes(5);
     erasures::empty_lead(&mut tx, workspace, lead, now, again_at).await?;
     empty(&mut tx, room, lead, &traces, now).await?;
     record(&mut tx, workspace, lead, ("lead.erase", actor), None, now.wall).await?;

@@ -363,7 +363,7 @@ impl Line {
                 Outcome::Unknown { detail: Detail::new(format!("after the message: {seen}")) }
             } else {
                 let detail = format!("{}: {seen}", Stage::Data.name());
-                Outcome::Refused(Refusal::of(RefusalClass::Retry, detail))
+                Outcome::Refused(Refusal::of(RefusalClass::Retry, detail).of_sender())
             }
         };
         match answer {

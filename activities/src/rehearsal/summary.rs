@@ -6,8 +6,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use machine::key::StepKey;
 use machine::signal::Missing;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Course, Ending};
+use crate::sms::Encoding;
 
 /// A rehearsal in numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,20 @@ pub struct Summary {
     pub held: Vec<HeldLeads>,
     /// How many leads end how, by the word of the ending.
     pub endings: BTreeMap<&'static str, usize>,
+    /// What the texts of each step come to.
+    pub texts: BTreeMap<StepKey, Texts>,
+}
+
+/// What the texts of a step come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RehearsedTexts")]
+pub struct Texts {
+    /// How many.
+    pub texts: usize,
+    /// Parts in all, each of which is paid for.
+    pub parts: usize,
+    /// Texts in the sixteen-bit alphabet, which take more parts.
+    pub wide: usize,
 }
 
 /// What leaves on one day.
@@ -46,7 +63,7 @@ pub struct HeldLeads {
     pub missing: Missing,
     /// How many.
     pub leads: usize,
-    /// The address of one of them.
+    /// The address or number of one of them.
     pub example: Option<String>,
 }
 
@@ -62,6 +79,13 @@ impl Summary {
             entry.total += 1;
             *entry.steps.entry(touch.step.clone()).or_default() += 1;
         }
+        let mut texts: BTreeMap<StepKey, Texts> = BTreeMap::new();
+        for (step, measure) in touches().filter_map(|it| Some((&it.step, it.text?))) {
+            let entry = texts.entry(step.clone()).or_default();
+            entry.texts += 1;
+            entry.parts += measure.segments;
+            entry.wide += usize::from(measure.encoding == Encoding::Ucs2);
+        }
         let mut endings = BTreeMap::new();
         for course in courses {
             *endings.entry(course.ending.as_str()).or_default() += 1;
@@ -73,6 +97,7 @@ impl Summary {
             days: days.into_values().collect(),
             held: held(courses),
             endings,
+            texts,
         }
     }
 }
@@ -86,7 +111,7 @@ fn held(courses: &[Course]) -> Vec<HeldLeads> {
             step: step.clone(),
             missing: missing.clone(),
             leads: 0,
-            example: course.email.clone(),
+            example: course.email.clone().or_else(|| course.phone.clone()),
         });
         entry.leads += 1;
     }

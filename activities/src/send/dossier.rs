@@ -79,9 +79,9 @@ pub(super) async fn read(
     for ask in asks.iter().filter(|ask| matches!(ask.what, What::Handover { .. })) {
         let id = ask.enrollment;
         enrollments.push(id.uuid());
-        let mails = ask.version.mails.iter();
+        let steps = ask.version.mails.iter().chain(&ask.version.texts);
         sends
-            .extend(mails.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()));
+            .extend(steps.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()));
         entries.insert(id.uuid(), journal::newest(tx, workspace, id, ROWS_MAX).await?);
     }
     if enrollments.is_empty() {
@@ -223,7 +223,8 @@ impl Telling<'_> {
             match &letter.letter {
                 Letter::Read { from, subject, text: said } => {
                     let from = from.as_deref().unwrap_or("nobody");
-                    let _ = writeln!(text, "from {from}: {subject}");
+                    let subject = subject.as_deref().map(|subject| format!(": {subject}"));
+                    let _ = writeln!(text, "from {from}{}", subject.unwrap_or_default());
                     if !letter.proven {
                         text.push_str(
                             "It does not name a mail of ours: make sure that it is from them.\n",
@@ -239,7 +240,7 @@ impl Telling<'_> {
         if self.cause == Cause::Replied && self.dossier.letters.is_empty() {
             let _ = writeln!(
                 text,
-                "\nWhat they said\nTheir mail did not come through here: it is in the mailbox of {}.",
+                "\nWhat they said\nTheir answer did not come through here: it is in the mailbox of {}.",
                 self.sender.from
             );
         }
@@ -248,17 +249,22 @@ impl Telling<'_> {
     /// What to do next.
     fn next(&self, text: &mut String) {
         let email = self.lead.email.as_deref().unwrap_or("them");
+        let wrote = self.dossier.letters.last().is_some_and(|letter| letter.is_text());
+        let number = self.lead.phone.as_deref().filter(|_| wrote);
         let subject = self.dossier.sent.last().and_then(|sent| sent.subject.as_deref());
         let subject = subject.and_then(|subject| subject.parse::<HeaderText>().ok());
         text.push_str("\nWhat to do next\n");
-        let _ = match (self.cause, subject) {
-            (Cause::Replied, Some(subject)) => writeln!(
+        let _ = match (self.cause, number, subject) {
+            (Cause::Replied, Some(number), _) => {
+                writeln!(text, "Answer {number}: call them, or write to {email}.")
+            }
+            (Cause::Replied, None, Some(subject)) => writeln!(
                 text,
                 "Answer {email}. With the subject “{}” it stays in their conversation.",
                 subject.reply_subject()
             ),
-            (Cause::Replied, None) => writeln!(text, "Answer {email}."),
-            (Cause::Asked | Cause::Step, _) => {
+            (Cause::Replied, None, None) => writeln!(text, "Answer {email}."),
+            (Cause::Asked | Cause::Step, _, _) => {
                 writeln!(text, "Call them, or write to {email}: no more mails leave meanwhile.")
             }
         };
@@ -294,6 +300,9 @@ impl Telling<'_> {
         if let Some(email) = &self.lead.email {
             let _ = writeln!(text, "email: {email}");
         }
+        if let Some(phone) = &self.lead.phone {
+            let _ = writeln!(text, "phone: {phone}");
+        }
         let attributes = self.lead.attributes.as_object().into_iter().flatten();
         for (name, value) in attributes.take(ATTRIBUTES_MAX) {
             let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
@@ -305,7 +314,7 @@ impl Telling<'_> {
     fn answered_mail(&self, text: &mut String) {
         let Some(last) = self.dossier.sent.last() else { return };
         let Some(said) = &last.text else { return };
-        let _ = writeln!(text, "\nThe last mail they got, on {}", self.local(last.gate_at));
+        let _ = writeln!(text, "\nThe last message they got, on {}", self.local(last.gate_at));
         quote(text, said);
     }
 

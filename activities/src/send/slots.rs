@@ -5,7 +5,7 @@
 //! lead can say when it will be written to, and ten thousand leads do not storm one sender every
 //! morning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -32,6 +32,22 @@ pub struct SenderLimits {
     pub zone: Tz,
     /// The first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Whether its provider does not answer.
+    pub outage: Outage,
+}
+
+/// Whether the provider of a sender does not answer, in campaign time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outage {
+    /// It does.
+    None,
+    /// Nothing leaves before this.
+    Until(DateTime<Utc>),
+    /// One message may try.
+    OneMayTry {
+        /// When the next one may.
+        next: DateTime<Utc>,
+    },
 }
 
 /// A campaign's limits.
@@ -65,6 +81,8 @@ pub struct Candidate<'a> {
     pub campaign: Uuid,
     /// When it may leave.
     pub calendar: &'a Calendar,
+    /// What of that the campaign's own windows and holidays say.
+    pub windows: &'a Calendar,
     /// On whose wall clock.
     pub zone: Tz,
     /// Its slot, if it has one.
@@ -105,6 +123,8 @@ pub struct Book {
     pub counts: BTreeMap<Key, Count>,
     /// The counts that changed.
     pub changed: BTreeMap<Key, Count>,
+    /// The senders through which one message tries.
+    pub trials: BTreeSet<Uuid>,
 }
 
 impl Book {
@@ -129,6 +149,12 @@ impl Book {
         if let Some((until, because)) = closed(candidate, now) {
             return Verdict::Defer { until, because, days: None };
         }
+        match sender.outage {
+            Outage::Until(until) if until > now => {
+                return Verdict::Defer { until, because: Why::ProviderOutage, days: None };
+            }
+            Outage::Until(_) | Outage::None | Outage::OneMayTry { .. } => {}
+        }
         let sender_day = day(now, sender.zone);
         let campaign_day = day(now, campaign.zone);
         if let Some(because) = self.full(candidate, sender_day, campaign_day) {
@@ -143,6 +169,9 @@ impl Book {
             if !paced {
                 self.move_cursor(candidate.sender, now + sender.spacing);
             }
+        }
+        if let Outage::OneMayTry { next } = sender.outage {
+            self.begin_trial(candidate.sender, next);
         }
         self.add(candidate, sender_day, campaign_day, Entry::Use);
         Verdict::Go { sender_day, campaign_day }
@@ -251,6 +280,13 @@ impl Book {
         }
     }
 
+    fn begin_trial(&mut self, sender: Uuid, next: DateTime<Utc>) {
+        if let Some(limits) = self.senders.get_mut(&sender) {
+            limits.outage = Outage::Until(next);
+            self.trials.insert(sender);
+        }
+    }
+
     fn move_cursor(&mut self, sender: Uuid, to: DateTime<Utc>) {
         if let Some(limits) = self.senders.get_mut(&sender) {
             limits.next_free_at = Some(to);
@@ -276,7 +312,11 @@ fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>
     }
     // Nothing ahead is open for long enough: closed all the same, and asked again tomorrow.
     let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
-    let opening = candidate.calendar.next_opening(candidate.zone, at);
+    // What the campaign itself would let leave is kept by the hours for texts.
+    if candidate.windows.is_open_for(candidate.zone, at, candidate.margin) {
+        return Some((later, Why::QuietHours));
+    }
+    let opening = candidate.windows.next_opening(candidate.zone, at);
     let because = match opening.ok().and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
@@ -331,6 +371,7 @@ mod tests {
             spacing: TimeDelta::zero(),
             zone: Tz::UTC,
             next_free_at: None,
+            outage: Outage::None,
         };
         let mut book = Book::default();
         book.senders.insert(id, sender);
@@ -339,6 +380,7 @@ mod tests {
             sender: id,
             campaign: id,
             calendar: &calendar,
+            windows: &calendar,
             zone: Tz::UTC,
             booked: None,
             margin,

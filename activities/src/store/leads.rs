@@ -1,7 +1,7 @@
 //! The people we may write to: their data, addresses and tags. What a file may change is decided
 //! elsewhere; here it is read and written, many at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -90,6 +90,98 @@ pub async fn ids_at(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.address, row.lead_id.into())).collect())
+}
+
+/// Returns leads by their telephone number.
+pub async fn ids_at_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    numbers: &[&PhoneNumber],
+) -> sqlx::Result<HashMap<String, LeadId>> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let numbers: Vec<String> = numbers.iter().map(|one| one.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT address, lead_id
+        FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND address = ANY($2)
+        "#,
+        workspace.uuid(),
+        &numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.address, row.lead_id.into())).collect())
+}
+
+/// Returns those of `leads` that have a telephone number.
+pub async fn with_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+) -> sqlx::Result<HashSet<LeadId>> {
+    let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT lead_id
+        FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND lead_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        &leads
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(LeadId::new).collect())
+}
+
+/// Gives leads telephone numbers in the place of those they had.
+///
+/// # Errors
+///
+/// When a number belongs to another lead: writers take turns under [`super::locks::import_key`].
+pub async fn set_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    numbers: &[(LeadId, &PhoneNumber)],
+) -> sqlx::Result<()> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let leads: Vec<Uuid> = numbers.iter().map(|(lead, _)| lead.uuid()).collect();
+    let numbers: Vec<String> =
+        numbers.iter().map(|(_, number)| number.as_str().to_owned()).collect();
+    sqlx::query!(
+        r#"
+        DELETE FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND lead_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        &leads
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO addresses (workspace_id, channel, address, lead_id)
+        SELECT $1, 'sms', n.address, n.lead_id
+        FROM unnest($2::text[], $3::uuid[]) AS n (address, lead_id)
+        "#,
+        workspace.uuid(),
+        &numbers,
+        &leads
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Returns leads, those that exist.

@@ -17,9 +17,11 @@ pub struct LeadRow {
     pub attributes: Value,
     /// Where mail goes.
     pub email: Option<String>,
+    /// Where texts go.
+    pub phone: Option<String>,
 }
 
-/// Reads leads with the mail address each has.
+/// Reads leads with the mail address and the telephone number each has.
 pub async fn leads(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -31,7 +33,10 @@ pub async fn leads(
         SELECT l.lead_id, l.version, l.attributes,
                (SELECT a.address FROM addresses a
                 WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
-                ORDER BY a.address LIMIT 1) AS email
+                ORDER BY a.address LIMIT 1) AS email,
+               (SELECT a.address FROM addresses a
+                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'sms'
+                ORDER BY a.address LIMIT 1) AS phone
         FROM leads l
         WHERE l.workspace_id = $1 AND l.lead_id = ANY ($2) AND l.erased_at IS NULL
         "#,

@@ -1,4 +1,4 @@
-//! The mails that leads wrote, as they are stored: sealed.
+//! The mails and texts that leads wrote, as they are stored: sealed.
 
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// A mail that an enrollment was told of.
+/// A mail or a text that an enrollment was told of.
 #[derive(Debug)]
 pub struct ReceivedRow {
     /// Who was told.
@@ -25,7 +25,7 @@ pub struct ReceivedRow {
     pub payload: Vec<u8>,
 }
 
-/// Returns the newest mails of each of `enrollments`, at most `limit` of each, oldest first. With a
+/// Returns the newest mails and texts of each of `enrollments`, at most `limit` of each, oldest first. With a
 /// `kind`, only those that were taken for it.
 pub async fn newest(
     conn: &mut PgConnection,
@@ -49,7 +49,7 @@ pub async fn newest(
             JOIN inbound_events v ON v.workspace_id = $1 AND v.event_id = s.event_id
             WHERE s.workspace_id = $1
               AND s.enrollment_id = u.enrollment_id
-              AND v.kind = 'mail'
+              AND v.kind IN ('mail', 'text', 'text_stop', 'text_start', 'text_help')
               AND ($3::text IS NULL OR s.kind = $3)
             ORDER BY s.seq DESC
             LIMIT $4) AS m

@@ -23,6 +23,8 @@ pub struct Open {
     pub lease_until: Option<DateTime<Utc>>,
     /// Who makes the call.
     pub runner_id: Option<Uuid>,
+    /// Of an unknown send: when its provider is asked for it next, in wall time.
+    pub settle_at: Option<DateTime<Utc>>,
 }
 
 impl Open {
@@ -41,7 +43,7 @@ pub async fn lock(
     sqlx::query_as!(
         Open,
         r#"
-        SELECT send_id, attempt, state, detail, slot_at, lease_until, runner_id
+        SELECT send_id, attempt, state, detail, slot_at, lease_until, runner_id, settle_at
         FROM sends
         WHERE workspace_id = $1 AND send_id = ANY ($2)
         ORDER BY send_id

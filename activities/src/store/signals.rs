@@ -65,6 +65,8 @@ pub enum MatchedBy {
     Send,
     /// Nothing but the sender's address, which anyone can write: it stops, and a person confirms.
     Sender,
+    /// The number it came from, for which the provider vouches.
+    Number,
 }
 
 /// A stored mail that nobody has read, and whom it may concern.

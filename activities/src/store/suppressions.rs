@@ -186,6 +186,35 @@ pub async fn lift(
     Ok(done.rows_affected() > 0)
 }
 
+/// Lifts the opt-out of `hash`, and of nothing else: its owner wants messages again. What is kept of
+/// somebody who was erased stays. Returns the suppression that was lifted, for the record.
+pub async fn lift_opt_out(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    hash: &SuppressionHash,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<SuppressionId>> {
+    let lifted = sqlx::query_scalar!(
+        r#"
+        UPDATE suppressions
+        SET lifted_at = $3
+        WHERE workspace_id = $1
+          AND scope = 'address'
+          AND value_hash = $2
+          AND reason = 'opted_out'
+          AND value IS NOT NULL
+          AND lifted_at IS NULL
+        RETURNING suppression_id
+        "#,
+        workspace.uuid(),
+        hash.as_slice(),
+        now
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(lifted.map(SuppressionId::new))
+}
+
 impl Scope {
     fn as_str(self) -> &'static str {
         match self {

@@ -287,6 +287,8 @@ pub struct Gated {
     pub zone: Option<String>,
     /// When it passed.
     pub gate_at: DateTime<Utc>,
+    /// On which channel.
+    pub channel: String,
 }
 
 /// Returns accepted messages of steps, in the order of their ids.
@@ -299,7 +301,7 @@ pub async fn gated(
     sqlx::query_as!(
         Gated,
         r#"
-        SELECT s.send_id, c.sequence_id, e.version, l.zone, s.gate_at AS "gate_at!"
+        SELECT s.send_id, c.sequence_id, e.version, l.zone, s.channel, s.gate_at AS "gate_at!"
         FROM sends s
         JOIN enrollments e ON e.workspace_id = $1 AND e.enrollment_id = s.enrollment_id
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id

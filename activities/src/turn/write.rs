@@ -327,6 +327,11 @@ impl Writes {
                         look(lease - clocks.wall);
                     }
                 }
+                // Its provider is asked for it later.
+                "unknown" if stored.settle_at.is_some_and(|at| at > clocks.wall) => {
+                    let settle_at = stored.settle_at.unwrap_or(clocks.wall);
+                    look(settle_at - clocks.wall);
+                }
                 // A sweep that was interrupted goes on.
                 "unknown" => {
                     turned.lost.push(SendId::new(stored.send_id));

@@ -66,7 +66,7 @@ impl From<DeadLetter> for Listed {
         let (kind, subject) = match letter.subject {
             Subject::Enrollment(id) => ("enrollment", id.to_string()),
             Subject::Event(id) => ("unread mail", id.to_string()),
-            Subject::Unmatched(id) => ("mail without a lead", id.to_string()),
+            Subject::Unmatched(id) => ("message without a lead", id.to_string()),
         };
         Self { id: letter.id, kind, subject, cause: letter.cause, at: letter.at }
     }
@@ -114,7 +114,7 @@ impl fmt::Display for Shown {
             None => Ok(()),
             Some(Letter::Read { from, subject, text }) => {
                 writeln!(f, "\nfrom {}", from.as_deref().unwrap_or("nobody"))?;
-                write_letter(f, subject, text)
+                write_letter(f, subject.as_deref(), text)
             }
             Some(Letter::Unreadable(why)) => writeln!(f, "\nit cannot be read: {why}"),
         }

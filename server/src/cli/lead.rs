@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use activities::address::EmailAddress;
 use activities::import::{self, Mapping, Options, Policy, Progress, Report};
 use activities::leads::erase;
 use activities::leads::search::{self, Query};
+use activities::origin::Correspondent;
+use activities::phone::Country;
 use activities::store::enrollment_views::{self, EnrollmentRow};
 use activities::store::lead_views::{self, LeadView};
-use activities::store::leads;
+use activities::store::matches;
 use activities::suppression_key::SuppressionKey;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
@@ -40,6 +41,9 @@ pub(super) enum Command {
         /// Put this tag on every lead of the file
         #[arg(long)]
         tag: Vec<Tag>,
+        /// Where telephone numbers without a country code are dialled, as in PT
+        #[arg(long, value_name = "COUNTRY")]
+        country: Option<Country>,
         /// What a column holds whose header does not say it, as in `First name=first_name`; `-` leaves
         /// it out
         #[arg(long, value_name = "HEADER=NAME", value_parser = mapped)]
@@ -66,7 +70,7 @@ pub(super) enum Command {
     },
     /// Show a lead with everything known about it, and the campaigns it is in
     Show {
-        /// Its mail address or id
+        /// Its mail address, number or id
         lead: String,
         #[command(flatten)]
         output: Output,
@@ -110,10 +114,9 @@ fn mapped(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Import { file, tag, map, merge, output } => {
-            let mapping = Mapping::new(map)?;
-            let options =
-                Options { tags: tag, mapping, policy: merge.into(), ..Options::default() };
+        Command::Import { file, tag, country, map, merge, output } => {
+            let (mapping, policy) = (Mapping::new(map)?, merge.into());
+            let options = Options { tags: tag, country, mapping, policy, ..Options::default() };
             import(&file, options, output, bench).await?;
         }
         Command::List { tag, after, limit, output } => {
@@ -125,7 +128,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the lead with this address or id.
+/// Returns the lead with this mail address, number or id.
 ///
 /// # Errors
 ///
@@ -134,11 +137,11 @@ pub(super) async fn find(session: &Session, who: &str) -> anyhow::Result<LeadId>
     if let Ok(lead) = who.parse::<LeadId>() {
         return Ok(lead);
     }
-    let address: EmailAddress =
-        who.parse().with_context(|| format!("`{who}` is neither an id nor an address"))?;
+    let address: Correspondent = who
+        .parse()
+        .with_context(|| format!("`{who}` is neither an id nor a mail address nor a number"))?;
     let mut tx = session.store.begin(session.workspace).await?;
-    let found = leads::ids_at(&mut tx, session.workspace, &[&address]).await?;
-    match found.into_values().next() {
+    match matches::lead_at(&mut tx, session.workspace, &address).await? {
         Some(lead) => Ok(lead),
         None => bail!("no lead has the address {address}: run `meridian lead list`"),
     }
@@ -250,8 +253,10 @@ struct List {
 struct LeadJson {
     id: LeadId,
     email: Option<String>,
+    phone: Option<String>,
     zone: Option<String>,
     email_consent: String,
+    sms_consent: String,
     attributes: Value,
     tags: Vec<String>,
     source: String,
@@ -265,8 +270,10 @@ impl From<LeadView> for LeadJson {
         Self {
             id: lead.lead_id.into(),
             email: lead.emails.into_iter().next(),
+            phone: lead.phones.into_iter().next(),
             zone: lead.zone,
             email_consent: lead.email_consent,
+            sms_consent: lead.sms_consent,
             attributes: lead.attributes,
             tags: lead.tags,
             source: lead.source,
@@ -373,6 +380,8 @@ impl fmt::Display for Shown {
             .add("lead", lead.id)
             .add_some("email", lead.email.as_ref())
             .add("consent", &lead.email_consent)
+            .add_some("number", lead.phone.as_ref())
+            .add_some("texts", lead.phone.as_ref().map(|_| &lead.sms_consent))
             .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
             .add("tags", lead.tags.join(", "))
             .add("source", &lead.source)

@@ -1,13 +1,13 @@
-//! `meridian sender`: the mailboxes that campaigns send from.
+//! `meridian sender`: the mailboxes and numbers that campaigns send from.
 
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use activities::address::EmailAddress;
 use activities::capture::script::Script;
 use activities::header_text::HeaderText;
 use activities::held_leads;
+use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
 use anyhow::{Context as _, bail};
@@ -16,12 +16,14 @@ use chrono_tz::Tz;
 use clap::Subcommand;
 use machine::delay::Delay;
 use machine::ids::SenderId;
+use machine::sequence::Channel;
 use secrecy::SecretString;
 use serde::Serialize;
 
 use super::Bench;
 use crate::tables::{Column, Table};
 use crate::terminal::Output;
+use crate::times;
 
 /// Where a password may be left for `sender add`.
 const PASSWORD_VARIABLE: &str = "MERIDIAN_SENDER_PASSWORD";
@@ -56,19 +58,23 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The password is taken from the URL, from MERIDIAN_SENDER_PASSWORD, or asked for, and is stored
-sealed. Examples:
+The password, key or token is taken from the URL, from MERIDIAN_SENDER_PASSWORD, or asked for, and is
+stored sealed. Examples:
 
   meridian sender add ada smtp://ada@mail.example.com --from ada@example.com --per-day 80 --spacing 90s
-  meridian sender add demo capture: --from demo@example.com")]
+  meridian sender add sales mailgun://mg.example.com@api.eu.mailgun.net --from sales@example.com
+  meridian sender add texts twilio://ACCOUNT_SID@api.twilio.com --from +15550100 --spacing 1s
+  meridian sender add demo capture: --from demo@example.com
+  meridian sender add demo-texts capture: --from +15550100")]
 pub(super) struct Add {
     /// What campaigns call it
     name: String,
-    /// smtp://user@host:587, smtps://user@host:465, or capture: to keep every message here
+    /// smtp://user@host:587, smtps://user@host:465, mailgun://DOMAIN@api.mailgun.net,
+    /// twilio://ACCOUNT_SID@api.twilio.com, or capture: to keep every message here
     url: String,
-    /// The address that mails come from
+    /// The address that mails come from, or the number or messaging service that texts do
     #[arg(long, value_name = "ADDRESS")]
-    from: EmailAddress,
+    from: Origin,
     /// The name beside the address
     #[arg(long, value_name = "NAME")]
     from_name: Option<HeaderText>,
@@ -78,10 +84,10 @@ pub(super) struct Add {
     /// The zone whose midnight begins its day [default: UTC]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<Tz>,
-    /// Mails a day, or `none` for as many as there are [default: none]
+    /// Messages a day, or `none` for as many as there are [default: none]
     #[arg(long, value_name = "N", value_parser = per_day, allow_hyphen_values = true)]
     per_day: Option<PerDay>,
-    /// Time between two mails, as in 30s or 2 minutes [default: 0s]
+    /// Time between two messages, as in 30s or 2 minutes [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = spacing)]
     spacing: Option<u32>,
     /// Its share among the senders of a campaign [default: 1]
@@ -95,7 +101,7 @@ pub(super) struct Add {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PerDay {
     None,
-    Mails(u32),
+    Messages(u32),
 }
 
 #[derive(Serialize)]
@@ -139,11 +145,45 @@ struct Listed {
     per_day: Option<u32>,
     spacing_s: u32,
     weight: u32,
+    channel: Channel,
     status: &'static str,
     status_reason: Option<String>,
+    /// `closed` while its provider answers; `open` while nothing leaves because it does not;
+    /// `half_open` when one call tries again.
+    breaker: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<TroubleJson>,
     sent_today: i32,
     booked_today: i32,
     next_free_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize)]
+struct TroubleJson {
+    /// Calls in a row that the provider did not answer.
+    calls: u32,
+    /// What was seen last.
+    detail: String,
+    /// When one call tries again.
+    until: Option<DateTime<Utc>>,
+}
+
+impl Listed {
+    fn status(&self) -> String {
+        if let Some(reason) = &self.status_reason {
+            return format!("{} ({reason})", self.status);
+        }
+        match (&self.trouble, self.breaker) {
+            (Some(trouble), "open") => {
+                let until = trouble.until.map(times::utc).unwrap_or_default();
+                format!("{}, rests until {until} ({})", self.status, trouble.detail)
+            }
+            (Some(trouble), "half_open") => {
+                format!("{}, tries again ({})", self.status, trouble.detail)
+            }
+            _ => self.status.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for List {
@@ -161,10 +201,6 @@ impl fmt::Display for List {
             "no sender yet: run `meridian sender add NAME URL --from ADDRESS`",
         );
         for sender in &self.senders {
-            let status = match &sender.status_reason {
-                Some(reason) => format!("{} ({reason})", sender.status),
-                None => sender.status.to_owned(),
-            };
             // Where nothing is limited nothing is counted.
             let today = match (sender.per_day, sender.booked_today) {
                 (None, _) => "-".to_owned(),
@@ -173,7 +209,7 @@ impl fmt::Display for List {
             };
             table.row([
                 sender.name.clone(),
-                status,
+                sender.status(),
                 sender.from.clone(),
                 sender.url.clone(),
                 today,
@@ -206,6 +242,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let (url, pasted) = senders::split_password(&command.url);
     let transport = transport(&url)?;
+    let channel = transport.channel(&command.from)?;
     let password = match pasted {
         Some(password) => Some(password),
         None => password(&command.name, &transport, &mut bench).await?,
@@ -225,14 +262,14 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         zone: command.zone.or(before.map(|it| it.zone)).unwrap_or(Tz::UTC),
         per_day: match command.per_day {
             Some(PerDay::None) => None,
-            Some(PerDay::Mails(n)) => Some(n),
+            Some(PerDay::Messages(n)) => Some(n),
             None => before.and_then(|it| it.per_day),
         },
         spacing_s: command.spacing.or(before.map(|it| it.spacing_s)).unwrap_or(0),
         weight: command.weight.or(before.map(|it| it.weight)).unwrap_or(1),
     };
     let mut lacks = Vec::new();
-    if new.postal_address.is_none() {
+    if channel == Channel::Email && new.postal_address.is_none() {
         lacks.push("it has no postal address, which many laws want under every mail: --postal-address TEXT");
     }
     if new.from_name.is_none() {
@@ -302,7 +339,7 @@ fn zone(text: &str) -> Result<Tz, String> {
 fn per_day(text: &str) -> Result<PerDay, String> {
     match text.parse() {
         _ if text == "none" => Ok(PerDay::None),
-        Ok(n @ 1..1_000_000) => Ok(PerDay::Mails(n)),
+        Ok(n @ 1..1_000_000) => Ok(PerDay::Messages(n)),
         Ok(_) | Err(_) => Err("use 1 to 999999, or none".to_owned()),
     }
 }
@@ -320,7 +357,8 @@ fn spacing(text: &str) -> Result<u32, String> {
 
 async fn list(output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
-    let now = session.now().await?;
+    let clocks = session.clocks().await?;
+    let now = clocks.campaign;
     let senders = senders::list(&session.store, session.workspace).await?;
     let days: Vec<_> = senders
         .iter()
@@ -330,15 +368,22 @@ async fn list(output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let used = store::use_of_day(&mut tx, session.workspace, &days).await?;
     let listed = senders.into_iter().map(|sender| {
         let today = used.iter().find(|(id, _)| *id == sender.id).map(|(_, used)| *used);
-        listed(sender, today.unwrap_or_default())
+        listed(sender, today.unwrap_or_default(), clocks.wall)
     });
     bench.terminal.show(output.format(), &List { senders: listed.collect() })?;
     Ok(())
 }
 
-fn listed(sender: Sender, today: store::DayUse) -> Listed {
+fn listed(sender: Sender, today: store::DayUse, wall: DateTime<Utc>) -> Listed {
     Listed {
         id: sender.id,
+        channel: sender.channel,
+        breaker: sender.breaker(wall).as_str(),
+        trouble: sender.trouble.map(|trouble| TroubleJson {
+            calls: trouble.count,
+            detail: trouble.detail,
+            until: trouble.until,
+        }),
         url: sender.transport.to_string(),
         from: sender.from.to_string(),
         zone: sender.zone.name(),

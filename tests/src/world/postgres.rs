@@ -739,7 +739,7 @@ impl Inner {
     /// The provider has a message.
     fn take(&mut self, dispatch: &Dispatch) {
         let ask = &dispatch.message.ask;
-        let (to, at) = (dispatch.message.to.as_str().to_owned(), dispatch.gate_at);
+        let (to, at) = (dispatch.message.content.address().to_owned(), dispatch.gate_at);
         match &ask.what {
             What::Handover { .. } => self.team_mails.push(Mail { to, at }),
             What::Step { step, variant, .. } => {
@@ -851,7 +851,7 @@ fn answered(dispatch: &Dispatch, outcome: Told) -> Recorded {
 }
 
 fn copy(dispatch: &Dispatch) -> Dispatch {
-    Dispatch { message: dispatch.message.clone(), fence: dispatch.fence, gate_at: dispatch.gate_at }
+    Dispatch { message: dispatch.message.clone(), ..*dispatch }
 }
 
 fn accepted() -> Told {

@@ -121,3 +121,29 @@ async fn a_script_must_be_there_and_make_sense() {
         desk.types(&format!("sender add x capture:{script} --from x@example.com")).await.error();
     assert!(error.contains("share that is not between 0 and 1"), "{error}");
 }
+
+#[tokio::test]
+async fn url_and_address_have_to_belong_together() {
+    let desk = Desk::new().await;
+    let sid = "AC0123456789abcdef0123456789abcdef";
+    let twilio = format!("sender add texts twilio://{sid}:token@api.twilio.com --from");
+    let error = desk.types(&format!("{twilio} ada@example.com")).await.error();
+    assert!(error.contains("sends texts"), "{error}");
+    let mailgun = "sender add sales mailgun://mg.example.com:key@api.eu.mailgun.net --from";
+    let error = desk.types(&format!("{mailgun} +15550100")).await.error();
+    assert!(error.contains("sends mails"), "{error}");
+    desk.types(&format!("{twilio} +15550100")).await.well();
+    desk.types(&format!("{mailgun} ada@example.com")).await.well();
+    let list = desk.types("sender list --json").await.json();
+    let senders = list["senders"].as_array().unwrap();
+    let told: Vec<_> = senders
+        .iter()
+        .map(|it| ["name", "channel", "url", "breaker"].map(|name| it[name].as_str().unwrap()))
+        .collect();
+    let twilio = format!("twilio://{sid}@api.twilio.com");
+    let expected = [
+        ["sales", "email", "mailgun://mg.example.com@api.eu.mailgun.net", "closed"],
+        ["texts", "sms", &twilio, "closed"],
+    ];
+    assert_eq!(told, expected);
+}

@@ -190,8 +190,8 @@ async fn a_campaign_is_tried_out_before_it_starts() {
     let test = format!("{path}/send-test");
     let order = json!({ "to": "me@example.com", "lead": ann });
     let sent = operator.post(&test, &order).await.json(200);
-    assert_eq!(sent["mails"].as_array().unwrap().len(), 2);
-    assert_eq!(sent["mails"][0]["subject"], "[test] Hello Ann");
+    assert_eq!(sent["messages"].as_array().unwrap().len(), 2);
+    assert_eq!(sent["messages"][0]["subject"], "[test] Hello Ann");
     operator.post("/suppressions", &json!({ "domain": "example.com" })).await.json(201);
     assert_eq!(operator.post(&test, &order).await.faulty_fields(), ["to"]);
     assert_eq!(operator.post(&test, &json!({ "to": "me" })).await.faulty_fields(), ["to"]);

@@ -29,6 +29,11 @@ use hours::Hours;
 /// closes a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
 
+/// The hours in which texts may be sent, on the recipient's own clock, whatever a campaign says
+/// (47 CFR 64.1200(c)(1): not before eight in the morning, not after nine in the evening).
+pub const TEXT_HOURS: (LocalTime, LocalTime) =
+    (LocalTime { minute_of_day: 8 * 60 }, LocalTime { minute_of_day: 21 * 60 });
+
 /// The last instant there is. Sums that would pass it stop here, so that no delay can panic.
 const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
@@ -247,6 +252,32 @@ impl Calendar {
         }
     }
 
+    /// Returns the calendar that is open where this one is and texts may be sent; `None` if that is
+    /// never.
+    ///
+    /// What of a window lies after midnight becomes a window of the next day.
+    pub fn within_text_hours(&self) -> Option<Self> {
+        let (opens, closes) = TEXT_HOURS;
+        let narrowed = |days: Vec<Weekday>, from: LocalTime, to: LocalTime| {
+            let (from, to) = (from.max(opens), to.min(closes));
+            (from < to).then_some(Window { days, from, to })
+        };
+        let always = self.windows.is_empty();
+        let always = always.then(|| Window { days: Weekday::every(), from: opens, to: closes });
+        let windows = self.windows.iter().flat_map(|window| {
+            if !window.crosses_midnight() {
+                return [narrowed(window.days.clone(), window.from, window.to), None];
+            }
+            let next = window.days.iter().map(|day| day.next()).collect();
+            [
+                narrowed(window.days.clone(), window.from, LocalTime::END_OF_DAY),
+                narrowed(next, LocalTime::MIDNIGHT, window.to),
+            ]
+        });
+        let windows: Vec<Window> = always.into_iter().chain(windows.flatten()).collect();
+        (!windows.is_empty()).then(|| Self { windows, holidays: self.holidays.clone() })
+    }
+
     fn hours(&self) -> Hours<'_> {
         Hours { windows: &self.windows, holidays: Some(&self.holidays) }
     }
@@ -270,6 +301,10 @@ impl Weekday {
 
     fn every() -> Vec<Self> {
         Self::ALL.to_vec()
+    }
+
+    fn next(self) -> Self {
+        Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 }
 

@@ -38,7 +38,8 @@ pub struct CampaignDocument {
     #[serde(deserialize_with = "readable::zone")]
     #[schemars(with = "String")]
     pub zone: Tz,
-    /// When messages may leave, on the lead's own wall clock. None: at any time.
+    /// When messages may leave, on the lead's own wall clock. None: at any time. Texts leave between 08:00
+    /// and 21:00 only, whatever stands here.
     #[serde(default)]
     pub windows: Vec<Window>,
     /// Days on which nothing leaves.

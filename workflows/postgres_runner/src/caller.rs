@@ -162,7 +162,9 @@ async fn make_call(
     } else {
         Called::TooLate
     };
-    metrics::histogram!("meridian_call_seconds").record(began.elapsed().as_secs_f64());
+    let seconds = began.elapsed().as_secs_f64();
+    let provider = dispatch.message.outlet.name();
+    metrics::histogram!("meridian_call_seconds", "provider" => provider).record(seconds);
     let ask = &dispatch.message.ask;
     let outcome = answered(ask, known(&dispatch, called));
     // The recorder outlives every call; it ends when every lane is at rest, so this comes first.

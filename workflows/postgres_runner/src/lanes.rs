@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 /// How many calls a sender may have open that is not a mailbox.
 const WIDE: usize = 500;
 
+/// How many calls over HTTP a sender may have open.
+const OVER_HTTP: usize = 8;
+
 type Name = (WorkspaceId, Option<SenderId>);
 
 /// All lanes of a runner.
@@ -129,6 +132,7 @@ impl Lanes {
     pub(crate) fn learn(&self, workspace: WorkspaceId, sender: SenderId, outlet: &Outlet) {
         let width = match outlet {
             Outlet::Smtp(_) => self.per_mailbox,
+            Outlet::Mailgun(_) | Outlet::Twilio(_) => OVER_HTTP,
             Outlet::Capture | Outlet::Discard => WIDE,
         };
         let mut state = self.state.lock().expect("no holder panics");
@@ -238,6 +242,7 @@ mod tests {
             sequence: ids::new(),
             number: 1,
             mails: Vec::new(),
+            texts: Vec::new(),
         };
         let settings = CampaignSettings {
             senders: Vec::new(),

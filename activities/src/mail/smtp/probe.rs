@@ -118,9 +118,10 @@ impl SmtpTransport {
             (Cause::NoLogin, _) => "leave the user out of the account, or use an encrypted port",
             (Cause::Said, stage) => match stop.refusal.class {
                 RefusalClass::Retry => "the server asks to try again later",
-                RefusalClass::Recipient | RefusalClass::Content | RefusalClass::Account => {
-                    said_at(stage)
-                }
+                RefusalClass::Recipient
+                | RefusalClass::Content
+                | RefusalClass::Account
+                | RefusalClass::OptedOut => said_at(stage),
             },
         };
         advice.to_owned()

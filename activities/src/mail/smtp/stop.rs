@@ -81,9 +81,13 @@ impl Stop {
         Self::ours(stage, Cause::Said, RefusalClass::Retry, &detail)
     }
 
-    /// A refusal in our own words.
+    /// A refusal in our own words: what went wrong with the server itself is nobody's message.
     pub(super) fn ours(stage: Stage, cause: Cause, class: RefusalClass, detail: &str) -> Self {
         let refusal = Refusal::of(class, format!("{}: {detail}", stage.name()));
+        let refusal = match class {
+            RefusalClass::Retry | RefusalClass::Account => refusal.of_sender(),
+            RefusalClass::Recipient | RefusalClass::Content | RefusalClass::OptedOut => refusal,
+        };
         Self { stage, cause, refusal }
     }
 }

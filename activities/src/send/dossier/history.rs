@@ -41,8 +41,14 @@ impl Cause {
 /// Returns what was sent and what happened, oldest first.
 pub(super) fn of(dossier: &Dossier) -> Vec<(DateTime<Utc>, String)> {
     let sent = dossier.sent.iter().map(|sent| {
-        let subject = sent.subject.as_deref().unwrap_or("no longer kept");
-        (sent.gate_at, format!("`{}` was sent: {subject}", sent.step_key))
+        let said = match (&sent.subject, &sent.text) {
+            (Some(said), _) | (None, Some(said)) => said.as_str(),
+            (None, None) => "no longer kept",
+        };
+        (
+            sent.gate_at,
+            format!("`{}` was sent: {}", sent.step_key, said.lines().next().unwrap_or_default()),
+        )
     });
     let happened = dossier.entries.iter().filter_map(|entry| {
         let words = words(&signal_of(entry)?)?;
@@ -70,10 +76,10 @@ fn words(signal: &Signal) -> Option<String> {
         Signal::AutoReplied { back_on: None } => Some("an automatic answer came".to_owned()),
         Signal::Clicked { step } => Some(format!("they followed a link in `{step}`")),
         Signal::Bounced { severity: Bounce::Soft, .. } => {
-            Some("a mail came back: their mailbox had passing trouble".to_owned())
+            Some("a message came back: it had passing trouble to reach them".to_owned())
         }
         Signal::Bounced { severity: Bounce::Hard, .. } => {
-            Some("a mail came back: the address does not work".to_owned())
+            Some("a message came back: the address or number does not work".to_owned())
         }
         Signal::Complained => Some("they reported a mail as unwanted".to_owned()),
         Signal::OptedOut => Some("they opted out: do not write to them".to_owned()),

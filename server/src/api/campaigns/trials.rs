@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use activities::address::EmailAddress;
 use activities::campaigns::enroll::Selection;
-use activities::rehearsal::summary::{self, Summary};
+use activities::origin::Correspondent;
+use activities::rehearsal::summary::{self, Summary, Texts};
 use activities::rehearsal::trial::{self, NotTried, Tried};
 use activities::rehearsal::{self, Course, Rehearsed};
 use aide::axum::ApiRouter;
@@ -49,7 +49,7 @@ pub(super) fn routes() -> ApiRouter<App> {
             "/campaigns/{campaign}/send-test",
             post_with(send_test, |op| {
                 op.id("sendTest")
-                    .summary("Send every mail of a campaign to an address of yours, at once")
+                    .summary("Send every mail of a campaign to an address of yours at once, or every text to a number")
                     .tag("campaigns")
             }),
         )
@@ -98,6 +98,8 @@ struct Rehearsal {
     held: Vec<HeldLeads>,
     /// How many leads end how.
     endings: BTreeMap<&'static str, usize>,
+    /// What the texts of each step come to.
+    texts: BTreeMap<StepKey, Texts>,
     /// The names of the senders, by their ids.
     senders: BTreeMap<String, String>,
     /// The ways of the first leads.
@@ -127,7 +129,7 @@ struct HeldLeads {
     why: String,
     /// How many.
     leads: usize,
-    /// The address of one of them.
+    /// The address or number of one of them.
     example: Option<String>,
 }
 
@@ -161,7 +163,7 @@ impl Rehearsal {
     fn of(done: Rehearsed, shown: usize) -> Self {
         let Rehearsed { campaign, from, mut courses, left_out, senders, steps: _ } = done;
         let zone = campaign.settings.zone;
-        let Summary { touches, first_at, last_at, days, held, endings } =
+        let Summary { touches, first_at, last_at, days, held, endings, texts } =
             Summary::of(&courses, zone);
         let leads = courses.len();
         courses.truncate(shown);
@@ -179,6 +181,7 @@ impl Rehearsal {
             days: days.into_iter().map(RehearsedDay::from).collect(),
             held: held.into_iter().map(HeldLeads::from).collect(),
             endings,
+            texts,
             senders: senders.into_iter().map(|(id, name)| (id.to_string(), name)).collect(),
             courses,
         }
@@ -203,20 +206,19 @@ impl From<summary::HeldLeads> for HeldLeads {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TestOrder {
-    /// Where the mails go.
-    #[schemars(email)]
+    /// Where the mails go, or with a number such as `+351912345678` the texts.
     to: String,
-    /// The lead whose data fills them; else the first of the audience.
+    /// The lead whose data fill them; else the first of the audience.
     lead: Option<LeadId>,
 }
 
 /// What became of a trial.
 #[derive(Debug, Serialize, JsonSchema)]
 struct TestReport {
-    /// Where the mails went.
+    /// Where they went.
     to: String,
-    /// Every mail, in every wording.
-    mails: Vec<Tried>,
+    /// Every message, in every wording.
+    messages: Vec<Tried>,
 }
 
 async fn send_test(
@@ -226,17 +228,17 @@ async fn send_test(
     Body(order): Body<TestOrder>,
 ) -> Result<Json<TestReport>, Problem> {
     let Operator(caller) = caller;
-    let to: EmailAddress =
+    let to: Correspondent =
         order.to.parse().map_err(|error| Problem::invalid_field("to", format!("{error}")))?;
     match trial::run(&app.room, caller.workspace, campaign, order.lead, &to).await? {
-        Ok(mails) => Ok(Json(TestReport { to: to.to_string(), mails })),
+        Ok(messages) => Ok(Json(TestReport { to: to.to_string(), messages })),
         Err(refusal @ NotTried::Suppressed) => {
             Err(Problem::invalid_field("to", refusal.to_string()))
         }
         Err(refusal @ NotTried::NoLead) if order.lead.is_some() => {
             Err(Problem::invalid_field("lead", refusal.to_string()))
         }
-        Err(refusal @ (NotTried::NoLead | NotTried::NoSender | NotTried::BadSender { .. })) => {
+        Err(refusal @ (NotTried::NoLead | NotTried::NoSender(_) | NotTried::BadSender { .. })) => {
             Err(Problem::conflict(refusal.to_string()))
         }
     }

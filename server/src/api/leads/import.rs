@@ -9,6 +9,7 @@ use activities::import::{
     self as activity, ImportError, Mapping, Options, Policy, Report, RowFault, RowOutcome,
     RowResult, Unreadable,
 };
+use activities::phone::Country;
 use activities::tag::Tag;
 use aide::generate::GenContext;
 use aide::openapi::{
@@ -53,13 +54,15 @@ const ROWS_TYPE: &str = "application/x-ndjson";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportQuery {
-    /// What columns hold whose headers do not say it: a JSON object from headers to `email`, `zone`,
-    /// `tags`, `consent`, `sms_consent`, `call_consent`, names of attributes, or `-` for what is left
-    /// out, as in `{"First name":"first_name"}`.
+    /// What columns hold whose headers do not say it: a JSON object from headers to `email`, `phone`,
+    /// `zone`, `tags`, `consent`, `sms_consent`, `call_consent`, names of attributes, or `-` for what is
+    /// left out, as in `{"First name":"first_name"}`.
     map: Option<String>,
     /// What becomes of leads that are known.
     #[serde(default)]
     merge: MergePolicy,
+    /// Where telephone numbers without a country code are dialled: two letters, as in `PT`.
+    country: Option<String>,
     /// Tags for every lead of the file, parted by commas.
     tags: Option<String>,
     /// Where the file comes from, as in `crm`.
@@ -391,8 +394,11 @@ fn options(query: ImportQuery) -> Result<Options, Problem> {
         let message = format!("use at most {SOURCE_MAX} characters on one line");
         return Err(Problem::invalid_field("source", message));
     }
+    let country = query.country.map(|country| country.parse::<Country>()).transpose();
+    let country = country.map_err(|error| Problem::invalid_field("country", error.to_string()))?;
     Ok(Options {
         tags,
+        country,
         source: format!("import/{source}"),
         mapping: mapping(query.map.as_deref())?,
         policy: match query.merge {

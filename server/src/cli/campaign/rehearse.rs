@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use activities::campaigns::enroll::Selection;
-use activities::rehearsal::summary::{self, HeldLeads, Summary};
+use activities::rehearsal::summary::{self, HeldLeads, Summary, Texts};
 use activities::rehearsal::{self, Course, Rehearsed, Touch};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use machine::key::StepKey;
+use machine::sequence::Channel;
 use machine::state::Why;
 use serde::Serialize;
 
@@ -22,13 +23,13 @@ use crate::{timeline, times};
 pub(in crate::cli) struct Rehearse {
     /// The campaign
     name: String,
-    /// Only this lead, by its mail address or id
+    /// Only this lead, by its mail address, number or id
     #[arg(long, value_name = "LEAD")]
     lead: Option<String>,
     /// Rehearse with at most this many leads
     #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
-    /// Print at most this many mails one by one
+    /// Print at most this many messages one by one
     #[arg(long, default_value = "20")]
     rows: usize,
     #[command(flatten)]
@@ -50,6 +51,8 @@ struct Rehearsal {
     days: Vec<Day>,
     held: Vec<Held>,
     endings: BTreeMap<&'static str, usize>,
+    /// What the texts of each step come to.
+    texts: BTreeMap<StepKey, Texts>,
     courses: Vec<CourseView>,
     #[serde(skip)]
     steps: Vec<StepKey>,
@@ -116,7 +119,7 @@ pub(super) async fn run(command: Rehearse, bench: Bench<'_>) -> anyhow::Result<(
 impl Rehearsal {
     fn of(done: Rehearsed, rows: usize) -> Self {
         let zone = done.campaign.settings.zone;
-        let Summary { touches, first_at, last_at, days, held, endings } =
+        let Summary { touches, first_at, last_at, days, held, endings, texts } =
             Summary::of(&done.courses, zone);
         let sender_name = |touch: &Touch| {
             let sender = touch.sender?;
@@ -141,6 +144,7 @@ impl Rehearsal {
             days: days.into_iter().map(Day::from).collect(),
             held: held.into_iter().map(Held::from).collect(),
             endings,
+            texts,
             courses,
             steps: done.steps,
             rows,
@@ -168,7 +172,7 @@ impl Rehearsal {
             let approval = if touch.needs_approval { ", once approved" } else { "" };
             table.row([
                 times::on(view.course.zone, touch.at),
-                view.course.email.clone().unwrap_or_else(|| view.course.lead.to_string()),
+                address(&view.course, touch.channel),
                 format!("{}{approval}", touch.step),
                 touch.variant.as_ref().map(ToString::to_string).unwrap_or_default(),
                 sender.cloned().unwrap_or_default(),
@@ -179,7 +183,7 @@ impl Rehearsal {
     }
 
     fn days_table(&self) -> Table {
-        let mut columns = vec![Column::Text("day"), Column::Number("mails")];
+        let mut columns = vec![Column::Text("day"), Column::Number("messages")];
         columns.extend(self.steps.iter().map(|key| Column::Number(key.as_str())));
         let mut table = Table::new(&columns, "");
         for day in &self.days {
@@ -216,13 +220,20 @@ impl fmt::Display for Rehearsal {
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             writeln!(
                 f,
-                "{} mails to {} {}, from {} to {}",
+                "{} messages to {} {}, from {} to {}",
                 self.touches,
                 self.leads,
                 if self.leads == 1 { "lead" } else { "leads" },
                 times::on(self.zone, first),
                 times::on(self.zone, last)
             )?;
+        }
+        for (step, Texts { texts, parts, wide }) in &self.texts {
+            write!(f, "  `{step}`: {texts} texts in {parts} parts")?;
+            match wide {
+                0 => writeln!(f)?,
+                n => writeln!(f, ", {n} of them in the 16-bit alphabet (70 characters a part)")?,
+            }
         }
         for held in &self.held {
             let example = held.example.as_deref().unwrap_or("-");
@@ -244,6 +255,15 @@ impl fmt::Display for Rehearsal {
         }
         Ok(())
     }
+}
+
+/// Where a message would go; where nobody knows, whom it is for.
+fn address(course: &Course, channel: Channel) -> String {
+    let address = match channel {
+        Channel::Email | Channel::Call => course.email.as_ref(),
+        Channel::Sms => course.phone.as_ref(),
+    };
+    address.cloned().unwrap_or_else(|| course.lead.to_string())
 }
 
 fn moved_by(why: Why) -> String {

@@ -1,8 +1,9 @@
-//! `meridian campaign send-test`: every mail of a campaign, sent to an address of ours at once.
+//! `meridian campaign send-test`: every mail of a campaign sent to an address of ours at once, or every
+//! text to a number of ours.
 
 use std::fmt;
 
-use activities::address::EmailAddress;
+use activities::origin::Correspondent;
 use activities::rehearsal::trial::{self, TrialResult, Tried};
 use serde::Serialize;
 
@@ -13,11 +14,11 @@ use crate::terminal::Output;
 pub(in crate::cli) struct SendTest {
     /// The campaign
     name: String,
-    /// Where the mails go
+    /// Where the mails go, or with a number such as +351912345678 the texts
     #[arg(long, value_name = "ADDRESS")]
-    to: EmailAddress,
-    /// Fill them with the data of this lead, by its mail address or id; else with the first of the
-    /// audience
+    to: Correspondent,
+    /// Fill them with the data of this lead, by its mail address, number or id; else with the first of
+    /// the audience
     #[arg(long, value_name = "LEAD")]
     lead: Option<String>,
     #[command(flatten)]
@@ -39,11 +40,23 @@ impl fmt::Display for Report {
                 None => tried.step.to_string(),
             };
             match &tried.result {
-                TrialResult::Sent { subject } => {
-                    writeln!(f, "{name}: sent to {} as \"{subject}\"", self.to)?;
+                TrialResult::Sent { subject, parts } => {
+                    write!(f, "{name}: sent to {}", self.to)?;
+                    if let Some(subject) = subject {
+                        write!(f, " as \"{subject}\"")?;
+                    }
+                    match parts {
+                        Some(parts) => writeln!(f, " in {parts}")?,
+                        None => writeln!(f)?,
+                    }
                 }
-                TrialResult::Shown { subject, text } => {
-                    writeln!(f, "{name}: {subject}\n")?;
+                TrialResult::Shown { subject, text, parts } => {
+                    let about = match (subject, parts) {
+                        (Some(subject), _) => subject.clone(),
+                        (None, Some(parts)) => format!("a text of {parts}"),
+                        (None, None) => String::new(),
+                    };
+                    writeln!(f, "{name}: {about}\n")?;
                     for line in text.lines() {
                         writeln!(f, "{}", format!("    {line}").trim_end())?;
                     }
@@ -55,7 +68,10 @@ impl fmt::Display for Report {
         }
         let shown = |tried: &Tried| matches!(tried.result, TrialResult::Shown { .. });
         if self.mails.iter().any(shown) {
-            writeln!(f, "The campaign's sender keeps every mail, so they were printed, not sent.")?;
+            writeln!(
+                f,
+                "The campaign's sender keeps what it is given: this was printed, not sent."
+            )?;
         }
         Ok(())
     }

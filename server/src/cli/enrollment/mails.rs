@@ -1,4 +1,4 @@
-//! `meridian enrollment mails`: what was written to a lead and what came back, in full.
+//! `meridian enrollment mails`: what was written to a lead and what came back, in full, texts too.
 
 use std::fmt;
 
@@ -62,8 +62,8 @@ impl fmt::Display for Mails {
             match mail {
                 Mail::Sent { step, subject, text, .. } => {
                     writeln!(f, "{at}  `{step}` to {}", self.lead)?;
-                    let subject = subject.as_deref().unwrap_or("no longer kept");
-                    write_letter(f, subject, text.as_deref().unwrap_or_default())?;
+                    let text = text.as_deref().unwrap_or("no longer kept");
+                    write_letter(f, subject.as_deref(), text)?;
                 }
                 Mail::Received(received) => {
                     let kind = received.kind.as_deref().unwrap_or("not read yet");
@@ -87,19 +87,21 @@ fn write_received(f: &mut fmt::Formatter<'_>, received: &Received) -> fmt::Resul
                 write!(f, " (it names no mail of ours: make sure that it is from them)")?;
             }
             writeln!(f)?;
-            write_letter(f, subject, text)
+            write_letter(f, subject.as_deref(), text)
         }
         Letter::Unreadable(why) => writeln!(f, "\n  it cannot be read: {why}"),
     }
 }
 
-/// Writes a subject and, moved in, a text.
+/// Writes a subject, if there is one, and, moved in, a text.
 pub(in crate::cli) fn write_letter(
     f: &mut fmt::Formatter<'_>,
-    subject: &str,
+    subject: Option<&str>,
     text: &str,
 ) -> fmt::Result {
-    writeln!(f, "  {subject}\n")?;
+    if let Some(subject) = subject {
+        writeln!(f, "  {subject}\n")?;
+    }
     for line in text.trim_end().lines() {
         writeln!(f, "{}", format!("    {line}").trim_end())?;
     }

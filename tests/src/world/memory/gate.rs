@@ -2,7 +2,9 @@
 //! product's own book of slots; everything else is written here once more.
 
 use activities::content::step::{BodySource, CompiledStep, RenderFault, Values};
-use activities::send::slots::{Book, Booking, CampaignLimits, Candidate, SenderLimits, Verdict};
+use activities::send::slots::{
+    Book, Booking, CampaignLimits, Candidate, Outage, SenderLimits, Verdict,
+};
 use activities::store::quotas::{Key, Scope};
 use chrono::{TimeDelta, Utc};
 use machine::context::Consent;
@@ -127,12 +129,13 @@ impl Inner {
             spacing: sender.about.spacing,
             zone: sender.about.zone,
             next_free_at: sender.next_free_at,
+            outage: Outage::None,
         };
         let mut book = Book {
             senders: [(sender.id, sender_limits)].into(),
             campaigns: [(enrollment.campaign.uuid(), limits)].into(),
             counts: std::mem::take(&mut self.quotas),
-            changed: std::collections::BTreeMap::new(),
+            ..Book::default()
         };
         let booked = row.slot.map(|slot| Booking {
             at: slot.at,
@@ -144,6 +147,7 @@ impl Inner {
             sender: sender.id,
             campaign: enrollment.campaign.uuid(),
             calendar: &version.calendar,
+            windows: &version.calendar,
             zone,
             booked,
             margin: MARGIN,

@@ -190,4 +190,22 @@ proptest! {
             None => prop_assert!(local(later) > wanted),
         }
     }
+
+    /// Texts may leave where the calendar is open by day, and nowhere else. Where a window runs over
+    /// midnight into the morning after a holiday, that morning is open: it is a day of its own.
+    #[test]
+    fn texts_leave_by_day_only((calendar, zone, now) in any_case()) {
+        let texts = calendar.within_text_hours();
+        let by_day = |at: DateTime<Utc>| {
+            let hour = at.with_timezone(&zone).hour();
+            (8..21).contains(&hour)
+        };
+        for at in probes(now, now + TimeDelta::days(3)) {
+            let is_open = texts.as_ref().is_some_and(|texts| texts.is_open(zone, at));
+            prop_assert!(!is_open || by_day(at), "{at}");
+            if calendar.holidays.is_empty() {
+                prop_assert_eq!(is_open, calendar.is_open(zone, at) && by_day(at), "{}", at);
+            }
+        }
+    }
 }

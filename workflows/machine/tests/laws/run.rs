@@ -260,6 +260,8 @@ impl Run {
                     Why::SenderPacing,
                     Why::CampaignDailyLimit,
                     Why::SendWindow,
+                    Why::QuietHours,
+                    Why::ProviderOutage,
                 ]),
             },
             _ => Answer::Held {
