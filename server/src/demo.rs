@@ -83,7 +83,6 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     let mut tx = store.begin_outside().await?;
     let now = clock::read(&mut tx).await?.campaign;
     clock::advance_to(&mut tx, week_begins(now)).await?;
-    let now = clock::read(&mut tx).await?.campaign;
     tx.commit().await?;
 
     let script = dir.join("recipients.yaml");
@@ -93,11 +92,11 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
         [("ada", "ada@harbour.example", "Ada Winter"), ("ben", "ben@harbour.example", "Ben Okafor")]
     {
         let new = sender(name, address, person, &script)?;
-        senders::add(store, workspace, &session.keys, &new, now).await?;
+        senders::add(store, workspace, &session.keys, &new, ACTOR).await?;
     }
     let options = Options {
         source: "import/hotels.csv".to_owned(),
-        actor: "demo".to_owned(),
+        actor: ACTOR.to_owned(),
         ..Options::default()
     };
     let key = SuppressionKey::new(&session.keys);

@@ -154,7 +154,7 @@ impl Postgres {
             weight: 1,
         };
         let keys = Arc::clone(&inner.room.keys);
-        senders::add(&inner.store, inner.workspace, &keys, &new, now).await.expect("a sender");
+        senders::add(&inner.store, inner.workspace, &keys, &new, "test").await.expect("a sender");
         let applied = apply(&inner.store, inner.workspace, document, "test").await;
         let applied = applied.expect("it is applied");
         let applied = applied.unwrap_or_else(|faults| panic!("{faults:#?}"));

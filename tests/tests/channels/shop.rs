@@ -91,8 +91,7 @@ impl Shop {
             spacing_s: 0,
             weight: 1,
         };
-        let now = self.now().await;
-        senders::add(self.store(), self.workspace, &self.room.keys, &new, now).await.unwrap();
+        senders::add(self.store(), self.workspace, &self.room.keys, &new, "test").await.unwrap();
     }
 
     /// Imports people: a line each of mail address, number and consent to texts.
@@ -151,7 +150,8 @@ impl Shop {
 
     pub(crate) async fn resume(&self, name: &str) {
         let status = SenderStatus::Active;
-        let id = senders::set_status(self.store(), self.workspace, name, status, None).await;
+        let (store, workspace) = (self.store(), self.workspace);
+        let id = senders::set_status(store, workspace, name, status, None, "test").await;
         let id = id.unwrap().unwrap();
         held_leads::sender_mended(self.store(), self.workspace, id, "test").await.unwrap();
     }
