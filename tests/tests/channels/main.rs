@@ -9,4 +9,5 @@ mod outages;
 mod shop;
 mod signatures;
 mod texts;
+mod whole;
 mod words;
