@@ -98,10 +98,7 @@ pub async fn first_send(
         message,
         attempt: row.attempt,
         call: if row.lost { Call::Lost } else { Call::Settled },
-        channel: match row.channel.as_str() {
-            "sms" => Channel::Sms,
-            _ => Channel::Email,
-        },
+        channel: channel(&row.channel)?,
         sender: row.sender_id.map(SenderId::from),
         address: row.address,
         erased: row.erased,
@@ -237,4 +234,11 @@ fn step(key: &str) -> Result<StepKey> {
         what: "step key",
         why: error.to_string(),
     })
+}
+
+fn channel(word: &str) -> Result<Channel> {
+    let mut all = [Channel::Email, Channel::Sms, Channel::Call].into_iter();
+    let found = all.find(|channel| channel.as_str() == word);
+    let why = || format!("`{word}` is no channel");
+    found.ok_or_else(|| ActivityError::Stored { what: "send", why: why() })
 }

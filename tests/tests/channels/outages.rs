@@ -49,6 +49,9 @@ async fn one_provider_that_is_away_rests_alone_and_comes_back_by_one_call() {
     shop.twilio.resume().await;
     shop.time_passes().await;
     shop.texted_in_time(12).await;
+    // Everybody rests, so nothing is due however far the clock was moved.
+    shop.until("SELECT bool_and(state = 'accepted') FROM sends").await;
+    shop.until("SELECT bool_and(wake_at IS NULL OR next_step = 'rest') FROM enrollments").await;
     let mut numbers: Vec<_> = shop.twilio.accepted().into_iter().map(|text| text.to).collect();
     numbers.sort();
     numbers.dedup();

@@ -190,6 +190,9 @@ async fn nothing_of_an_erased_person_is_left_but_the_promise() {
         let reason = report["faults"][0]["reason"].as_str().unwrap();
         assert!(reason.contains("erased") && !reason.to_lowercase().contains("adel"), "{reason}");
     }
+    // Nor does its number bring it back under another address.
+    let report = import(&operator, "email,phone\ndora@example.com,+351912345678\n").await;
+    assert_eq!((&report["refused"], &report["faults"][0]["field"]), (&json!(1), &json!("phone")));
     assert_eq!(places(&api).await, Vec::<String>::new());
     // Others are as they were.
     let bob = operator.get("/leads?text=bob").await.json(200);

@@ -77,6 +77,40 @@ async fn what_becomes_of_known_leads_is_a_choice() {
 }
 
 #[tokio::test]
+async fn a_number_is_read_in_its_country_and_is_one_persons() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let faults = async |query: &str, file: &str| {
+        let report = import(&operator, query, file.to_owned()).await.json(200);
+        let faults = report["faults"].as_array().unwrap().iter();
+        let fault = |it: &Value| format!("{} {}", it["line"], it["reason"].as_str().unwrap());
+        faults.map(fault).collect::<Vec<String>>()
+    };
+    let numbers = async |name: &str| {
+        let found = operator.get(&format!("/leads?text={name}")).await.json(200);
+        found["items"][0]["phones"].clone()
+    };
+    let file = "email,Mobile\nada@example.com,912 345 678\nbob@example.com,+351 912-345-678\n\
+                carl@example.com,ask him\n";
+    let told = faults("country=PT", file).await;
+    assert_eq!(told[0], "3 the same number is on line 2; nobody is texted twice");
+    assert!(told[1].starts_with("4 not a telephone number"), "{told:?}");
+    assert_eq!(numbers("ada").await, json!(["+351912345678"]));
+    assert_eq!((numbers("bob").await, numbers("carl").await), (json!([]), json!([])));
+
+    let told = faults("", "email,phone\nbob@example.com,+351912345678\n").await;
+    assert_eq!(told, ["2 the number belongs to another lead"]);
+    let other = "email,phone\nada@example.com,+351912345679\nbob@example.com,+12025550123\n";
+    assert!(faults("merge=fill", other).await.is_empty());
+    assert_eq!(numbers("ada").await, json!(["+351912345678"]), "what we know stays");
+    assert_eq!(numbers("bob").await, json!(["+12025550123"]));
+    assert!(faults("", other).await.is_empty());
+    assert_eq!(numbers("ada").await, json!(["+351912345679"]));
+    let (_, detail) = import(&operator, "country=Portugal", file).await.problem(422);
+    assert!(detail.contains("country"), "{detail}");
+}
+
+#[tokio::test]
 async fn every_row_is_told_of_as_it_goes_in() {
     const ROWS: usize = 2_500;
     let api = Api::new().await;
