@@ -37,7 +37,7 @@ pub enum Selection {
         /// The tags. None: every lead.
         tags: Vec<String>,
         /// What has to hold, beside the tags.
-        filter: Option<Condition>,
+        filter: Option<Box<Condition>>,
     },
     /// These leads.
     Leads(Vec<LeadId>),
@@ -178,7 +178,7 @@ impl Pages {
         let audience = document.audience.clone().unwrap_or_default();
         let (tags, filter) = match selection {
             Selection::Audience => (audience.tags, audience.filter),
-            Selection::Matching { tags, filter } => (tags.clone(), filter.clone()),
+            Selection::Matching { tags, filter } => (tags.clone(), filter.as_deref().cloned()),
             Selection::Leads(_) => (Vec::new(), None),
         };
         let mut tags = tags.into_iter();

@@ -146,7 +146,7 @@ struct Matching {
     tags: Vec<String>,
     /// And for which this holds.
     #[serde(default)]
-    filter: Option<Condition>,
+    filter: Option<Box<Condition>>,
 }
 
 /// Nothing more is to be said.
@@ -166,7 +166,7 @@ impl NewEnrollments {
                 Err(Problem::invalid_field("matching", message))
             }
             Self::Matching(Matching { tags, filter }) => {
-                match filter.as_ref().and_then(Condition::fault_as_filter) {
+                match filter.as_deref().and_then(Condition::fault_as_filter) {
                     Some(fault) => Err(Problem::invalid_field("matching.filter", fault)),
                     None => Ok(Selection::Matching { tags, filter }),
                 }
