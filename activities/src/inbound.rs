@@ -108,16 +108,6 @@ pub enum Correlator {
     Sender(String),
 }
 
-impl Correlator {
-    /// Whether a match proves that the mail answers ours.
-    pub fn is_proof(&self) -> bool {
-        match self {
-            Self::MessageId(_) | Self::ReplyToken(_) => true,
-            Self::Sender(_) => false,
-        }
-    }
-}
-
 /// The bytes are no mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a mail: no header was found")]

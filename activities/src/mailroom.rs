@@ -13,6 +13,7 @@ use crate::capture::player;
 use crate::capture::script::Script;
 use crate::error::Result;
 use crate::key_ring::KeyRing;
+use crate::mail::reach::Reach;
 use crate::mail::smtp::SmtpTransport;
 use crate::mailgun::client::MailgunClient;
 use crate::senders::{Sender, Transport};
@@ -39,6 +40,8 @@ pub struct Mailroom {
     pub public_url: Url,
     /// The domain whose mail comes back to us, for `Reply-To`; `None`: answers go to the sender.
     pub reply_domain: Option<String>,
+    /// Which mail servers may be spoken to.
+    pub reach: Reach,
     /// This process, as leases name it.
     pub runner: Uuid,
     outlets: Arc<RwLock<HashMap<(WorkspaceId, SenderId), Opened>>>,
@@ -109,6 +112,7 @@ impl Mailroom {
             keys,
             public_url,
             reply_domain,
+            reach: Reach::Public,
             runner,
             outlets: Arc::default(),
             scripts: Arc::default(),
@@ -160,7 +164,7 @@ impl Mailroom {
             Transport::Smtp(account) => {
                 let password = sender.password(workspace, &self.keys)?;
                 match SmtpTransport::new(account.clone(), password.as_ref()) {
-                    Ok(transport) => Outlet::Smtp(Arc::new(transport)),
+                    Ok(transport) => Outlet::Smtp(Arc::new(transport.within(self.reach))),
                     Err(fault) => return Ok(Err(crate::error::chain(&fault))),
                 }
             }

@@ -339,12 +339,16 @@ impl Run {
         if self.actor.suppressed.contains(&channel) {
             return Answer::Rejected { class: Refusal::Suppressed, retry_after_s: None };
         }
+        let calendar = stage.version.version.calendar_of(channel);
+        if !calendar.suits(&self.actor.zones, now) {
+            return held(Missing::zone());
+        }
         let candidate = Candidate {
             sender: sender.uuid(),
             campaign: stage.campaign.uuid(),
-            calendar: stage.version.version.calendar_of(channel),
+            calendar,
             windows: &stage.version.version.calendar,
-            zone: self.actor.zone,
+            zones: &self.actor.zones,
             booked: self.booking.take(),
             margin: MARGIN,
         };

@@ -291,25 +291,17 @@ async fn record(
     Ok(audit::record(tx, workspace, &act, wall).await?)
 }
 
-/// Chooses a lead's sender by weighted rendezvous hashing: each lead's choice is stable, and a sender
-/// that joins or leaves moves only its own share.
-pub fn choose<'a>(
-    senders: impl IntoIterator<Item = &'a Sender>,
-    channel: Channel,
-    lead: LeadId,
-) -> Option<SenderId> {
+/// Chooses a lead's sender among those given with their weights, by weighted rendezvous hashing: each
+/// lead's choice is stable, and a sender that joins or leaves moves only its own share.
+pub fn choose(among: impl IntoIterator<Item = (SenderId, i32)>, lead: LeadId) -> Option<SenderId> {
     let mut best: Option<(f64, SenderId)> = None;
-    for sender in senders {
-        let is_open = sender.status == SenderStatus::Active && sender.weight > 0;
-        if sender.channel != channel || !is_open {
-            continue;
-        }
-        let hash = Uuid::new_v5(&sender.id.uuid(), lead.uuid().as_bytes()).as_u128();
+    for (sender, weight) in among.into_iter().filter(|(_, weight)| *weight > 0) {
+        let hash = Uuid::new_v5(&sender.uuid(), lead.uuid().as_bytes()).as_u128();
         #[expect(clippy::cast_precision_loss, reason = "53 bits of a hash are plenty")]
         let unit = ((hash >> 75) as f64 + 0.5) / (1_u64 << 53) as f64;
-        let score = -f64::from(sender.weight) / unit.ln();
+        let score = -f64::from(weight) / unit.ln();
         if best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, sender.id));
+            best = Some((score, sender));
         }
     }
     best.map(|(_, sender)| sender)

@@ -84,8 +84,6 @@ pub enum What {
 /// What one transaction of turns led to.
 #[derive(Debug)]
 pub struct Turned {
-    /// Both clocks as the turn read them.
-    pub clocks: Clocks,
     /// How many enrollments it took.
     pub taken: usize,
     /// How many applications of the machine it journaled.
@@ -163,7 +161,6 @@ pub(crate) async fn advance(
     mut released: Released,
 ) -> Result<Turned> {
     let mut turned = Turned {
-        clocks,
         taken: locked.len(),
         applied: 0,
         asks: Vec::new(),
@@ -183,7 +180,7 @@ pub(crate) async fn advance(
         let enrollment = EnrollmentId::new(lead.row.enrollment_id);
         match apply::apply(workspace, clocks, lead) {
             Ok(done) => written.add(workspace, clocks, done, &mut turned),
-            Err(reason) => turned.spoiled.push((enrollment, reason)),
+            Err(stuck) => turned.spoiled.push((enrollment, stuck.to_string())),
         }
     }
     released.booked.extend(written.write(tx, clocks).await?);

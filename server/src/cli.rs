@@ -23,9 +23,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{
-    self, Config, Environment, Flags, LogFormat, Needs, ProcessEnvironment, RunFlags,
-};
+use crate::config::reader::{Environment, ProcessEnvironment};
+use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::session::Session;
 use crate::telemetry;
 use crate::terminal::Terminal;

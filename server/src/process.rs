@@ -72,7 +72,7 @@ impl Process {
             .await
             .context("the engine did not start")?;
         let routes = match http {
-            Http::All => Routes::All,
+            Http::All => Routes::All { proxies: config.proxies.clone() },
             Http::Probes | Http::Off => Routes::Probes,
         };
         let server = listener.map(|listener| {

@@ -30,6 +30,7 @@ use tracing::Span;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
+use crate::webhooks::proxies::Proxies;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,10 +81,13 @@ pub struct Server {
 }
 
 /// Which routes a process answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Routes {
     /// Everything.
-    All,
+    All {
+        /// The proxies that are believed about whom they pass requests on for.
+        proxies: Proxies,
+    },
     /// Health and metrics.
     Probes,
 }
@@ -102,9 +106,9 @@ pub fn router(
         .route("/metrics", get(show_metrics))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
-    if routes == Routes::All {
+    if let Routes::All { proxies } = routes {
         router = router
-            .merge(webhooks::router(room.clone()))
+            .merge(webhooks::router(room.clone(), proxies))
             .merge(api::router(api::App::new(room.clone())));
     }
     let mut router = router
@@ -148,7 +152,8 @@ impl Server {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(told.cancelled_owned()).await
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service).with_graceful_shutdown(told.cancelled_owned()).await
         });
         Self { stop, task }
     }

@@ -123,7 +123,9 @@ impl Session {
         let public_url = Url::parse(&base).with_context(|| format!("{base} is no address"))?;
         let runner = ids::new::<machine::ids::Workspace>().uuid();
         let (store, keys) = (self.store.clone(), Arc::clone(&self.keys));
-        Ok(Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner))
+        let mut room = Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner);
+        room.reach = config.reach;
+        Ok(room)
     }
 
     /// Closes the connections, then stops the private Postgres if it is ours to stop.

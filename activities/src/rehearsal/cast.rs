@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use machine::context::Facts;
+use machine::country;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SenderId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::sequence::{Channel, StepKind};
@@ -52,6 +53,8 @@ pub(super) struct Actor {
     pub(super) email: Option<EmailAddress>,
     pub(super) phone: Option<PhoneNumber>,
     pub(super) zone: Tz,
+    /// All zones it may live in.
+    pub(super) zones: Vec<Tz>,
     pub(super) facts: Facts,
     /// Who writes to the lead on each channel.
     pub(super) senders: BTreeMap<Channel, SenderId>,
@@ -174,11 +177,22 @@ async fn read_page(
         ];
         let suppressed = channels.into_iter().filter(|(_, is)| *is).map(|(channel, _)| channel);
         let chosen = [Channel::Email, Channel::Sms].into_iter().filter_map(|channel| {
-            Some((channel, senders::choose(senders.values(), channel, lead.id)?))
+            let fit = senders.values().filter(|sender| {
+                sender.channel == channel && sender.status == SenderStatus::Active
+            });
+            Some((
+                channel,
+                senders::choose(
+                    fit.map(|it| (it.id, i32::try_from(it.weight).unwrap_or(i32::MAX))),
+                    lead.id,
+                )?,
+            ))
         });
         let named = version.version.attributes.iter();
+        let country = lead.attributes.get("country").and_then(Value::as_str);
         let facts = Facts {
             zone: lead.zone,
+            country: country.and_then(|country| country.parse().ok()),
             consent: lead.consent,
             attributes: named
                 .filter_map(|name| {
@@ -187,12 +201,18 @@ async fn read_page(
                 .collect(),
             in_flight: Vec::new(),
         };
+        let campaign = &version.version.zone;
+        let zones = country::candidates(facts.zone.as_ref(), facts.country, campaign);
         actors.push(Actor {
             lead: lead.id,
             enrollment: ids::new(),
             email,
             phone,
-            zone: lead.zone.unwrap_or(version.version.zone),
+            zone: match zones {
+                [only] => *only,
+                _ => version.version.zone,
+            },
+            zones: zones.to_vec(),
             facts,
             senders: chosen.collect(),
             suppressed: suppressed.collect(),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use machine::country;
 use machine::ids::{SendId, WorkspaceId};
-use machine::sequence::Channel;
+use machine::sequence::{Channel, Version};
 use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Why;
 use uuid::Uuid;
@@ -92,7 +93,7 @@ pub async fn gate(
     for message in messages {
         // Not planned any more, or locked by a turn: whoever has it hands it out again.
         let Some(candidate) = candidates.get(&message.ask.send.uuid()) else { continue };
-        match inspect(&message, candidate) {
+        match inspect(&message, candidate, now) {
             Inspection::Stands => standing.push((message, candidate)),
             Inspection::Changed => gated.changed.push(message.ask),
             Inspection::Waits => gated.waiting.push(message.ask),
@@ -217,7 +218,7 @@ enum Inspection {
 }
 
 /// Looks at everything that may stop a send, short of room.
-fn inspect(message: &Prepared, candidate: &Candidate) -> Inspection {
+fn inspect(message: &Prepared, candidate: &Candidate, now: DateTime<Utc>) -> Inspection {
     let What::Step { channel, .. } = &message.ask.what else {
         // A mail to one of our own people: the lead's wishes are not about it.
         return if candidate.held_up { Inspection::Waits } else { Inspection::Stands };
@@ -246,12 +247,22 @@ fn inspect(message: &Prepared, candidate: &Candidate) -> Inspection {
         "refused" => false,
         _ => !granted_needed,
     };
-    if consents {
-        Inspection::Stands
-    } else {
+    if !consents {
         let missing = Missing::Consent { channel: *channel };
-        Inspection::Answered(Answer::Held { missing })
+        return Inspection::Answered(Answer::Held { missing });
     }
+    let version = &message.ask.version.version;
+    if !version.calendar_of(*channel).suits(&zones(candidate, version), now) {
+        return Inspection::Answered(Answer::Held { missing: Missing::zone() });
+    }
+    Inspection::Stands
+}
+
+/// The zones in each of which the message must leave inside its window.
+fn zones(candidate: &Candidate, version: &Version) -> Vec<Tz> {
+    let own = candidate.zone.as_deref().and_then(|zone| zone.parse().ok());
+    let country = candidate.country.as_deref().and_then(|country| country.parse().ok());
+    country::candidates(own.as_ref(), country, &version.zone).to_vec()
 }
 
 /// Locks senders and quotas in the order of their keys and reads their limits.
@@ -350,12 +361,13 @@ fn allot(
         }
         _ => None,
     };
+    let zones = zones(candidate, version);
     let asking = Asking {
         sender: message.sender.id.uuid(),
         campaign: message.ask.campaign.uuid(),
         calendar: version.calendar_of(message.sender.channel),
         windows: &version.calendar,
-        zone: zone_of(message, candidate),
+        zones: &zones,
         booked,
         margin: MARGIN,
     };
@@ -368,16 +380,12 @@ fn spread(send: SendId, clocks: Clocks) -> TimeDelta {
     clocks.campaign_in(TimeDelta::seconds(seconds)) - clocks.campaign
 }
 
-/// The lead's zone as it is now, else the campaign's.
-fn zone_of(message: &Prepared, candidate: &Candidate) -> Tz {
-    let zone = candidate.zone.as_deref().and_then(|zone| zone.parse().ok());
-    zone.unwrap_or(message.ask.version.version.zone)
-}
-
 /// How long a message that passes now may take to leave, wall time.
 fn open_for(message: &Prepared, candidate: &Candidate, clocks: Clocks) -> TimeDelta {
-    let calendar = message.ask.version.version.calendar_of(message.sender.channel);
-    match calendar.closes_at(zone_of(message, candidate), clocks.campaign) {
+    let version = &message.ask.version.version;
+    let calendar = version.calendar_of(message.sender.channel);
+    let zones = zones(candidate, version);
+    match calendar.first_closing(&zones, clocks.campaign) {
         Some(closes) => clocks.wall_until(closes),
         // A mail to one of our own people has no window.
         None => message.outlet.lease(),

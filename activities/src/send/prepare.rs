@@ -16,7 +16,7 @@ use super::dossier;
 use crate::address::EmailAddress;
 use crate::content::body::Footer;
 use crate::content::step::{CompiledStep, RenderFault, Values};
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::header_text::HeaderText;
 use crate::mailroom::{Mailroom, Outlet};
 use crate::phone::PhoneNumber;
@@ -59,7 +59,7 @@ pub enum Readied {
 ///
 /// # Errors
 ///
-/// When the database fails, or a stored secret cannot be opened.
+/// When the database fails.
 pub async fn prepare(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
@@ -86,7 +86,11 @@ pub async fn prepare(
     let mut ready_senders = HashMap::new();
     for row in senders::by_ids(&mut tx, workspace, &sender_ids).await? {
         let sender = Arc::new(Sender::try_from(row)?);
-        let outlet = mailroom.outlet(workspace, &sender)?;
+        // A password that cannot be opened is this sender's trouble, not that of the others.
+        let outlet = match mailroom.outlet(workspace, &sender) {
+            Err(error) if !error.is_transient() => Err(chain(&error)),
+            answer => answer?,
+        };
         if let Err(reason) = &outlet {
             tracing::warn!(sender.id = %sender.id, reason, "sender cannot be used");
         }

@@ -83,8 +83,8 @@ pub struct Candidate<'a> {
     pub calendar: &'a Calendar,
     /// What of that the campaign's own windows and holidays say.
     pub windows: &'a Calendar,
-    /// On whose wall clock.
-    pub zone: Tz,
+    /// On whose wall clocks, each of which must be inside the window.
+    pub zones: &'a [Tz],
     /// Its slot, if it has one.
     pub booked: Option<Booking>,
     /// How long before its window closes it must leave.
@@ -307,32 +307,37 @@ fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
 
 /// Returns when the window opens again, if `at` is outside it or too near its end.
 fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
-    if candidate.calendar.is_open_for(candidate.zone, at, candidate.margin) {
+    if is_open(candidate, candidate.calendar, at) {
         return None;
     }
-    // Nothing ahead is open for long enough: closed all the same, and asked again tomorrow.
+    // Where nothing opens nothing leaves.
     let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
     // What the campaign itself would let leave is kept by the hours for texts.
-    if candidate.windows.is_open_for(candidate.zone, at, candidate.margin) {
+    if is_open(candidate, candidate.windows, at) {
         return Some((later, Why::QuietHours));
     }
-    let opening = candidate.windows.next_opening(candidate.zone, at);
-    let because = match opening.ok().and_then(|opening| opening.delayed_by) {
+    let opening = candidate.windows.next_common_opening(candidate.zones, at).ok();
+    let because = match opening.and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
     };
     Some((later, because))
 }
 
+/// Whether `at` is open for long enough, wherever the lead may be.
+fn is_open(candidate: &Candidate<'_>, calendar: &Calendar, at: DateTime<Utc>) -> bool {
+    candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, candidate.margin))
+}
+
 /// Returns the first instant from `at` on that is open for long enough.
 fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut from = at;
     for _ in 0..64 {
-        let opening = candidate.calendar.next_opening(candidate.zone, from).ok()?.at;
-        if candidate.calendar.is_open_for(candidate.zone, opening, candidate.margin) {
+        let opening = candidate.calendar.next_common_opening(candidate.zones, from).ok()?.at;
+        if is_open(candidate, candidate.calendar, opening) {
             return Some(opening);
         }
-        from = candidate.calendar.closes_at(candidate.zone, opening)?;
+        from = candidate.calendar.first_closing(candidate.zones, opening)?;
     }
     None
 }
@@ -344,7 +349,7 @@ fn spread(
     first: DateTime<Utc>,
     booked: i32,
 ) -> DateTime<Utc> {
-    let closes = candidate.calendar.closes_at(candidate.zone, first);
+    let closes = candidate.calendar.first_closing(candidate.zones, first);
     let length = closes.map_or(TimeDelta::days(1), |closes| closes - first).min(TimeDelta::days(1));
     let room = (length - candidate.margin).num_seconds().max(1);
     let step = match sender.per_day {
@@ -381,7 +386,7 @@ mod tests {
             campaign: id,
             calendar: &calendar,
             windows: &calendar,
-            zone: Tz::UTC,
+            zones: &[Tz::UTC],
             booked: None,
             margin,
         };

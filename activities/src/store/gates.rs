@@ -22,6 +22,8 @@ pub struct Candidate {
     pub lead_version: i32,
     /// The person's zone as it is now.
     pub zone: Option<String>,
+    /// The person's country as it is now, where the zone is not known.
+    pub country: Option<String>,
     /// Consent to mail as it is now.
     pub email_consent: String,
     /// Consent to texts as it is now.
@@ -64,7 +66,9 @@ pub async fn lock_planned(
                   AND ((x.scope = 'address' AND x.value_hash = u.address_hash)
                        OR (x.scope = 'domain' AND x.value_hash = u.domain_hash))
                 LIMIT 1) AS suppressed,
-               l.version AS lead_version, l.zone, l.email_consent, l.sms_consent,
+               l.version AS lead_version, l.zone,
+               CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
+               l.email_consent, l.sms_consent,
                s.slot_at, s.slot_day, s.slot_campaign_day, s.detail, s.fence
         FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::bytea[])
              AS u (send_id, attempt, address_hash, domain_hash)

@@ -12,11 +12,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::bell;
 use super::inbound_events::EventId;
 use crate::error::{ActivityError, Result};
-
-/// The channel on which runners hear that a workspace has work; the payload is the workspace.
-pub const CHANNEL: &str = "meridian";
 
 /// A signal to be stored.
 #[derive(Debug, Clone)]
@@ -352,11 +350,7 @@ async fn wake(
     )
     .execute(&mut *conn)
     .await?;
-    // Equal notifications of one transaction are sent once.
-    sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, workspace.to_string())
-        .fetch_one(conn)
-        .await?;
-    Ok(())
+    bell::ring(conn, workspace).await
 }
 
 /// New rows, column by column.

@@ -124,6 +124,8 @@ pub struct LeadRow {
     pub lead_id: Uuid,
     /// The zone's IANA name.
     pub zone: Option<String>,
+    /// The country, where the zone is not known.
+    pub country: Option<String>,
     /// Consent to mail.
     pub email_consent: String,
     /// Consent to texts.
@@ -144,7 +146,8 @@ pub async fn leads(
     sqlx::query_as!(
         LeadRow,
         r#"
-        SELECT lead_id, zone, email_consent, sms_consent, call_consent,
+        SELECT lead_id, zone, CASE WHEN zone IS NULL THEN attributes ->> 'country' END AS country,
+               email_consent, sms_consent, call_consent,
                CASE WHEN $3 THEN attributes END AS attributes
         FROM leads
         WHERE workspace_id = $1 AND lead_id = ANY ($2)

@@ -2,6 +2,7 @@
 
 use activities::header_text::HeaderText;
 use activities::held_leads;
+use activities::mail::reach::{self, Reach};
 use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::clock;
@@ -219,8 +220,8 @@ async fn set(
     Body(body): Body<SenderBody>,
 ) -> Result<Created<SetSender>, Problem> {
     let Admin(caller) = caller;
-    let new = parse(body)?;
     let room = &app.room;
+    let new = parse(body, room.reach)?;
     let (workspace, actor) = (caller.workspace, caller.actor());
     let added = senders::add(&room.store, workspace, &room.keys, &new, &actor).await?;
     let (id, is_new) = match added {
@@ -233,7 +234,7 @@ async fn set(
 }
 
 /// Reads every field; every fault is told at once.
-fn parse(body: SenderBody) -> Result<NewSender, Problem> {
+fn parse(body: SenderBody, reach: Reach) -> Result<NewSender, Problem> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: String| {
         faults.push(FieldFault { field: field.to_owned(), message });
@@ -249,6 +250,17 @@ fn parse(body: SenderBody) -> Result<NewSender, Problem> {
                 "url",
                 "a script is a file of the server: name it on the command line".to_owned(),
             );
+        }
+        if let Transport::Smtp(account) = transport {
+            if account.root_certificate().is_some() {
+                fault(
+                    "url",
+                    "a certificate is a file of the server: name it on the command line".to_owned(),
+                );
+            }
+            if let Err(reason) = reach.admits_account(account) {
+                fault("url", format!("{reason}: {}", reach::FIX));
+            }
         }
         if senders::split_password(&body.url).1.is_some() {
             fault("url", "leave the password out, and send it as `password`".to_owned());

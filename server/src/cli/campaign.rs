@@ -24,7 +24,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Bench;
-use super::enrollment::Rule;
+use super::enrollment::order::Rule;
 use super::lead::{self, Imported};
 use crate::campaign_file::CampaignFile;
 use crate::terminal::Output;

@@ -17,9 +17,8 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use url::{Host, Url};
 
-use crate::config::{
-    self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags,
-};
+use crate::config::reader::{Environment, Faults};
+use crate::config::{self, Config, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
@@ -134,7 +133,7 @@ pub(super) async fn run(
             }
             examine(&config, &mut report).await;
         }
-        Err(config::Faults(faults)) => {
+        Err(Faults(faults)) => {
             for fault in faults {
                 report.fault("configuration", fault.place, fault.message);
             }
@@ -409,7 +408,7 @@ async fn look_at_work(
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        senders::check(sender, workspace, keys, clocks.wall, report).await;
+        senders::check(sender, workspace, keys, config.reach, clocks.wall, report).await;
     }
     let reaches_us = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     if !reaches_us && senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_))) {

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use activities::capture::script::Script;
 use activities::header_text::HeaderText;
 use activities::held_leads;
+use activities::mail::reach::{self, Reach};
 use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Subcommand;
@@ -241,7 +242,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 
 async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let (url, pasted) = senders::split_password(&command.url);
-    let transport = transport(&url)?;
+    let transport = transport(&url, bench.config.reach)?;
     let channel = transport.channel(&command.from)?;
     let password = match pasted {
         Some(password) => Some(password),
@@ -288,7 +289,7 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
 }
 
 /// Reads a URL; a script is named by its whole path, and is read once to see that it can be.
-fn transport(url: &str) -> anyhow::Result<Transport> {
+fn transport(url: &str, reach: Reach) -> anyhow::Result<Transport> {
     let url = match url.strip_prefix("capture:").filter(|path| !path.is_empty()) {
         Some(path) => {
             let path = std::path::absolute(path).context("the path of the script is none")?;
@@ -299,6 +300,9 @@ fn transport(url: &str) -> anyhow::Result<Transport> {
     let transport: Transport = url.parse()?;
     if let Some(script) = transport.script() {
         check_script(script)?;
+    }
+    if let Transport::Smtp(account) = &transport {
+        reach.admits_account(account).map_err(|fault| anyhow!("{fault}: {}", reach::FIX))?;
     }
     Ok(transport)
 }

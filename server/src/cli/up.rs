@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::config::{self, Config, Environment, Flags, LogFormat, Needs, RunFlags};
+use crate::config::reader::Environment;
+use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::demo;
 use crate::process::{Ending, Http, Process};
 use crate::session::Session;

@@ -19,6 +19,7 @@ use machine::ids::{EnrollmentId, WorkspaceId};
 use postgres_runner::{Runner, Settings};
 use secrecy::SecretString;
 use serde_json::Value;
+use server::webhooks::proxies::Proxies;
 use sqlx::{PgConnection, Row};
 use tests::cluster::Database;
 use tests::emulators::mailgun::{self, Mailgun};
@@ -66,7 +67,7 @@ impl Shop {
             None,
             Uuid::from_bytes(rand::random()),
         );
-        let router = server::webhooks::router(room.clone());
+        let router = server::webhooks::router(room.clone(), Proxies::default());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let (twilio, mailgun) = (Twilio::start().await, Mailgun::start().await);
         let texts_to = endpoint(&room, workspace, &address, "twilio", TOKEN).await;

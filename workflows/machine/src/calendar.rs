@@ -29,6 +29,9 @@ use hours::Hours;
 /// closes a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
 
+/// How far ahead an instant is looked for that is open in several zones. Windows repeat weekly, and
+/// clocks of one country drift apart for some weeks at most.
+const COMMON_HORIZON: TimeDelta = TimeDelta::days(35);
 /// The hours in which texts may be sent, on the recipient's own clock, whatever a campaign says
 /// (47 CFR 64.1200(c)(1): not before eight in the morning, not after nine in the evening).
 pub const TEXT_HOURS: (LocalTime, LocalTime) =
@@ -212,6 +215,46 @@ impl Calendar {
         };
         let at = if at == from { now } else { DateTime::from_timestamp(at, 0).ok_or(NoOpening)? };
         Ok(Opening { at, delayed_by })
+    }
+
+    /// Returns the first instant at or after `now` that is open in every one of `zones`, and what
+    /// moved it.
+    ///
+    /// # Errors
+    ///
+    /// [`NoOpening`] if there is none; with several zones, none within 35 days.
+    pub fn next_common_opening(
+        &self,
+        zones: &[Tz],
+        now: DateTime<Utc>,
+    ) -> Result<Opening, NoOpening> {
+        if let [zone] = zones {
+            return self.next_opening(*zone, now);
+        }
+        let mut common = Opening { at: now, delayed_by: None };
+        while common.at.signed_duration_since(now) <= COMMON_HORIZON {
+            let from = common.at;
+            for zone in zones {
+                let opening = self.next_opening(*zone, common.at)?;
+                if opening.at > common.at {
+                    common = opening;
+                }
+            }
+            if common.at == from {
+                return Ok(common);
+            }
+        }
+        Err(NoOpening)
+    }
+
+    /// Whether some hour is open in every one of `zones`.
+    pub fn suits(&self, zones: &[Tz], now: DateTime<Utc>) -> bool {
+        zones.len() == 1 || self.next_common_opening(zones, now).is_ok()
+    }
+
+    /// Returns when the first of `zones` closes that is open at `at`.
+    pub fn first_closing(&self, zones: &[Tz], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        zones.iter().filter_map(|zone| self.closes_at(*zone, at)).min()
     }
 
     /// Whether the calendar is open at `at`.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use activities::error::Result;
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
 use activities::store::bell;
@@ -26,8 +27,6 @@ use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-pub use activities::error::{ActivityError, Result};
 
 /// After this long without a sign of life a runner begins no calls. Others wait half as long again
 /// before they give its calls up ([`activities::turn::RUNNER_SILENCE`]).

@@ -10,6 +10,7 @@ use super::{Deadlines, SmtpTransport};
 use crate::address::EmailAddress;
 use crate::mail::account::Security;
 use crate::mail::message::wire_address;
+use crate::mail::reach;
 use crate::outcome::smtp_replies::Stage;
 use crate::outcome::{Detail, RefusalClass};
 
@@ -80,6 +81,7 @@ impl SmtpTransport {
         let (host, port) = (self.account.host(), self.account.port());
         let advice = match (stop.cause, stop.stage) {
             (Cause::Name, _) => return format!("check the host name `{host}`"),
+            (Cause::OutOfReach, _) => reach::FIX,
             (Cause::NobodyThere, _) => {
                 return format!(
                     "nothing listens on {host}:{port}: check the port (smtp:// usually 587, smtps:// 465)"

@@ -25,6 +25,8 @@ pub(super) struct Stop {
 pub(super) enum Cause {
     /// The host's name is not known.
     Name,
+    /// The host may not be spoken to.
+    OutOfReach,
     /// Nobody listens.
     NobodyThere,
     /// No answer in time.
@@ -58,6 +60,7 @@ impl Stop {
         let stage = match cause {
             Cause::NotTls | Cause::UnknownIssuer | Cause::WrongName | Cause::Expired => Stage::Tls,
             Cause::Name
+            | Cause::OutOfReach
             | Cause::NobodyThere
             | Cause::Late
             | Cause::Broken

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use activities::key_ring::KeyRing;
 use activities::mail::account::SmtpAccount;
+use activities::mail::reach::Reach;
 use activities::mail::smtp::SmtpTransport;
 use activities::mailgun::client::{MailgunClient, Rights};
 use activities::senders::trouble::Breaker;
@@ -22,6 +23,7 @@ pub(super) async fn check(
     sender: &Sender,
     workspace: WorkspaceId,
     keys: Option<&Arc<KeyRing>>,
+    reach: Reach,
     wall: DateTime<Utc>,
     report: &mut Report,
 ) {
@@ -49,7 +51,7 @@ pub(super) async fn check(
     };
     match (&sender.transport, password) {
         (Transport::Smtp(account), password) => {
-            check_smtp(sender, account, password.as_ref(), &what, report).await;
+            check_smtp(sender, account, password.as_ref(), reach, &what, report).await;
         }
         (Transport::Mailgun(account), Some(key)) => {
             match MailgunClient::new(account.clone(), key).probe().await {
@@ -111,6 +113,7 @@ async fn check_smtp(
     sender: &Sender,
     account: &SmtpAccount,
     password: Option<&SecretString>,
+    reach: Reach,
     what: &str,
     report: &mut Report,
 ) {
@@ -124,7 +127,7 @@ async fn check_smtp(
             return report.fault(what, activities::error::chain(&fault), fix);
         }
     };
-    match transport.probe(from).await {
+    match transport.within(reach).probe(from).await {
         Ok(probed) => {
             let how = if probed.encrypted { "encrypted" } else { "in the open" };
             let who = if probed.logged_in { ", logged in" } else { "" };

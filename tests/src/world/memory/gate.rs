@@ -8,6 +8,7 @@ use activities::send::slots::{
 use activities::store::quotas::{Key, Scope};
 use chrono::{TimeDelta, Utc};
 use machine::context::Consent;
+use machine::country;
 use machine::document::{CampaignDocument, StepDocument};
 use machine::effect::EffectId;
 use machine::ids::SendId;
@@ -97,6 +98,10 @@ impl Inner {
         if !consents {
             return Inspection::Answered(Answer::Held { missing: Missing::Consent { channel } });
         }
+        let zones = country::candidates(lead.zone.as_ref(), lead.country(), &campaign.version.zone);
+        if !campaign.version.calendar.suits(zones, self.now) {
+            return Inspection::Answered(Answer::Held { missing: Missing::zone() });
+        }
         let variant = variant.as_ref().map(|variant| variant.as_str());
         match missing_fields(&campaign.document, step.as_str(), variant, &lead.attributes) {
             fields if fields.is_empty() => Inspection::Stands,
@@ -120,7 +125,8 @@ impl Inner {
             return self.dispatch(send, to, None);
         }
         let version = campaign.version.clone();
-        let zone = self.leads[&enrollment.lead].zone.unwrap_or(version.zone);
+        let lead = &self.leads[&enrollment.lead];
+        let zones = country::candidates(lead.zone.as_ref(), lead.country(), &version.zone);
         let campaign_zone = campaign.document.zone;
         let limits =
             CampaignLimits { per_day: campaign.document.caps.per_day, zone: campaign_zone };
@@ -148,7 +154,7 @@ impl Inner {
             campaign: enrollment.campaign.uuid(),
             calendar: &version.calendar,
             windows: &version.calendar,
-            zone,
+            zones,
             booked,
             margin: MARGIN,
         };

@@ -101,6 +101,25 @@ proptest! {
     }
 
     #[test]
+    fn a_common_opening_is_the_first_instant_that_is_open_everywhere(
+        (calendar, zone, now) in any_case(),
+        others in prop::collection::vec(any_zone(), 1..6),
+    ) {
+        let zones: Vec<Tz> = others.into_iter().chain([zone]).collect();
+        let is_common = |at| zones.iter().all(|zone| is_open_by_definition(&calendar, *zone, at));
+        let opening = calendar.next_common_opening(&zones, now);
+        let until = opening.map_or(now + TimeDelta::days(35), |opening| opening.at);
+        prop_assert!(until >= now);
+        for probe in probes(now, until) {
+            prop_assert!(!is_common(probe), "open at {probe}");
+        }
+        if let Ok(opening) = opening {
+            prop_assert!(is_common(opening.at));
+        }
+        prop_assert_eq!(calendar.suits(&zones, now), opening.is_ok());
+    }
+
+    #[test]
     fn a_later_question_has_no_earlier_opening(
         (calendar, zone, now) in any_case(),
         seconds in 0..1_000_000_i64,
