@@ -23,6 +23,7 @@ use crate::error::{ActivityError, Result, chain};
 use crate::mailroom::Mailroom;
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
+use crate::store::clock::Clocks;
 use crate::store::enrollments::{self, Elsewhere, Locked};
 use crate::store::quotas::Released;
 use crate::store::turns::{self, Attributes};
@@ -100,17 +101,18 @@ pub async fn one(
     if let Some(over) = over(&locked) {
         return Ok(Err(NotMoved::Over(over)));
     }
-    let turned = turn_to(&mut tx, versions, to, vec![locked]).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let turned = turn_to(&mut tx, versions, clocks, to, vec![locked]).await?;
     if let Some((_, why)) = turned.spoiled.into_iter().next() {
         return Ok(Err(NotMoved::Spoiled(why)));
     }
     let subject = format!("enrollment/{enrollment}");
     let details = Some(json!({ "version": to }));
     let act = Act { actor, act: Signal::VersionMoved.kind(), subject: &subject, details };
-    audit::record(&mut tx, workspace, &act, turned.clocks.wall).await?;
+    audit::record(&mut tx, workspace, &act, clocks.wall).await?;
     if !turned.asks.is_empty() {
         // Nobody here sends: the runners find what is asked for.
-        enrollments::hurry(&mut tx, workspace, enrollment, turned.clocks.campaign).await?;
+        enrollments::hurry(&mut tx, workspace, enrollment, clocks.campaign).await?;
     }
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
@@ -182,7 +184,8 @@ pub async fn perform(
         let mut locked = enrollments::lock(&mut tx, workspace, &ids).await?;
         // Something may have happened to them before they were locked.
         locked.retain(|row| row.version != to && over(row).is_none());
-        let done = turn_to(&mut tx, &room.versions, to, locked).await?;
+        let clocks = clock::read(&mut tx).await?;
+        let done = turn_to(&mut tx, &room.versions, clocks, to, locked).await?;
         tx.commit().await?;
         turned(done);
     }
@@ -192,11 +195,11 @@ pub async fn perform(
 async fn turn_to(
     tx: &mut Tx,
     versions: &Versions,
+    clocks: Clocks,
     to: i32,
     mut locked: Vec<Locked>,
 ) -> Result<Turned> {
     let workspace = tx.workspace();
-    let clocks = clock::read(tx).await?;
     let ids: Vec<Uuid> = locked.iter().map(|row| row.enrollment_id).collect();
     enrollments::set_version(tx, workspace, &ids, to).await?;
     let mut told = Vec::with_capacity(locked.len());
