@@ -56,6 +56,7 @@ pub fn client() -> Client {
         drop(rustls::crypto::ring::default_provider().install_default());
         Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT)
             .timeout(CALL)

@@ -54,10 +54,10 @@ impl Reach {
     ///
     /// Why it may not be.
     pub fn admits(self, server: SocketAddr) -> Result<(), OutOfReach> {
-        let address = bare(server.ip());
-        if self == Self::Anywhere || address.is_loopback() {
+        if self == Self::Anywhere || server.ip().to_canonical().is_loopback() {
             return Ok(());
         }
+        let address = bare(server.ip());
         if !is_public(address) {
             return Err(OutOfReach::Internal(address));
         }
@@ -146,6 +146,8 @@ mod tests {
             "[64:ff9b::10.0.0.5]:25",
             "[2002:a00:5::1]:25",
             "[2001:db8::1]:25",
+            "[64:ff9b::127.0.0.1]:25",
+            "[2002:7f00:1::]:25",
         ] {
             assert!(matches!(judged(server), Err(OutOfReach::Internal(_))), "{server}");
             assert_eq!(Reach::Anywhere.admits(server.parse().unwrap()), Ok(()), "{server}");

@@ -307,7 +307,7 @@ fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
 
 /// Returns when the window opens again, if `at` is outside it or too near its end.
 fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
-    if is_open(candidate, candidate.calendar, at) {
+    if may_leave(candidate, at) {
         return None;
     }
     // Where nothing opens nothing leaves.
@@ -325,6 +325,12 @@ fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>
 }
 
 /// Whether `at` is open for long enough, wherever the lead may be.
+fn may_leave(candidate: &Candidate<'_>, at: DateTime<Utc>) -> bool {
+    // What lies after midnight is another day's where texts are concerned, and may be open on the
+    // morning after a holiday where the campaign is not.
+    is_open(candidate, candidate.calendar, at) && is_open(candidate, candidate.windows, at)
+}
+
 fn is_open(candidate: &Candidate<'_>, calendar: &Calendar, at: DateTime<Utc>) -> bool {
     candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, candidate.margin))
 }
@@ -334,7 +340,7 @@ fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>
     let mut from = at;
     for _ in 0..64 {
         let opening = candidate.calendar.next_common_opening(candidate.zones, from).ok()?.at;
-        if is_open(candidate, candidate.calendar, opening) {
+        if may_leave(candidate, opening) {
             return Some(opening);
         }
         from = candidate.calendar.first_closing(candidate.zones, opening)?;

@@ -55,7 +55,10 @@ pub(super) async fn limit(
 ) -> Response {
     let client = guesses.proxies.client(&request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let response = next.run(request).await;
-    let is_wrong = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE);
+    let is_wrong = matches!(
+        response.status(),
+        StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE | StatusCode::UNAUTHORIZED
+    );
     match is_wrong.then(|| guesses.count(one_client(client))).flatten() {
         Some(seconds) => {
             let wait = [(header::RETRY_AFTER, seconds.to_string())];

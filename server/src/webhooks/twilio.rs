@@ -73,6 +73,10 @@ fn answer(taken: Result<Signalled, Refusal>) -> Response {
             ("failed", StatusCode::SERVICE_UNAVAILABLE)
         }
     };
+    if matches!(answer, "too_long" | "malformed" | "not_signed") {
+        // The endpoint exists: the token or our public address may be wrong, and nobody else would tell.
+        tracing::warn!(provider = "twilio", answer, "a post to a webhook was refused");
+    }
     let labels = [("provider", "twilio"), ("answer", answer)];
     metrics::counter!("meridian_webhooks_total", &labels).increment(1);
     match status {

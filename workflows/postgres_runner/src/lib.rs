@@ -70,6 +70,8 @@ struct Shared {
     plans: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
+    /// Rung when open requests are to be looked at.
+    look: Notify,
     /// Whether something was handed out that may have been lost on its way to memory.
     in_doubt: AtomicBool,
     life: Mutex<Life>,
@@ -102,6 +104,7 @@ impl Runner {
             work: Notify::new(),
             chores: Notify::new(),
             plans: Notify::new(),
+            look: Notify::new(),
             outcomes,
             lost,
             in_doubt: AtomicBool::new(false),
@@ -118,6 +121,7 @@ impl Runner {
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::do_chores));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::play_recipients));
         tasks.spawn(supervise(Arc::clone(&shared), plans::carry_out));
+        tasks.spawn(supervise(Arc::clone(&shared), recovery::take_up_open));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
         for _ in 0..shared.settings.writers {
