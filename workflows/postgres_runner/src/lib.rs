@@ -8,6 +8,7 @@
 mod caller;
 mod housekeeping;
 mod lanes;
+mod plans;
 mod pump;
 mod recovery;
 
@@ -65,6 +66,8 @@ struct Shared {
     work: Notify,
     /// Rung when there may be mail to read or orders to tell.
     chores: Notify,
+    /// Rung when a campaign has something in store for many leads.
+    plans: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
     /// Rung when open requests are to be looked at.
@@ -100,6 +103,7 @@ impl Runner {
             settings,
             work: Notify::new(),
             chores: Notify::new(),
+            plans: Notify::new(),
             look: Notify::new(),
             outcomes,
             lost,
@@ -109,12 +113,14 @@ impl Runner {
             ready,
         });
         housekeeping::beat(&shared).await?;
-        let listener = shared.mailroom.store.listen(bell::CHANNEL).await?;
+        let mut listener = shared.mailroom.store.listen(bell::WORK).await?;
+        listener.listen(bell::PLANS).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::keep_beating));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::do_chores));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::play_recipients));
+        tasks.spawn(supervise(Arc::clone(&shared), plans::carry_out));
         tasks.spawn(supervise(Arc::clone(&shared), recovery::take_up_open));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
@@ -134,6 +140,7 @@ impl Runner {
     pub fn wake(&self) {
         self.shared.work.notify_waiters();
         self.shared.chores.notify_one();
+        self.shared.plans.notify_one();
     }
 
     /// Stops in order: no new turns and gates, calls under way finish and are recorded, and the
