@@ -79,11 +79,11 @@ impl FromStr for Suppressed {
     fn from_str(text: &str) -> Result<Self, InvalidSuppressed> {
         match text.parse::<Correspondent>() {
             Ok(somebody) => Ok(somebody.into()),
-            // A domain may begin like a number, as in 3com.com.
+            // A domain may begin like a number, as in 3com.com, or with an `@`.
             Err(error) => match (Self::domain(text), error) {
-                (Ok(domain), InvalidOrigin::Neither | InvalidOrigin::Number(_)) => Ok(domain),
-                (_, InvalidOrigin::Neither) => Err(InvalidSuppressed::Nobody),
-                (_, error) => Err(InvalidSuppressed::Correspondent(error)),
+                (Ok(domain), _) => Ok(domain),
+                (Err(_), InvalidOrigin::Neither) => Err(InvalidSuppressed::Nobody),
+                (Err(_), error) => Err(InvalidSuppressed::Correspondent(error)),
             },
         }
     }

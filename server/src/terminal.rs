@@ -122,6 +122,18 @@ impl Terminal {
         Ok(terminal.read_secure_line()?.into())
     }
 
+    /// Asks whether something is meant; everything but a yes is a no.
+    ///
+    /// # Errors
+    ///
+    /// When the terminal cannot be read.
+    pub fn confirms(&mut self, question: &str) -> io::Result<bool> {
+        let terminal = Term::stderr();
+        terminal.write_str(question)?;
+        let answer = terminal.read_line()?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+    }
+
     /// Returns a bar for work with a known end. It is shown to people only.
     pub fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
         if !self.interactive {

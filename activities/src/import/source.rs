@@ -510,7 +510,7 @@ mod tests {
         ] {
             let mut source = Source::open(Cursor::new(text.as_bytes().to_vec())).unwrap();
             assert_eq!(source.header().unwrap().len(), 2);
-            assert_eq!(source.next_record().unwrap().unwrap().cells, ["x", "y"].as_slice());
+            assert_eq!(source.next_record().unwrap().unwrap().cells, vec!["x", "y"]);
             let error = source.next_record().err();
             assert!(
                 matches!(error, Some(Unreadable::QuoteNotClosed { line }) if line == open),
