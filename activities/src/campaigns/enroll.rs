@@ -17,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Campaign, CampaignStatus};
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::shell::word;
@@ -368,6 +369,7 @@ async fn enroll_page(
         // Its last lead ended while this run was under way.
         CampaignStatus::Finished => {
             store::start(tx, workspace, campaign, entry.now).await?;
+            tx.tell(News::Campaign { campaign, status: "active".to_owned() });
             held.verb_seq
         }
         // The pause is the newest verb; whoever enters now has yet to hear it.
@@ -379,5 +381,10 @@ async fn enroll_page(
         leads.iter().map(|_| ids::new::<machine::ids::Enrollment>().uuid()).collect();
     let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
     let entry = Entry { verb_seq, ..entry };
-    Ok(Ok(audience::enroll(tx, workspace, entry, &enrollments, &leads).await?))
+    let entered = audience::enroll(tx, workspace, entry, &enrollments, &leads).await?;
+    if !entered.is_empty() {
+        let enrollments = entered.iter().map(|(_, enrollment)| *enrollment).collect();
+        tx.tell(News::Enrollments { campaign, state: "queued".to_owned(), enrollments });
+    }
+    Ok(Ok(entered))
 }
