@@ -428,13 +428,14 @@ fn problem(error: ImportError) -> Problem {
         ImportError::Unreadable(error @ Unreadable::NoSuchColumn { .. }) => {
             Problem::invalid_field("map", error.to_string())
         }
-        ImportError::Unreadable(
-            error @ (Unreadable::RecordTooLong { .. } | Unreadable::QuoteNotClosed { .. }),
-        ) => Problem::malformed(format!("{error}; the rows before it went in")),
+        ImportError::Unreadable(error @ Unreadable::RecordTooLong { .. }) => {
+            Problem::malformed(format!("{error}; the rows before it went in"))
+        }
         ImportError::Unreadable(
             error @ (Unreadable::Empty
             | Unreadable::Spreadsheet
             | Unreadable::NotText
+            | Unreadable::QuoteNotClosed { .. }
             | Unreadable::NoAddresses { .. }),
         ) => Problem::malformed(error.to_string()),
     }
