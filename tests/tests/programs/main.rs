@@ -3,5 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod contract;
 mod demonstration;
 mod example;
