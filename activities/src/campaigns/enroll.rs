@@ -267,7 +267,8 @@ impl Pages {
     fn admits(&self, attributes: Option<Value>) -> bool {
         let Some(filter) = &self.filter else { return true };
         let attributes = attributes_of(attributes.unwrap_or_default());
-        filter.holds(Evidence { attributes: &attributes, history: &History::default() })
+        let history = History::default();
+        filter.holds(Evidence { attributes: &attributes, history: &history, score: 0 })
     }
 }
 

@@ -54,6 +54,8 @@ pub struct NewEvent {
     pub(super) account_fault: Option<Detail>,
     pub(super) fact: Fact,
     pub(super) names: Names,
+    /// What its author wrote, where it is a text.
+    pub(super) words: Option<String>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -171,6 +173,7 @@ impl NewEvent {
             attempt: attempt_of(&post.event),
             progress: None,
             account_fault: None,
+            words: None,
             fact,
             names,
             payload,
@@ -188,6 +191,7 @@ impl NewEvent {
             account_fault: None,
             fact,
             names,
+            words: None,
             payload: Vec::new(),
         }
     }

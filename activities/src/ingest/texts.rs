@@ -50,14 +50,22 @@ impl NewEvent {
     /// A text came in through Twilio, as this form.
     pub fn of_twilio_text(post: MessagePost, fields: Vec<(String, String)>) -> Self {
         let (key, keyword) = (format!("{}/received", post.sid), post.asks());
-        Self::of_text(Provider::Twilio, key, post.from, keyword, &StoredMail::Twilio { fields })
+        let words = post.body;
+        Self::of_text(
+            Provider::Twilio,
+            key,
+            post.from,
+            (keyword, words),
+            &StoredMail::Twilio { fields },
+        )
     }
 
     /// A played recipient wrote a text. `event_key` is the same for every repeat.
     pub fn of_played_text(event_key: String, from: Option<PhoneNumber>, text: &str) -> Self {
         let number = from.as_ref().map(ToString::to_string);
         let stored = StoredMail::Text { number, text: text.to_owned() };
-        Self::of_text(Provider::Capture, event_key, from, keywords::read(text), &stored)
+        let said = (keywords::read(text), text.to_owned());
+        Self::of_text(Provider::Capture, event_key, from, said, &stored)
     }
 
     /// A text came in. Its provider vouches for the number it came from. `event_key` is the same
@@ -66,7 +74,7 @@ impl NewEvent {
         provider: Provider,
         event_key: String,
         from: Option<PhoneNumber>,
-        keyword: Option<Keyword>,
+        (keyword, words): (Option<Keyword>, String),
         stored: &StoredMail,
     ) -> Self {
         let said = match keyword {
@@ -78,7 +86,8 @@ impl NewEvent {
         let sender = from.map(Correspondent::Phone);
         let names = Names { sends: Vec::new(), sender };
         let payload = stored.to_bytes();
-        Self { payload, ..Self::plain(provider, event_key, Fact::Text(said), names) }
+        let words = Some(words);
+        Self { payload, words, ..Self::plain(provider, event_key, Fact::Text(said), names) }
     }
 
     /// A provider refuses a recipient who has told it to take no more from us.

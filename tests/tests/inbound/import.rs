@@ -160,7 +160,7 @@ async fn a_quotation_mark_that_is_never_closed_is_an_error_and_the_rows_before_i
         import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {}).await;
     assert!(matches!(report, Err(ImportError::Unreadable(Unreadable::QuoteNotClosed { line: 3 }))));
     assert_eq!(town.count("leads").await, 1);
-    assert_eq!(town.count("audit_log WHERE act = 'lead.import'").await, 1);
+    assert_eq!(town.count("audit WHERE details @> '{\"added\": 1}'").await, 1);
 }
 
 #[tokio::test]

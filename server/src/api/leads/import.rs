@@ -206,7 +206,7 @@ struct ImportedRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     lead: Option<LeadId>,
     /// What is wrong with it; of a row that went in, what was noticed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     faults: Vec<ImportFault>,
 }
 
@@ -428,13 +428,14 @@ fn problem(error: ImportError) -> Problem {
         ImportError::Unreadable(error @ Unreadable::NoSuchColumn { .. }) => {
             Problem::invalid_field("map", error.to_string())
         }
-        ImportError::Unreadable(
-            error @ (Unreadable::RecordTooLong { .. } | Unreadable::QuoteNotClosed { .. }),
-        ) => Problem::malformed(format!("{error}; the rows before it went in")),
+        ImportError::Unreadable(error @ Unreadable::RecordTooLong { .. }) => {
+            Problem::malformed(format!("{error}; the rows before it went in"))
+        }
         ImportError::Unreadable(
             error @ (Unreadable::Empty
             | Unreadable::Spreadsheet
             | Unreadable::NotText
+            | Unreadable::QuoteNotClosed { .. }
             | Unreadable::NoAddresses { .. }),
         ) => Problem::malformed(error.to_string()),
     }
