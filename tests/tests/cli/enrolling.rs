@@ -151,8 +151,8 @@ async fn a_hundred_thousand_leads_enter_in_pages() {
     .execute(&mut desk.owner)
     .await
     .unwrap();
-    let autumn =
-        CAMPAIGN.replace("name: spring", "name: autumn\nrecontact: { not_within: 30 days }");
+    let guarded = "name: autumn\nsenders: [capture]\nrecontact: { not_within: 30 days }";
+    let autumn = CAMPAIGN.replace("name: spring", guarded);
     let file = desk.file("autumn.yaml", &autumn);
     desk.types(&format!("campaign apply {file}")).await.well();
     desk.types("campaign start autumn").await.well();
