@@ -20,7 +20,8 @@ pub(super) fn is_guarded(ask: &Ask) -> bool {
     matches!(ask.what, What::Step { .. }) && ask.version.version.not_within.is_some()
 }
 
-/// When the leads of a batch were written to, by which campaign.
+/// When the guarded leads of a batch were written to, by which campaign. Without one it is empty: a
+/// campaign that does not ask for the guard pays nothing for it.
 #[derive(Default)]
 pub(super) struct Contacts(HashMap<Uuid, Vec<(CampaignId, DateTime<Utc>)>>);
 
@@ -33,6 +34,7 @@ impl Contacts {
         if leads.is_empty() {
             return Ok(contacts);
         }
+        contacts.0.extend(leads.iter().map(|lead| (*lead, Vec::new())));
         let workspace = tx.workspace();
         let leads: Vec<Uuid> = leads.into_iter().collect();
         let mut under_way = HashMap::new();
@@ -74,8 +76,11 @@ impl Contacts {
         Some(not_within.after(others.map(|(_, at)| *at).max()?, version.zone))
     }
 
+    /// Adds what a guarded lead heard; of the others nobody asks.
     fn add(&mut self, lead: LeadId, campaign: CampaignId, at: DateTime<Utc>) {
-        self.0.entry(lead.uuid()).or_default().push((campaign, at));
+        if let Some(contacts) = self.0.get_mut(&lead.uuid()) {
+            contacts.push((campaign, at));
+        }
     }
 }
 

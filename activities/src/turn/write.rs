@@ -512,13 +512,10 @@ fn with_person(state: &State) -> bool {
 
 /// Whether the signal says that a message of a step went to the lead, or that it was spoken to.
 fn has_reached(signal: &Signal, done: &Done) -> bool {
-    match signal {
-        Signal::SendAnswered { effect, answer: Answer::Accepted } => {
-            done.open_before.iter().any(|open| open.id == *effect && open.step.is_some())
-        }
-        Signal::CallDone { result: CallResult::Reached, .. } => true,
-        _ => false,
+    if let Signal::SendAnswered { effect, answer: Answer::Accepted } = signal {
+        return done.open_before.iter().any(|open| open.id == *effect && open.step.is_some());
     }
+    matches!(signal, Signal::CallDone { result: CallResult::Reached, .. })
 }
 
 fn handed_over(applied: &Applied) -> bool {
