@@ -28,7 +28,8 @@ const PAGE: i64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum News {
-    /// Leads of a campaign came into a state.
+    /// Leads of a campaign came into a state, other than `sending`: that passes, and the outcome of
+    /// the message is told.
     Enrollments {
         /// The campaign.
         campaign: CampaignId,
@@ -62,7 +63,7 @@ pub enum News {
         /// Which.
         sends: Vec<SendId>,
     },
-    /// Something came in.
+    /// Something came in; not that a message was delivered or opened.
     Inbound {
         /// The stored event.
         event: Uuid,

@@ -247,7 +247,9 @@ async fn take(
             unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
         }
     };
-    tx.tell(News::Inbound { event: id.uuid(), what: row.kind.to_owned(), lead: row.lead });
+    if event.fact.is_news() {
+        tx.tell(News::Inbound { event: id.uuid(), what: row.kind.to_owned(), lead: row.lead });
+    }
     tx.commit().await?;
     Ok((signalled, named))
 }

@@ -10,6 +10,7 @@ pub mod campaigns;
 pub mod captures;
 pub mod changes;
 pub mod clock;
+pub mod contacts;
 pub mod conversations;
 pub mod dead_letters;
 pub mod dossiers;

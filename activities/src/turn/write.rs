@@ -6,11 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use machine::effect::Effect;
 use machine::enrollment::RULES;
-use machine::explain;
+use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::Channel;
-use machine::signal::{Answer, Bounce, HandoverResult, ReplyTo, Signal};
+use machine::signal::{Answer, Bounce, CallResult, HandoverResult, ReplyTo, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde_json::json;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ pub(super) struct Writes {
     handovers: Vec<HandoverRow>,
     /// Campaigns of which a lead came back to life.
     revived: BTreeSet<Uuid>,
-    /// Who came into which state of which campaign.
+    /// Who came into which state of which campaign, if it is worth telling.
     moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
     counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
 }
@@ -253,8 +253,11 @@ impl Writes {
         if before != after {
             self.count(campaign, None, None, format!("state/{before}"), -1);
             self.count(campaign, None, None, format!("state/{after}"), 1);
-            let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
-            self.moved.entry((campaign, after)).or_default().push(enrollment);
+            // It passes in seconds, and what comes of it is told with the outcome of the message.
+            if after != Shown::Sending.as_str() {
+                let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+                self.moved.entry((campaign, after)).or_default().push(enrollment);
+            }
         }
         for applied in &done.applied {
             let (measure, step) = match &applied.signal {
@@ -405,6 +408,8 @@ impl Writes {
         advanced.changed_ats.push(changed_at);
         advanced.wake_ats.push(wake_at);
         advanced.ended_ats.push(read.enrollment.outcome().map(|_| changed_at));
+        let reached = done.applied.iter().any(|applied| has_reached(&applied.signal, done));
+        advanced.contacted_ats.push(reached.then_some(done.now));
         wake_at
     }
 
@@ -542,6 +547,14 @@ fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
 
 fn with_person(state: &State) -> bool {
     matches!(state, State::Offered { .. } | State::Accepted { .. } | State::Answered { .. })
+}
+
+/// Whether the signal says that a message of a step went to the lead, or that it was spoken to.
+fn has_reached(signal: &Signal, done: &Done) -> bool {
+    if let Signal::SendAnswered { effect, answer: Answer::Accepted } = signal {
+        return done.open_before.iter().any(|open| open.id == *effect && open.step.is_some());
+    }
+    matches!(signal, Signal::CallDone { result: CallResult::Reached, .. })
 }
 
 fn handed_over(applied: &Applied) -> bool {

@@ -67,7 +67,8 @@ Server-sent events. `ready` comes first. Each `changes` is what one transaction 
 where each change has a `kind`: `enrollments` (campaign, state, enrollments), `handover` (enrollment, \
 campaign, lead, state), `campaign` (campaign, status), `sends` (state, sends), `inbound` (event, what, \
 lead), `sender` (sender, state), `import` (added, changed, refused). Ids and words only: read the things \
-themselves. Reconnect with the last id as `Last-Event-ID`, as EventSource does by itself, and nothing is \
+themselves. What is told by the next change anyway is left out, as is what is only counted: the state `sending`, \
+deliveries, opened mails. Reconnect with the last id as `Last-Event-ID`, as EventSource does by itself, and nothing is \
 missed or told twice; what is older than a day, or than 50,000 events, is answered by `reset`: read anew \
 what you show, and go on. A comment comes every 15 s. The stream ends when the key is revoked; a key may \
 have 8 of them.";
