@@ -129,7 +129,7 @@ async fn a_message_under_way_in_one_campaign_holds_back_the_other() {
     assert_eq!(locks::try_lock(&mut other, &[key], &[false]).await.unwrap(), [true]);
     let gated = town.gate(vec![first.clone()]).await;
     assert_eq!((gated.dispatched.len(), gated.busy.len()), (0, 1));
-    drop(other);
+    other.commit().await.unwrap();
 
     let passed = town.gate(vec![first]).await;
     assert_eq!(passed.dispatched.len(), 1);
