@@ -231,3 +231,28 @@ async fn two_readers_of_one_mail_tell_once() {
     assert_eq!(town.count("suppressions").await, 1);
     assert_eq!(town.count("journal WHERE cause = 'opted_out'").await, 1);
 }
+
+#[tokio::test]
+async fn what_is_asked_for_and_withdrawn_at_once_is_not_planned() {
+    let mut town = Town::new(&[ADA]).await;
+    let mut spring = campaign("spring");
+    spring["handover"] = json!({
+        "to": "team@example.com",
+        "triggers": [{ "key": "large", "when": { "attribute": "rooms", "at_least": 20 } }],
+    });
+    spring["steps"] = json!([
+        { "key": "intro", "email": { "subject": "Hello", "body": "Hello there." } },
+        { "key": "nudge", "wait": "3 days", "email": { "body": "Still there?" } },
+    ]);
+    town.start(spring).await;
+    town.work().await;
+    town.after(TimeDelta::days(4)).await;
+    // A turn may read a value before it hears that there is one.
+    town.run("UPDATE leads SET attributes = '{\"rooms\": 40}'").await;
+    let asks = town.turn().await;
+    assert_eq!(asks.len(), 1, "the offer alone");
+    assert_eq!(town.state("spring", ADA).await, "offered");
+    let nudge = "SELECT effects FROM journal ORDER BY turn DESC LIMIT 1";
+    assert!(town.one(nudge, &[]).await.contains("nudge"), "it was asked for");
+    assert_eq!(town.count("sends WHERE step_key = 'nudge'").await, 0);
+}
