@@ -2,6 +2,7 @@
 
 use activities::ingest::Signalled;
 use activities::token::Claim;
+use activities::versions::Versions;
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -230,6 +231,23 @@ async fn two_readers_of_one_mail_tell_once() {
     assert_eq!(town.signals("spring", ADA).await, [json!({ "kind": "opted_out" })]);
     assert_eq!(town.count("suppressions").await, 1);
     assert_eq!(town.count("journal WHERE cause = 'opted_out'").await, 1);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_holds_no_answer_up() {
+    let mut town = Town::written_to(&[ADA, BOB]).await;
+    let intro = town.send("spring", ADA, "intro").await;
+    let other = town.send("spring", BOB, "intro").await;
+    town.run("UPDATE sequence_versions SET document = '{}'").await;
+    town.room.versions = Versions::default();
+    town.replies(ADA, intro, "Tell me more").await;
+    assert_eq!(town.interpret().await.mails, 1);
+    assert_eq!(
+        town.signals("spring", ADA).await,
+        [json!({ "kind": "replied", "to": "this", "step": "intro" })]
+    );
+    // Whether a click counts is in the version too.
+    assert_eq!(town.hears("clicked", other).await, Signalled::Stored { enrollments: vec![] });
 }
 
 #[tokio::test]
