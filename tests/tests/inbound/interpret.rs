@@ -1,9 +1,12 @@
 //! INTERPRET: what mails mean for those they hold.
 
+use activities::campaign_verb::{self, Verb};
+use activities::campaigns;
 use activities::ingest::Signalled;
 use activities::token::Claim;
 use activities::versions::Versions;
 use chrono::TimeDelta;
+use postgres_runner::{Runner, Settings};
 use serde_json::json;
 
 use super::town::{Town, campaign};
@@ -248,6 +251,28 @@ async fn a_version_that_cannot_be_read_holds_no_answer_up() {
     );
     // Whether a click counts is in the version too.
     assert_eq!(town.hears("clicked", other).await, Signalled::Stored { enrollments: vec![] });
+}
+
+#[tokio::test]
+async fn mail_is_read_while_the_leads_of_a_campaign_cannot_be_told() {
+    let mut town = Town::written_to(&[ADA]).await;
+    let send = town.send("spring", ADA, "intro").await;
+    town.start(campaign("autumn")).await;
+    town.work().await;
+    town.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+         AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON enrollments
+         FOR EACH ROW WHEN (NEW.verb_seq > OLD.verb_seq) EXECUTE FUNCTION refuse()",
+    )
+    .await;
+    let (store, workspace) = (&town.room.store, town.workspace);
+    let autumn = campaigns::by_name(store, workspace, "autumn").await.unwrap().unwrap().id;
+    campaign_verb::order(store, workspace, autumn, Verb::Pause, "test").await.unwrap();
+    let runner = Runner::start(town.room.clone(), Settings::default()).await.unwrap();
+    town.replies(ADA, send, "Tell me more").await;
+    town.until("SELECT count(*) = 0 FROM signals WHERE kind IS NULL").await;
+    runner.drain().await;
 }
 
 #[tokio::test]
