@@ -10,6 +10,7 @@ use machine::context::Attributes;
 use machine::document::{CampaignDocument, Recontact, WithPerson};
 use machine::enrollment::Enrollment;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
+use machine::key::StepKey;
 use machine::sequence::{Channel, StepKind, Version};
 use machine::state::History;
 use schemars::JsonSchema;
@@ -379,14 +380,7 @@ pub(super) async fn run(
     progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
-    let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
-    let version = super::compile(&document)?;
-    let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
-        what: "sequence version",
-        why: "it has no step".to_owned(),
-    })?;
-    let snapshot = serde_json::to_vec(&Enrollment::begin(first, now))
-        .expect("an enrollment that has heard nothing is plain data");
+    let (document, version, mut beginning) = begin(&mut tx, campaign, now).await?;
     let mut pages = Pages::new(campaign.id, selection, &document, &version, now);
     let total = pages.total(&mut tx).await?;
     drop(tx);
@@ -396,20 +390,11 @@ pub(super) async fn run(
     loop {
         let mut tx = store.begin(workspace).await?;
         let Some(page) = pages.next(&mut tx, PAGE).await? else { break };
-        let entry = Entry {
-            campaign: campaign.id,
-            version: campaign.version,
-            engine: &campaign.engine,
-            verb_seq: 0,
-            snapshot: &snapshot,
-            first_step: first.key.as_str(),
-            now,
-        };
-        let entered = match enroll_page(&mut tx, workspace, campaign.id, entry, &page.leads).await?
-        {
-            Ok(entered) => entered,
-            Err(refused) => return Ok(Err(refused)),
-        };
+        let entered =
+            match enroll_page(&mut tx, campaign.id, &mut beginning, now, &page.leads).await? {
+                Ok(entered) => entered,
+                Err(refused) => return Ok(Err(refused)),
+            };
         tx.commit().await?;
         let new: BTreeSet<LeadId> = entered.iter().map(|(lead, _)| *lead).collect();
         let mut left_out = page.left_out;
@@ -423,20 +408,48 @@ pub(super) async fn run(
     Ok(Ok(enrolled))
 }
 
-/// Enrolls one page while nobody can pause, stop or end the campaign.
+/// How those who enter begin: at the first step of the newest version.
+struct Beginning {
+    version: i32,
+    snapshot: Vec<u8>,
+    first_step: StepKey,
+}
+
+/// Loads what those who enter `campaign` at `now` begin with.
+async fn begin(
+    tx: &mut Tx,
+    campaign: &Campaign,
+    now: DateTime<Utc>,
+) -> Result<(CampaignDocument, Version, Beginning)> {
+    let workspace = tx.workspace();
+    let document = super::document(tx, workspace, campaign.sequence, campaign.version).await?;
+    let version = super::compile(&document)?;
+    let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
+        what: "sequence version",
+        why: "it has no step".to_owned(),
+    })?;
+    let snapshot = serde_json::to_vec(&Enrollment::begin(first, now))
+        .expect("an enrollment that has heard nothing is plain data");
+    let first_step = first.key.clone();
+    let beginning = Beginning { version: campaign.version, snapshot, first_step };
+    Ok((document, version, beginning))
+}
+
+/// Enrolls one page while nobody can pause, stop or end the campaign, or publish another version of it.
 async fn enroll_page(
     tx: &mut Tx,
-    workspace: WorkspaceId,
     campaign: CampaignId,
-    entry: Entry<'_>,
+    beginning: &mut Beginning,
+    now: DateTime<Utc>,
     leads: &[LeadId],
 ) -> Result<Result<Vec<(LeadId, EnrollmentId)>, NotEnrolled>> {
+    let workspace = tx.workspace();
     let held = super::lock(tx, workspace, campaign).await?;
     let verb_seq = match held.status {
         CampaignStatus::Active => held.verb_seq,
         // Its last lead ended while this run was under way.
         CampaignStatus::Finished => {
-            store::start(tx, workspace, campaign, entry.now).await?;
+            store::start(tx, workspace, campaign, now).await?;
             tx.tell(News::Campaign { campaign, status: "active".to_owned() });
             held.verb_seq
         }
@@ -445,10 +458,22 @@ async fn enroll_page(
         CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(held.name))),
         CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(held.name))),
     };
+    if held.version != beginning.version {
+        // A move to that version may be over already: nobody would move who enters with an older one.
+        (_, _, *beginning) = begin(tx, &held, now).await?;
+    }
     let enrollments: Vec<Uuid> =
         leads.iter().map(|_| ids::new::<machine::ids::Enrollment>().uuid()).collect();
     let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
-    let entry = Entry { verb_seq, ..entry };
+    let entry = Entry {
+        campaign,
+        version: beginning.version,
+        engine: &held.engine,
+        verb_seq,
+        snapshot: &beginning.snapshot,
+        first_step: beginning.first_step.as_str(),
+        now,
+    };
     let entered = audience::enroll(tx, workspace, entry, &enrollments, &leads).await?;
     if !entered.is_empty() {
         let enrollments = entered.iter().map(|(_, enrollment)| *enrollment).collect();

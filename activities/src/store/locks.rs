@@ -10,6 +10,7 @@ use machine::ids::{LeadId, WorkspaceId};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
+use super::suppressions::Scope;
 use crate::suppression_key::SuppressionHash;
 
 /// Returns the key of a whole workspace: pauses, and promises about whole domains.
@@ -25,6 +26,14 @@ pub fn lead_key(workspace: WorkspaceId, lead: LeadId) -> i64 {
 /// Returns the key of an address, known by its hash.
 pub fn address_key(workspace: WorkspaceId, hash: &SuppressionHash) -> i64 {
     key(b"address", workspace, hash)
+}
+
+/// Returns the key under which a suppression is added and lifted: that of what it covers.
+pub fn suppression_key(workspace: WorkspaceId, scope: Scope, hash: &SuppressionHash) -> i64 {
+    match scope {
+        Scope::Address => address_key(workspace, hash),
+        Scope::Domain => workspace_key(workspace),
+    }
 }
 
 /// Returns the key under which leads are added and changed in bulk, one writer at a time. It comes

@@ -2,6 +2,7 @@
 
 use activities::ingest;
 use activities::store::locks;
+use activities::suppression_list::{self, Suppressed};
 use activities::token::Claim;
 use chrono::TimeDelta;
 use machine::signal::Answer;
@@ -129,7 +130,7 @@ async fn a_message_under_way_in_one_campaign_holds_back_the_other() {
     assert_eq!(locks::try_lock(&mut other, &[key], &[false]).await.unwrap(), [true]);
     let gated = town.gate(vec![first.clone()]).await;
     assert_eq!((gated.dispatched.len(), gated.busy.len()), (0, 1));
-    drop(other);
+    other.commit().await.unwrap();
 
     let passed = town.gate(vec![first]).await;
     assert_eq!(passed.dispatched.len(), 1);
@@ -145,4 +146,29 @@ async fn a_message_under_way_in_one_campaign_holds_back_the_other() {
     town.work().await;
     assert_eq!(town.count("sends WHERE state = 'accepted'").await, 1);
     assert_eq!(town.count("enrollments WHERE why = 'recontact_guard'").await, 1);
+}
+
+#[tokio::test]
+async fn a_promise_is_not_lifted_while_it_is_being_made() {
+    let mut town = Town::new(&[]).await;
+    for (whom, key) in [
+        (ADA, locks::address_key(town.workspace, &town.room.suppressions.address(ADA))),
+        ("example.org", locks::workspace_key(town.workspace)),
+    ] {
+        let whom: Suppressed = whom.parse().unwrap();
+        let added = suppression_list::add(&town.room, town.workspace, &whom, "test").await;
+        let entry = added.unwrap().0.suppression_id.into();
+        let mut making = town.room.store.begin(town.workspace).await.unwrap();
+        locks::lock_exclusive(&mut making, &[key]).await.unwrap();
+        let (room, workspace) = (town.room.clone(), town.workspace);
+        let lift = async move { suppression_list::lift(&room, workspace, entry, "test").await };
+        let lift = tokio::spawn(lift);
+        town.until("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            .await;
+        assert_eq!(town.suppressed().await.len(), 1);
+        making.commit().await.unwrap();
+        assert!(lift.await.unwrap().unwrap());
+        let again = suppression_list::lift(&town.room, town.workspace, entry, "test").await;
+        assert!(!again.unwrap());
+    }
 }
