@@ -27,8 +27,9 @@ pub struct CampaignSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HandoverAddresses {
-    /// Told first.
-    pub to: String,
+    /// Told first; `None` where agents are, in turn.
+    #[serde(default)]
+    pub to: Option<String>,
     /// Told when the first does not answer in time.
     #[serde(default)]
     pub fallback: Option<String>,

@@ -75,7 +75,9 @@ pub enum Refused {
     #[error("a person has it already")]
     WithPerson,
     /// There is nobody to hand over to.
-    #[error("the campaign names nobody to hand over to: add `handover.to` to its file")]
+    #[error(
+        "the campaign names nobody to hand over to: add `handover.to` or `handover.agents` to its file"
+    )]
     NobodyNamed,
     /// Nothing waits for an approval.
     #[error("no draft of it waits; it is {0}")]

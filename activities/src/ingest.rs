@@ -441,7 +441,7 @@ async fn settle(
 }
 
 /// Runs `work` to its end even if nobody waits for it any more.
-async fn undisturbed<T: Send + 'static>(
+pub(crate) async fn undisturbed<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     match tokio::spawn(work).await {

@@ -1,6 +1,7 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
 pub mod address;
+pub mod agents;
 pub mod api_keys;
 pub mod audit_chain;
 mod base32;
@@ -16,6 +17,7 @@ pub mod endpoint_key;
 pub mod enrollment_orders;
 pub mod enrollment_view;
 pub mod error;
+pub mod handover_links;
 pub mod handovers;
 pub mod header_text;
 pub mod held_leads;

@@ -1,6 +1,7 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
 
+pub mod agents;
 pub mod api_keys;
 pub mod audience;
 pub mod audit;
@@ -19,6 +20,7 @@ pub mod enrollment_views;
 pub mod enrollments;
 pub mod erasures;
 pub mod gates;
+pub mod handover_links;
 pub mod handover_views;
 pub mod health;
 pub mod idempotent_answers;

@@ -35,7 +35,7 @@ const REPLY_PREFIX: &str = "reply-";
 pub enum TokenKind {
     /// Opt the address of a send out; the id is the send's.
     OptOut = 1,
-    /// Accept an offered handover; the id is the handover's.
+    /// Accept an offered handover; the id is that of the mail it was offered by.
     AcceptHandover = 2,
     /// Show that a mail was opened; the id is the send's. It never changes a lead's course.
     Open = 3,

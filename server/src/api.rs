@@ -2,6 +2,7 @@
 //! request, calls the activity that the command line calls, and answers. The OpenAPI document is made
 //! from the same routes.
 
+mod agents;
 mod answer;
 mod audit;
 mod caller;
@@ -110,6 +111,7 @@ pub fn document() -> OpenApi {
 
 fn routes() -> ApiRouter<App> {
     ApiRouter::new()
+        .merge(agents::routes())
         .merge(audit::routes())
         .merge(campaigns::routes())
         .merge(conversations::routes())

@@ -1,6 +1,7 @@
 //! The command line: one file per group of commands. A command reads its arguments, calls one
 //! activity and prints what came of it; it decides nothing itself.
 
+mod agent;
 mod campaign;
 mod dead_letter;
 mod doctor;
@@ -86,6 +87,9 @@ enum Work {
     /// Enrollments: what each lead of a campaign is doing, and why
     #[command(subcommand)]
     Enrollment(enrollment::Command),
+    /// Agents: people who take leads over, in turn
+    #[command(subcommand)]
+    Agent(agent::Command),
     /// Handovers: leads that need a person
     #[command(subcommand)]
     Handover(handover::Command),
@@ -165,6 +169,7 @@ async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
         Work::Sender(command) => sender::run(command, bench).await,
         Work::Campaign(command) => campaign::run(*command, bench).await,
         Work::Enrollment(command) => enrollment::run(command, bench).await,
+        Work::Agent(command) => agent::run(command, bench).await,
         Work::Handover(command) => handover::run(command, bench).await,
         Work::Review(command) => review::run(command, bench).await,
         Work::DeadLetter(command) => dead_letter::run(command, bench).await,

@@ -202,6 +202,7 @@ pub fn lacks(missing: &Missing) -> String {
         Missing::Sender { channel } => format!("no sender for {} works", channel.as_str()),
         Missing::Address { channel } => format!("there is no address for {}", channel.as_str()),
         Missing::Approval => "it was not approved".to_owned(),
+        Missing::Agent => "there is no agent left to ask".to_owned(),
     }
 }
 

@@ -1,9 +1,11 @@
-//! What others call without an account: providers that bring events, mails and texts, and the readers of
-//! our mails who want no more. Handlers prove who calls, store the event through ingest and answer; what
+//! What others call without an account: providers that bring events, mails and texts, the readers of our
+//! mails who want no more, and agents who take a lead. Handlers prove who calls, store the event through ingest and answer; what
 //! it means for a lead they do not know.
 
 mod form;
 mod guesses;
+mod handover;
+mod letter;
 mod mailgun;
 mod opt_out;
 pub mod proxies;
@@ -26,13 +28,14 @@ use proxies::Proxies;
 /// the same.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The routes `/webhooks/…` and `/u/{token}`.
+/// The routes `/webhooks/…`, `/u/{token}` and `/h/{token}`.
 pub fn router(room: Mailroom, proxies: Proxies) -> Router {
     Router::new()
         .route("/webhooks/mailgun/{endpoint_key}", post(mailgun::receive))
         .layer(DefaultBodyLimit::max(mailgun::MAIL_MAX))
         .merge(texts())
         .route("/u/{token}", get(opt_out::ask).post(opt_out::opt_out))
+        .route("/h/{token}", get(handover::ask).post(handover::accept))
         .layer(from_fn_with_state(Guesses::new(proxies), guesses::limit))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(room)

@@ -5,6 +5,7 @@
 //! record as the product's protocol says and keeps the ledger's unique rules; it is never a
 //! product engine. A backend answers facts; all judging is done here.
 
+mod agent;
 mod backend;
 mod memory;
 mod names;
@@ -17,12 +18,14 @@ mod sequence;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use activities::agents::roster::Absence;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::explain::Shown;
 use machine::ids::CampaignId;
 use machine::outcome::Outcome;
 use machine::signal::ResumeRule;
 
+pub use agent::{Agent, agent};
 pub use backend::{Backend, CampaignVerb, Mail, Sent, Sight};
 pub use machine::calendar::Weekday;
 pub use machine::signal::HandoverResult;
@@ -109,6 +112,28 @@ impl World {
         let id = self.backend.start(&sequence.into_document(), &sender).await;
         *self.last.lock().expect("no test holds it across a panic") = Some(id);
         Campaign { world: self.clone(), id }
+    }
+
+    /// Agents join the team.
+    pub async fn agents(&self, agents: impl IntoIterator<Item = Agent>) {
+        for agent in agents {
+            self.backend.hire(&agent).await;
+        }
+    }
+
+    /// An agent takes no leads from now on, until `until`, given as `2026-03-29T01:30:00Z`.
+    pub async fn agent_is_away(&self, name: &str, until: &str) {
+        let (from, until) = (self.now().await, Some(until.parse().expect("a time")));
+        self.backend.leave(name, Absence { from, until }).await;
+    }
+
+    /// The agents were mailed in this order, by their names.
+    pub async fn agents_were_told(&self, names: &[&str]) {
+        let mut mails = self.backend.team_mails().await;
+        mails.retain(|mail| mail.to != OWNER && mail.to != FALLBACK);
+        let expected: Vec<String> = names.iter().map(|name| agent::address(name)).collect();
+        let told: Vec<&String> = mails.iter().map(|mail| &mail.to).collect();
+        assert_eq!(told, expected.iter().collect::<Vec<_>>(), "{mails:#?}");
     }
 
     /// A person enters the campaign that was given last.

@@ -378,10 +378,14 @@ fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<Hand
         }
     };
     let handover = document.handover.as_ref()?;
-    let to = read("handover.to", &handover.to);
+    let to = handover.to.as_ref().map(|address| read("handover.to", address));
     let fallback =
         handover.fallback.as_ref().and_then(|address| read("handover.fallback", address));
-    Some(HandoverAddresses { to: to?.to_string(), fallback: fallback.map(String::from) })
+    let to = match to {
+        Some(read) => Some(read?.to_string()),
+        None => None,
+    };
+    Some(HandoverAddresses { to, fallback: fallback.map(String::from) })
 }
 
 /// Resolves the senders that the document names; where a workspace has none at all, one that keeps

@@ -11,12 +11,15 @@ use chrono_tz::Tz;
 use machine::enrollment::Enrollment;
 use machine::ids::{Subject, WorkspaceId, send_id};
 use machine::key::TriggerKey;
+use machine::sequence::Channel;
 use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Responder;
 use serde_json::{Map, Value, json};
+use url::Url;
 use uuid::Uuid;
 
 use crate::address::EmailAddress;
+use crate::agents::offers;
 use crate::campaigns::enroll::attributes_of;
 use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
@@ -134,26 +137,80 @@ pub(super) async fn open(
     dossiers
 }
 
+/// Whom an offer goes to.
+pub(super) enum Recipient {
+    /// An address that the campaign names.
+    Named(EmailAddress),
+    /// The agent whose turn it is.
+    Agent(EmailAddress),
+}
+
+impl Recipient {
+    /// Returns who is told; `agent` is the address of the agent whose turn it is.
+    pub(super) fn of(
+        ask: &Ask,
+        to: Responder,
+        agent: Option<&str>,
+    ) -> std::result::Result<Self, Answer> {
+        let parsed = |address: &str| address.parse::<EmailAddress>().ok();
+        let handover = ask.settings.handover.as_ref();
+        let recipient = match agent {
+            Some(agent) => parsed(agent).map(Self::Agent),
+            None => {
+                let first = handover.and_then(|handover| handover.to.as_deref());
+                let fallback = handover.and_then(|handover| handover.fallback.as_deref());
+                let address = match to {
+                    Responder::First => first,
+                    Responder::Fallback => fallback.or(first),
+                };
+                address.and_then(parsed).map(Self::Named)
+            }
+        };
+        recipient.ok_or(Answer::Held { missing: Missing::Address { channel: Channel::Email } })
+    }
+
+    pub(super) fn is_agent(&self) -> bool {
+        match self {
+            Self::Named(_) => false,
+            Self::Agent(_) => true,
+        }
+    }
+
+    fn address(&self) -> &EmailAddress {
+        match self {
+            Self::Named(address) | Self::Agent(address) => address,
+        }
+    }
+}
+
+/// What an offer is about.
+pub(super) struct About<'a> {
+    pub(super) lead: &'a LeadRow,
+    pub(super) sender: &'a Sender,
+    pub(super) dossier: &'a Dossier,
+    /// By which an agent takes the lead.
+    pub(super) link: Option<Url>,
+}
+
 /// Writes the offer.
 pub(super) fn compose(
     ask: &Ask,
-    to: Responder,
+    to: &Recipient,
     answer_by: Option<DateTime<Utc>>,
-    lead: &LeadRow,
-    sender: &Sender,
-    dossier: &Dossier,
+    about: &About<'_>,
 ) -> std::result::Result<Offer, Answer> {
-    let no_address =
-        Answer::Held { missing: Missing::Address { channel: machine::sequence::Channel::Email } };
-    let handover = ask.settings.handover.as_ref();
-    let address = handover.and_then(|handover| match to {
-        Responder::First => Some(handover.to.as_str()),
-        Responder::Fallback => handover.fallback.as_deref().or(Some(handover.to.as_str())),
-    });
-    let Some(to) = address.and_then(|address| address.parse().ok()) else {
-        return Err(no_address);
+    let About { lead, sender, dossier, link } = about;
+    let answer_by = match to {
+        // An agent's time begins when the offer leaves, however long it waited for one.
+        Recipient::Agent(_) if !offers::is_overdue(ask, dossier.now) => {
+            let version = &ask.version.version;
+            let rule = version.handover.as_ref();
+            rule.map(|rule| rule.answer_by(version.zone, dossier.now)).or(answer_by)
+        }
+        Recipient::Agent(_) | Recipient::Named(_) => answer_by,
     };
-    let telling = Telling { ask, answer_by, lead, sender, dossier, cause: Cause::of(dossier) };
+    let cause = Cause::of(dossier);
+    let telling = Telling { ask, answer_by, lead, sender, dossier, cause, link: link.as_ref() };
     let values = json!({
         "subject": telling.subject(),
         "campaign": ask.version.document.name,
@@ -169,7 +226,7 @@ pub(super) fn compose(
     let content = Answer::Rejected { class: Refusal::Content, retry_after_s: None };
     let rendered = rendered.ok_or_else(|| content.clone())?;
     let subject = rendered.subject.ok_or(content)?;
-    Ok(Offer { to, subject, text: rendered.text, html: rendered.html })
+    Ok(Offer { to: to.address().clone(), subject, text: rendered.text, html: rendered.html })
 }
 
 /// Everything an offer is told from.
@@ -180,6 +237,7 @@ struct Telling<'a> {
     sender: &'a Sender,
     dossier: &'a Dossier,
     cause: Cause,
+    link: Option<&'a Url>,
 }
 
 impl Telling<'_> {
@@ -207,6 +265,12 @@ impl Telling<'_> {
                 true => writeln!(text, "It was to be answered by {answer_by}, and nobody has."),
                 false => writeln!(text, "Please answer by {answer_by}."),
             };
+        }
+        if let Some(link) = self.link {
+            let _ = writeln!(
+                text,
+                "\nTake it here, without a login; the link works once, and for you alone:\n{link}"
+            );
         }
         self.worth(&mut text);
         self.letters(&mut text);

@@ -17,6 +17,7 @@ use super::recontact::{self, Contacts};
 use super::slots::{
     Book, Booking, CampaignLimits, Candidate as Asking, Outage, SenderLimits, Verdict,
 };
+use crate::agents::offers::Turns;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::senders::trouble::Breaker;
@@ -104,6 +105,8 @@ pub async fn gate(
     standing.sort_by_key(|(message, candidate)| {
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
+    let asks = standing.iter().map(|(message, _)| &message.ask);
+    let mut turns = Turns::locked(&mut tx, asks, now).await?;
     let mut book = open_book(&mut tx, &standing, clocks).await?;
     let mut contacts = Contacts::read(&mut tx, &standing).await?;
     let mut passed = Passed::default();
@@ -115,9 +118,17 @@ pub async fn gate(
             gated.answered.push((message.ask, Answer::Held { missing }));
             continue;
         }
+        // Meanwhile it may have become another agent's turn, or nobody's.
+        if message.agent.is_some_and(|agent| !turns.is_turn_of(&message.ask, agent)) {
+            gated.changed.push(message.ask);
+            continue;
+        }
         let guarded_until = contacts.guard(&message, candidate);
         match allot(&mut book, &message, candidate, guarded_until, now) {
             Verdict::Go { sender_day, campaign_day } => {
+                if let Some(agent) = message.agent {
+                    turns.take(&message.ask, agent);
+                }
                 let lease_until = clocks.wall + message.outlet.lease();
                 gated.lease_until = gated.lease_until.max(Some(lease_until));
                 contacts.note(&message.ask, now);
@@ -152,6 +163,7 @@ pub async fn gate(
             }
         }
     }
+    turns.write(&mut tx).await?;
     gates::pass(&mut tx, workspace, &passed, mailroom.runner, now).await?;
     gates::put_off(&mut tx, workspace, &put_off).await?;
     close_book(&mut tx, &book, clocks).await?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use machine::ids::{SenderId, Subject, WorkspaceId, send_id};
+use machine::ids::{AgentId, SenderId, Subject, WorkspaceId, send_id};
 use machine::sequence::Channel;
 use machine::signal::{Answer, Missing, Refusal};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::content::{Content, Mail, Text};
 use super::dossier;
 use crate::address::EmailAddress;
+use crate::agents::offers::{self, Turns};
 use crate::content::body::Footer;
 use crate::content::step::{CompiledStep, RenderFault, Values};
 use crate::error::{Result, chain};
@@ -45,6 +46,8 @@ pub struct Prepared {
     pub outlet: Outlet,
     /// What goes out.
     pub content: Content,
+    /// The agent whose turn it was, where agents are asked in turn.
+    pub agent: Option<AgentId>,
 }
 
 /// What became of an ask.
@@ -63,11 +66,13 @@ pub enum Readied {
 pub async fn prepare(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
-    asks: Vec<Ask>,
+    mut asks: Vec<Ask>,
 ) -> Result<Vec<Readied>> {
     if asks.is_empty() {
         return Ok(Vec::new());
     }
+    // As the gate sorts them, so that it finds the same agents' turns.
+    asks.sort_by_key(|ask| (ask.wake_at, ask.send));
     let mut tx = mailroom.store.begin(workspace).await?;
     let lead_ids: Vec<Uuid> = asks.iter().map(|ask| ask.lead.uuid()).collect();
     let leads: HashMap<Uuid, LeadRow> = prepares::leads(&mut tx, workspace, &lead_ids)
@@ -97,6 +102,7 @@ pub async fn prepare(
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
     let files = dossier::read(&mut tx, workspace, &asks).await?;
+    let mut turns = Turns::now(&mut tx, &asks).await?;
     tx.commit().await?;
     let mut dossiers = dossier::open(mailroom, workspace, files).await;
 
@@ -106,9 +112,25 @@ pub async fn prepare(
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
-        let parts = Parts { lead, sender, thread, dossier };
+        let agent = match turns.choose(&ask) {
+            _ if !offers::is_in_turn(&ask) => None,
+            Ok(agent) => Some((agent.id, agent.email.clone())),
+            Err(answer) => {
+                readied.push(Readied::Answered(ask, answer));
+                continue;
+            }
+        };
+        let id = agent.as_ref().map(|(id, _)| *id);
+        let agent = agent.map(|(_, email)| email);
+        let parts = Parts { lead, sender, thread, dossier, agent };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
-            Ok(message) => Readied::Ready(Box::new(message.into_prepared(ask))),
+            Ok(message) => {
+                // The next offer of the batch is another's turn.
+                if let Some(id) = id {
+                    turns.take(&ask, id);
+                }
+                Readied::Ready(Box::new(message.into_prepared(ask, id)))
+            }
             Err(answer) => Readied::Answered(ask, answer),
         });
     }
@@ -130,6 +152,8 @@ struct Parts<'a> {
     sender: Option<&'a (Arc<Sender>, Option<Outlet>)>,
     thread: Vec<Earlier>,
     dossier: Option<dossier::Dossier>,
+    /// Where the agent is written to whose turn it is.
+    agent: Option<String>,
 }
 
 /// A message without its ask.
@@ -142,9 +166,10 @@ struct Composed {
 }
 
 impl Composed {
-    fn into_prepared(self, ask: Ask) -> Prepared {
+    fn into_prepared(self, ask: Ask, agent: Option<AgentId>) -> Prepared {
         Prepared {
             ask,
+            agent,
             lead_version: self.lead_version,
             address_hash: self.hashes.0,
             domain_hash: self.hashes.1,
@@ -222,7 +247,10 @@ fn compose_mail(
         }
         What::Handover { to, answer_by } => {
             let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
-            let offer = dossier::compose(ask, *to, *answer_by, lead, sender, dossier)?;
+            let recipient = dossier::Recipient::of(ask, *to, parts.agent.as_deref())?;
+            let link = recipient.is_agent().then(|| accept_link(mailroom, workspace, ask));
+            let about = dossier::About { lead, sender, dossier, link: link.transpose()? };
+            let offer = dossier::compose(ask, &recipient, *answer_by, &about)?;
             let (subject, text, html) = (offer.subject, offer.text, offer.html);
             (offer.to, Wording { subject, text, html, way_out: None })
         }
@@ -318,6 +346,17 @@ fn way_out(
     let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
     let token = mailroom.tokens.sign(TokenKind::OptOut, claim);
     mailroom.public_url.join(&format!("u/{token}")).map_err(|_| content_fault())
+}
+
+/// The link by which an agent takes a lead that was offered by this mail.
+fn accept_link(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    ask: &Ask,
+) -> std::result::Result<Url, Answer> {
+    let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
+    let token = mailroom.tokens.sign(TokenKind::AcceptHandover, claim);
+    mailroom.public_url.join(&format!("h/{token}")).map_err(|_| content_fault())
 }
 
 fn content_fault() -> Answer {

@@ -20,6 +20,8 @@ pub struct HandoverView {
     pub state: String,
     /// `first` or `fallback`.
     pub responder: String,
+    /// The agent who has it, or is asked.
+    pub agent: Option<String>,
     /// Until when an answer is expected.
     pub answer_by: Option<DateTime<Utc>>,
     /// How it ended.
@@ -54,7 +56,10 @@ pub async fn list(
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = h.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
-            h.state, h.responder, h.answer_by, h.result, h.opened_at, h.closed_at
+            h.state, h.responder,
+            (SELECT a.name FROM agents a
+             WHERE a.workspace_id = $1 AND a.agent_id = h.agent_id) AS agent,
+            h.answer_by, h.result, h.opened_at, h.closed_at
         FROM handovers h
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = h.campaign_id
         WHERE h.workspace_id = $1 AND ($2 OR h.state NOT IN ('closed', 'given_back'))

@@ -383,6 +383,8 @@ pub struct HandoverRow {
     pub answer_by: Option<DateTime<Utc>>,
     /// How it ended.
     pub result: Option<&'static str>,
+    /// Whether the agent it was with has it no more: somebody else is asked.
+    pub leaves_agent: bool,
     /// Campaign time.
     pub at: DateTime<Utc>,
 }
@@ -404,7 +406,9 @@ pub async fn put_handover(
         ON CONFLICT (workspace_id, enrollment_id, visit) DO UPDATE
         SET state = excluded.state, responder = coalesce($7, handovers.responder),
             answer_by = excluded.answer_by, result = excluded.result,
-            closed_at = excluded.closed_at
+            closed_at = excluded.closed_at,
+            agent_id = CASE WHEN NOT $12 THEN handovers.agent_id END,
+            offer_id = CASE WHEN NOT $12 THEN handovers.offer_id END
         "#,
         workspace.uuid(),
         row.enrollment_id,
@@ -417,6 +421,7 @@ pub async fn put_handover(
         row.result,
         row.at,
         closed,
+        row.leaves_agent,
     )
     .execute(conn)
     .await?;

@@ -222,7 +222,9 @@ impl Writes {
             }
             _ => ("closed", None, None),
         };
-        if enrollment.state == done.before {
+        let asks_anew =
+            done.asked.values().any(|effect| matches!(effect, Effect::OfferHandover { .. }));
+        if enrollment.state == done.before && !asks_anew {
             return;
         }
         let result = done.applied.iter().rev().find_map(|applied| match applied.signal {
@@ -239,6 +241,7 @@ impl Writes {
             responder: responder.map(Responder::as_str),
             answer_by,
             result,
+            leaves_agent: asks_anew || responder == Some(Responder::Fallback),
             at: done.now,
         });
     }

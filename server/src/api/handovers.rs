@@ -73,6 +73,8 @@ struct Handover {
     state: String,
     /// `first` or `fallback`.
     responder: String,
+    /// The agent who has it, or is asked, where agents are asked in turn.
+    agent: Option<String>,
     /// Until when an answer is expected, campaign time.
     answer_by: Option<DateTime<Utc>>,
     /// Whether that time has passed.
@@ -95,6 +97,7 @@ impl Handover {
             email: view.email,
             state: view.state,
             responder: view.responder,
+            agent: view.agent,
             answer_by: view.answer_by,
             overdue,
             result: view.result,

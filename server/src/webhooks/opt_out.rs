@@ -2,28 +2,15 @@
 //! programs by themselves (RFC 8058), post. It works without an account, as often as one likes, for
 //! any link ever mailed, and leads nowhere else.
 
-use std::sync::LazyLock;
-
 use activities::error::chain;
 use activities::ingest;
 use activities::mailroom::Mailroom;
 use activities::token::TokenKind;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use axum::http::StatusCode;
+use axum::response::Response;
 
-/// Nothing may be loaded, and nothing posted elsewhere.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = STANDARD.encode(Sha256::digest(ui::opt_out::STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'"
-    );
-    policy.try_into().expect("a policy is plain text")
-});
+use super::letter::page;
 
 /// `GET /u/{token}`: a page with a button; nothing is stored.
 pub(super) async fn ask(State(room): State<Mailroom>, Path(token): Path<String>) -> Response {
@@ -46,14 +33,4 @@ pub(super) async fn opt_out(State(room): State<Mailroom>, Path(token): Path<Stri
             page(StatusCode::SERVICE_UNAVAILABLE, ui::opt_out::unavailable().into_string())
         }
     }
-}
-
-fn page(status: StatusCode, markup: String) -> Response {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY.clone()),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (status, headers, Html(markup)).into_response()
 }

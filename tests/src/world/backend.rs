@@ -1,6 +1,7 @@
 //! The closed set of things that can carry out a scenario, and the facts each must answer. To add
 //! one: a variant, a constructor of its name, and an arm in each method.
 
+use activities::agents::roster::Absence;
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
 use machine::enrollment::Enrollment;
@@ -9,6 +10,7 @@ use machine::ids::{CampaignId, EnrollmentId};
 use machine::outcome::Outcome;
 use machine::signal::{ResumeRule, Signal};
 
+use super::agent::Agent;
 use super::memory::Memory;
 use super::news::{LeadChange, News};
 use super::person::Lead;
@@ -100,6 +102,22 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.start(document, sender),
             Self::Postgres(postgres) => postgres.start(document, sender).await,
+        }
+    }
+
+    /// An agent joins the team.
+    pub async fn hire(&self, agent: &Agent) {
+        match self {
+            Self::Memory(memory) => memory.hire(agent),
+            Self::Postgres(postgres) => postgres.hire(agent).await,
+        }
+    }
+
+    /// An agent takes no leads for a time.
+    pub async fn leave(&self, name: &str, absence: Absence) {
+        match self {
+            Self::Memory(memory) => memory.leave(name, absence),
+            Self::Postgres(postgres) => postgres.leave(name, absence).await,
         }
     }
 

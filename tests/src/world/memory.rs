@@ -1,6 +1,7 @@
 //! The memory backend: the store, the ledger's rules, the provider and the runner of the product's
 //! protocol, one after another in one process. It commits nothing and sends nothing.
 
+mod agents;
 mod gate;
 mod judge;
 mod ledger;
@@ -9,6 +10,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
+use activities::agents::roster::Absence;
 use activities::store::quotas::{Count, Key};
 use chrono::{DateTime, Utc};
 use machine::context::Facts;
@@ -20,7 +22,9 @@ use machine::sequence::Version;
 use machine::signal::{Answer, Bounce, Refusal, ReplyTo, Signal};
 use uuid::Uuid;
 
+use self::agents::Team;
 use self::ledger::{Ledger, Stand, What};
+use super::agent::Agent;
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
 use super::person::Lead;
@@ -52,6 +56,7 @@ struct Inner {
     provider: Provided,
     team_mails: Vec<Mail>,
     reading: Reading,
+    team: Team,
     /// Sends that a person ordered once more.
     reviewed: BTreeSet<SendId>,
 }
@@ -152,6 +157,7 @@ impl Memory {
             provider: Provided { script: Script::Accept, accepts: Vec::new(), held: Vec::new() },
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
+            team: Team::default(),
             reviewed: BTreeSet::new(),
         }))
     }
@@ -174,6 +180,14 @@ impl Memory {
         let campaign = Campaign { document: document.clone(), version, verbs: Vec::new() };
         inner.campaigns.insert(id, campaign);
         id
+    }
+
+    pub(super) fn hire(&self, agent: &Agent) {
+        self.inner().team.hire(agent);
+    }
+
+    pub(super) fn leave(&self, name: &str, absence: Absence) {
+        self.inner().team.leave(name, absence);
     }
 
     pub(super) fn enroll(&self, campaign: CampaignId, lead: &Lead) -> EnrollmentId {

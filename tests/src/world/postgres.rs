@@ -10,6 +10,8 @@ mod times;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use activities::agents::roster::Absence;
+use activities::agents::{self, Profile};
 use activities::campaign_verb::{self, Verb};
 use activities::campaigns::apply::apply;
 use activities::campaigns::enroll::{Selection, enroll};
@@ -37,6 +39,7 @@ use uuid::Uuid;
 
 pub(super) use times::Times;
 
+use super::agent::{self, Agent};
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
 use super::person::Lead;
@@ -152,6 +155,30 @@ impl Postgres {
         .expect("it is started");
         inner.names.insert(applied.campaign, applied.name);
         applied.campaign
+    }
+
+    pub(super) async fn hire(&self, agent: &Agent) {
+        let inner = self.0.lock().await;
+        let profile = Profile {
+            name: agent.name.clone(),
+            email: agent::address(&agent.name).parse().expect("an address"),
+            zone: agent.zone,
+            hours: agent.hours.clone(),
+            open_max: agent.open_max,
+            active: true,
+        };
+        let added = agents::add(&inner.store, inner.workspace, &profile, "test").await;
+        added.expect("the database answers").expect("the name is free");
+    }
+
+    pub(super) async fn leave(&self, name: &str, absence: Absence) {
+        let inner = self.0.lock().await;
+        let known = agents::list(&inner.store, inner.workspace).await.expect("agents are listed");
+        let agent = known.iter().find(|agent| agent.profile.name == name);
+        let agent = agent.expect("somebody of the team").id;
+        agents::add_absence(&inner.store, inner.workspace, agent, absence, "test")
+            .await
+            .expect("the absence is noted");
     }
 
     pub(super) async fn enroll(&self, campaign: CampaignId, lead: &Lead) -> EnrollmentId {

@@ -6,8 +6,8 @@ use chrono_tz::Tz;
 use machine::calendar::{Weekday, Window};
 use machine::delay::Delay;
 use machine::document::{
-    CampaignDocument, ConditionDocument, EmailDocument, EmailVariant, Handover, HandoverDocument,
-    ScoreDocument, SmsDocument, StepDocument, TriggerDocument, WaitUntilDocument,
+    AgentChoice, CampaignDocument, ConditionDocument, EmailDocument, EmailVariant, Handover,
+    HandoverDocument, ScoreDocument, SmsDocument, StepDocument, TriggerDocument, WaitUntilDocument,
 };
 use machine::sequence::{ReplyRule, ReplyScope};
 use serde_json::{Value, json};
@@ -301,6 +301,15 @@ impl Sequence {
     #[must_use]
     pub fn with_fallback(self) -> Self {
         self.handover(|handover| handover.fallback = Some(FALLBACK.to_owned()))
+    }
+
+    /// Leads are offered to agents in turn, not to an owner.
+    #[must_use]
+    pub fn offered_in_turn(self) -> Self {
+        self.handover(|handover| {
+            handover.to = None;
+            handover.agents = Some(AgentChoice::InTurn);
+        })
     }
 
     /// How long a person has to answer, and in which hours of the campaign's zone.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 #![expect(clippy::print_stderr, reason = "a time worth seeing is told, not asserted")]
 
+mod agents;
 mod campaigns;
 mod desk;
 mod enrolling;

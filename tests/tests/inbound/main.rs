@@ -6,5 +6,6 @@ mod import;
 mod ingest;
 mod interpret;
 mod locking;
+mod offers;
 mod town;
 mod webhooks;

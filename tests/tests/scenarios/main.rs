@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod absences;
+mod agents;
 mod bounces;
 mod branches;
 mod campaigns;

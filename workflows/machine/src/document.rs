@@ -166,9 +166,14 @@ pub struct ScoreDocument {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handover {
-    /// The mail address that is told first.
-    pub to: String,
-    /// The mail address that is told when the first does not answer in time.
+    /// The mail address that is told first. Either this or `agents`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Who of the workspace's agents is told first, in place of one address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<AgentChoice>,
+    /// The mail address that is told when the first does not answer in time; with agents, when none
+    /// of them did or can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// How long a person has to answer.
@@ -190,6 +195,14 @@ pub struct TriggerDocument {
     pub key: TriggerKey,
     /// When.
     pub when: Condition,
+}
+
+/// How one of several agents is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentChoice {
+    /// The one whose turn it is: whoever was offered a lead longest ago and can take one now.
+    InTurn,
 }
 
 /// How often a refused step is tried again.

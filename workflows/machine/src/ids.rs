@@ -32,6 +32,8 @@ pub enum Sequence {}
 pub enum Sender {}
 /// Names one intended message to one address.
 pub enum Send {}
+/// Names a person of ours who takes leads over.
+pub enum Agent {}
 
 /// A tenant.
 pub type WorkspaceId = Id<Workspace>;
@@ -47,6 +49,8 @@ pub type SequenceId = Id<Sequence>;
 pub type SenderId = Id<Sender>;
 /// One row of the send ledger, or one request to a person.
 pub type SendId = Id<Send>;
+/// A person of ours who takes leads over.
+pub type AgentId = Id<Agent>;
 
 impl<K> Id<K> {
     /// Wraps `uuid`; the caller knows what it names.

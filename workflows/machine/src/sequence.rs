@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,8 @@ pub struct Trigger {
 /// How a person takes over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandoverRule {
+    /// Who is asked first.
+    pub first: FirstAsked,
     /// How long a person has to answer an offer.
     pub answer_within: Delay,
     /// The team's working hours; deadlines begin inside them.
@@ -144,6 +147,36 @@ pub struct HandoverRule {
     pub has_fallback: bool,
     /// What hands a lead over by itself, the first one first.
     pub triggers: Vec<Trigger>,
+}
+
+/// Who is asked first to take a lead over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstAsked {
+    /// One address; it is asked once.
+    Address,
+    /// The agents, one after another; the gate knows whose turn it is.
+    AgentsInTurn,
+}
+
+impl HandoverRule {
+    /// Returns the time by which somebody who is asked at `now` must answer: counted from the team's
+    /// next working hour. Hours that never open are refused when a version is made.
+    pub fn answer_by(&self, zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
+        let from = self.opening(zone, now);
+        let by = self.answer_within.after(from, zone);
+        match self.first {
+            // "At nine" begins again at nine: or all agents would be asked at that very moment.
+            FirstAsked::AgentsInTurn if by <= from => {
+                self.answer_within.after(from + TimeDelta::minutes(1), zone)
+            }
+            FirstAsked::AgentsInTurn | FirstAsked::Address => by,
+        }
+    }
+
+    /// Returns the team's first working hour at or after `from`.
+    pub fn opening(&self, zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
+        self.hours.next_opening(zone, from).map_or(from, |opening| opening.at)
+    }
 }
 
 /// One touch, decision or wait.

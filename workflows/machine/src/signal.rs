@@ -196,6 +196,8 @@ pub enum Missing {
     },
     /// An approval: the draft was refused or expired.
     Approval,
+    /// An agent who could take the lead and was not asked yet.
+    Agent,
 }
 
 impl Missing {

@@ -154,7 +154,10 @@ impl Wait {
             | Why::AddressMissing
             | Why::Approval
             | Why::CallQueue
-            | Why::OwnerReply => false,
+            | Why::OwnerReply
+            | Why::AgentsAway
+            | Why::AgentsBusy
+            | Why::AgentMissing => false,
         }
     }
 }
@@ -245,11 +248,17 @@ pub enum Why {
     CallQueue,
     /// A person has the lead.
     OwnerReply,
+    /// No agent works now.
+    AgentsAway,
+    /// Every agent who works now has as many leads as they may.
+    AgentsBusy,
+    /// No agent is left who could be asked.
+    AgentMissing,
 }
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Delay,
         Self::UntilEvent,
         Self::LeadAsked,
@@ -271,6 +280,9 @@ impl Why {
         Self::Approval,
         Self::CallQueue,
         Self::OwnerReply,
+        Self::AgentsAway,
+        Self::AgentsBusy,
+        Self::AgentMissing,
     ];
 
     /// Returns the reason with this code.
@@ -302,6 +314,9 @@ impl Why {
             Self::Approval => "approval",
             Self::CallQueue => "call_queue",
             Self::OwnerReply => "owner_reply",
+            Self::AgentsAway => "agents_away",
+            Self::AgentsBusy => "agents_busy",
+            Self::AgentMissing => "agent_missing",
         }
     }
 }
@@ -310,7 +325,7 @@ impl Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Responder {
-    /// The campaign's first address.
+    /// The campaign's first address, or the agent whose turn it is.
     First,
     /// The address that is asked when the first does not answer.
     Fallback,
@@ -480,6 +495,7 @@ impl Missing {
             Self::Sender { .. } => Why::SenderDisconnected,
             Self::Address { .. } => Why::AddressMissing,
             Self::Approval => Why::Approval,
+            Self::Agent => Why::AgentMissing,
         }
     }
 
@@ -489,7 +505,7 @@ impl Missing {
             Self::Consent { channel } | Self::Sender { channel } | Self::Address { channel } => {
                 Some(*channel)
             }
-            Self::Variables { .. } | Self::Approval => None,
+            Self::Variables { .. } | Self::Approval | Self::Agent => None,
         }
     }
 }

@@ -131,6 +131,16 @@ fn a_fault_names_its_field_and_its_fix() {
             "move it to the end",
         ),
         (with("/steps", json!([{ "key": "h", "handover": {} }])), "handover", "add `handover.to`"),
+        (
+            with("/handover", json!({})),
+            "handover",
+            "add `to: sales@example.com`, or `agents: in_turn`",
+        ),
+        (
+            with("/handover", json!({ "to": "a@b.example", "agents": "in_turn" })),
+            "handover.agents",
+            "keep one",
+        ),
         (with("/reply", json!({ "rule": "hand_over" })), "reply.rule", "add `handover.to`"),
         (with("/handover", json!({ "to": "sales" })), "handover.to", "sales@example.com"),
         (

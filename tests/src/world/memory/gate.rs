@@ -14,7 +14,6 @@ use machine::effect::EffectId;
 use machine::ids::SendId;
 use machine::sequence::{Channel, StepKind};
 use machine::signal::{Answer, Missing, Refusal, Signal};
-use machine::state::Responder;
 use serde_json::Map;
 
 use super::ledger::{Row, Slot, Stand, What};
@@ -116,13 +115,11 @@ impl Inner {
         let campaign = &self.campaigns[&enrollment.campaign];
         let sender = &self.senders[&campaign.document.senders[0]];
         let today = |zone| self.now.with_timezone(&zone).date_naive();
-        if let What::Handover { to } = row.what {
-            let handover = campaign.document.handover.clone().expect("somebody is named");
-            let to = match to {
-                Responder::First => handover.to,
-                Responder::Fallback => handover.fallback.expect("a fallback is named"),
+        if let What::Handover { to, answer_by } = row.what {
+            return match self.recipient(send, to, answer_by) {
+                Ok(to) => self.dispatch(send, to, None),
+                Err(answer) => self.answer(send, answer),
             };
-            return self.dispatch(send, to, None);
         }
         let version = campaign.version.clone();
         let lead = &self.leads[&enrollment.lead];

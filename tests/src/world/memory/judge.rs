@@ -54,6 +54,7 @@ impl Inner {
         let mut faults = Vec::new();
         self.judge_accepts(&mut faults);
         self.judge_quotas(&mut faults);
+        self.judge_agents(&mut faults);
         for (id, row) in &self.enrollments {
             if row.parked.is_some() {
                 continue;

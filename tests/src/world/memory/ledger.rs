@@ -13,7 +13,7 @@ use machine::state::{Responder, Why};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     Step { step: StepKey, variant: Option<VariantKey> },
-    Handover { to: Responder },
+    Handover { to: Responder, answer_by: DateTime<Utc> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

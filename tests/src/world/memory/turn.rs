@@ -221,10 +221,13 @@ impl<'a> Turn<'a> {
             }
         }
         self.release_put_off();
+        let mut asked = self.asked.values();
+        let asks_anew = asked.any(|effect| matches!(effect, Effect::OfferHandover { .. }));
+        self.inner.note_handover(self.id, &self.enrollment.state, asks_anew);
         for (id, effect) in std::mem::take(&mut self.asked) {
             let what = match effect {
                 Effect::Send { step, variant, .. } => What::Step { step, variant },
-                Effect::OfferHandover { to, .. } => What::Handover { to },
+                Effect::OfferHandover { to, answer_by, .. } => What::Handover { to, answer_by },
                 Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {
                     self.inner.tasks.insert(id, self.id);
                     continue;

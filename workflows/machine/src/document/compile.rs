@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    CampaignDocument, ConsentRule, ScoreDocument, StepDocument, TriggerDocument, WaitUntilDocument,
+    AgentChoice, CampaignDocument, ConsentRule, ScoreDocument, StepDocument, TriggerDocument,
+    WaitUntilDocument,
 };
 use crate::calendar::{Calendar, TEXT_HOURS};
 use crate::condition::Condition;
@@ -12,8 +13,8 @@ use crate::delay::Delay;
 use crate::key::{KeywordKey, StepKey, VariantKey};
 use crate::keywords::Keywords;
 use crate::sequence::{
-    Approval, Channel, HandoverRule, ReplyRule, ScoreRule, Step, StepKind, Trigger, Version,
-    WaitUntil, Weighted,
+    Approval, Channel, FirstAsked, HandoverRule, ReplyRule, ScoreRule, Step, StepKind, Trigger,
+    Version, WaitUntil, Weighted,
 };
 
 /// The most steps a version may have, lanes included.
@@ -92,10 +93,16 @@ impl Compiler {
             None => ReplyRule::Stop,
         });
         if on_reply == ReplyRule::HandOver && handover.is_none() {
-            self.fault("reply.rule", "is `hand_over`, but nobody is named: add `handover.to`");
+            self.fault(
+                "reply.rule",
+                "is `hand_over`, but nobody is named: add `handover.to` or `handover.agents`",
+            );
         }
         if self.has_handover_step && handover.is_none() {
-            self.fault("handover", "is missing, but a step hands over: add `handover.to`");
+            self.fault(
+                "handover",
+                "is missing, but a step hands over: add `handover.to` or `handover.agents`",
+            );
         }
         if !(1..=20).contains(&document.retry.refusals) {
             self.fault("retry.refusals", "is out of range: use 1 to 20");
@@ -159,8 +166,24 @@ impl Compiler {
 
     fn handover(&mut self, document: &CampaignDocument) -> Option<HandoverRule> {
         let handover = document.handover.as_ref()?;
+        let first = match (&handover.to, handover.agents) {
+            (_, None) => FirstAsked::Address,
+            (_, Some(AgentChoice::InTurn)) => FirstAsked::AgentsInTurn,
+        };
+        match (&handover.to, handover.agents) {
+            (Some(_), None) | (None, Some(_)) => {}
+            (None, None) => {
+                self.fault(
+                    "handover",
+                    "names nobody: add `to: sales@example.com`, or `agents: in_turn`",
+                );
+            }
+            (Some(_), Some(_)) => {
+                self.fault("handover.agents", "stands beside `handover.to`: keep one of the two");
+            }
+        }
         let addresses = [
-            ("handover.to", Some(&handover.to)),
+            ("handover.to", handover.to.as_ref()),
             ("handover.fallback", handover.fallback.as_ref()),
         ];
         for (field, address) in addresses {
@@ -174,6 +197,7 @@ impl Compiler {
         let hours = self.calendar("handover.hours", &handover.hours, &document.holidays);
         let triggers = self.triggers(&handover.triggers);
         Some(HandoverRule {
+            first,
             answer_within: handover.answer_within,
             hours,
             has_fallback: handover.fallback.is_some(),

@@ -1,6 +1,9 @@
 //! A person takes over: offered, accepted, answered, closed, each with a deadline in the team's
 //! working hours. The lead never falls between machine and person: what nobody takes is offered to
-//! the fallback, and what the fallback misses stays there and is reminded.
+//! the fallback, and what the fallback misses stays there and is reminded. Where agents are asked in
+//! turn, the gate knows whose turn it is: the machine asks it for another one as long as there is one,
+//! then turns to the fallback. Without a fallback the lead is overdue, and whoever can take it is
+//! reminded of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use statig::Outcome as Next;
@@ -11,8 +14,9 @@ use crate::effect::{Effect, EffectId};
 use crate::ids::{Subject, send_id};
 use crate::key::TriggerKey;
 use crate::outcome::Outcome;
-use crate::signal::{Answer, Refusal, Signal};
-use crate::state::{Data, Handovers, Open, Responder, State};
+use crate::sequence::{FirstAsked, HandoverRule};
+use crate::signal::{Answer, Missing, Refusal, Signal};
+use crate::state::{Data, Handovers, Open, Responder, State, Why};
 
 /// How soon an offer that could not be mailed is tried again, in minutes.
 const OFFER_AGAIN_MINUTES: i64 = 15;
@@ -76,12 +80,17 @@ impl Data {
         &mut self,
         to: Responder,
         answer_by: DateTime<Utc>,
+        remind_at: Option<DateTime<Utc>>,
         turn: &mut Turn<'_>,
     ) -> Next<State> {
         if turn.context.now < answer_by {
             // The mail failed and its second try is due; the deadline stands.
             self.tell(to, answer_by, turn);
             return Transition(State::Offered { to, answer_by, remind_at: None });
+        }
+        if to == Responder::First && in_turn(turn) && remind_at.is_none() {
+            // It went to an agent, who missed the deadline.
+            return self.offer_to(Responder::First, turn);
         }
         if to == Responder::First && has_fallback(turn) {
             return self.offer_to(Responder::Fallback, turn);
@@ -93,6 +102,9 @@ impl Data {
 
     /// Somebody took the lead and did not answer it in time.
     pub(super) fn press(&mut self, by: Responder, turn: &mut Turn<'_>) -> Next<State> {
+        if by == Responder::First && in_turn(turn) {
+            return self.offer_to(Responder::First, turn);
+        }
         if by == Responder::First && has_fallback(turn) {
             return self.offer_to(Responder::Fallback, turn);
         }
@@ -120,28 +132,95 @@ impl Data {
             return Handled;
         }
         self.offer_left(answer);
+        if to == Responder::First && in_turn(turn) {
+            return self.agent_answered(answer_by, remind_at, answer, turn);
+        }
         match answer {
             Answer::Accepted => Handled,
             Answer::Rejected { class: Refusal::Recipient | Refusal::Suppressed, .. }
                 if to == Responder::First && has_fallback(turn) =>
             {
-                self.escalate(to, turn.context.now, turn)
+                self.offer_to(Responder::Fallback, turn)
             }
             Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => {
-                let now = turn.context.now;
-                let again = match answer {
-                    Answer::Deferred { until, .. } => *until,
-                    _ if self.handovers.attempts < OFFER_TRIES => {
-                        now + TimeDelta::minutes(OFFER_AGAIN_MINUTES)
-                    }
-                    _ => next_working_day(turn),
-                };
-                // A second try does not put off the deadline.
-                let again = if now < answer_by { again.min(answer_by) } else { again };
-                let remind_at = Some(remind_at.map_or(again, |at| at.min(again)));
-                Transition(State::Offered { to, answer_by, remind_at })
+                self.try_again(to, answer_by, remind_at, answer, turn)
             }
         }
+    }
+
+    /// What becomes of an offer to the agent whose turn it is, once the gate or the agent's mail
+    /// server answered.
+    fn agent_answered(
+        &mut self,
+        answer_by: DateTime<Utc>,
+        remind_at: Option<DateTime<Utc>>,
+        answer: &Answer,
+        turn: &mut Turn<'_>,
+    ) -> Next<State> {
+        let to = Responder::First;
+        let overdue = answer_by <= turn.context.now;
+        match answer {
+            Answer::Accepted if overdue => Handled,
+            // The agent's time begins when the offer leaves, however long it waited for one.
+            Answer::Accepted => {
+                Transition(State::Offered { to, answer_by: deadline(turn), remind_at: None })
+            }
+            // This agent cannot be told: another one is.
+            Answer::Rejected { class: Refusal::Recipient | Refusal::Suppressed, .. }
+                if !overdue =>
+            {
+                self.offer_to(to, turn)
+            }
+            Answer::Rejected { class: Refusal::Recipient | Refusal::Suppressed, .. } => {
+                self.handovers.attempts = 0;
+                Transition(State::Offered {
+                    to,
+                    answer_by,
+                    remind_at: Some(next_working_day(turn)),
+                })
+            }
+            Answer::Held { missing: Missing::Agent } if has_fallback(turn) => {
+                self.offer_to(Responder::Fallback, turn)
+            }
+            Answer::Held { missing: Missing::Agent } => {
+                self.try_again(to, answer_by.min(turn.context.now), remind_at, answer, turn)
+            }
+            // Nobody can take it before it would be late.
+            Answer::Deferred { until, .. } if *until >= answer_by && has_fallback(turn) => {
+                self.offer_to(Responder::Fallback, turn)
+            }
+            // It waits for the first who can, whose time begins then.
+            Answer::Deferred { until, reason: Why::AgentsAway } if !overdue => {
+                let answer_by = answer_by.max(answer_by_from(*until, turn));
+                Transition(State::Offered { to, answer_by, remind_at: Some(*until) })
+            }
+            Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => {
+                self.try_again(to, answer_by, remind_at, answer, turn)
+            }
+        }
+    }
+
+    /// The mail of an offer did not leave: it is tried again.
+    fn try_again(
+        &mut self,
+        to: Responder,
+        answer_by: DateTime<Utc>,
+        remind_at: Option<DateTime<Utc>>,
+        answer: &Answer,
+        turn: &Turn<'_>,
+    ) -> Next<State> {
+        let now = turn.context.now;
+        let again = match answer {
+            Answer::Deferred { until, .. } => *until,
+            _ if self.handovers.attempts < OFFER_TRIES => {
+                now + TimeDelta::minutes(OFFER_AGAIN_MINUTES)
+            }
+            _ => next_working_day(turn),
+        };
+        // A second try does not put off the deadline.
+        let again = if now < answer_by { again.min(answer_by) } else { again };
+        let remind_at = Some(remind_at.map_or(again, |at| at.min(again)));
+        Transition(State::Offered { to, answer_by, remind_at })
     }
 
     /// Whether `effect` is the last mail that was asked for; what became of older ones is history.
@@ -185,11 +264,23 @@ fn has_fallback(turn: &Turn<'_>) -> bool {
     turn.context.version.handover.as_ref().is_some_and(|rule| rule.has_fallback)
 }
 
-/// Returns the time by which a person must answer: counted from the team's next working hour.
+/// Whether the agents are asked one after another.
+fn in_turn(turn: &Turn<'_>) -> bool {
+    let rule: Option<&HandoverRule> = turn.context.version.handover.as_ref();
+    rule.is_some_and(|rule| match rule.first {
+        FirstAsked::AgentsInTurn => true,
+        FirstAsked::Address => false,
+    })
+}
+
+/// Returns the time by which a person who is asked now must answer.
 fn deadline(turn: &Turn<'_>) -> DateTime<Utc> {
-    let from = opening(turn.context.now, turn);
+    answer_by_from(turn.context.now, turn)
+}
+
+fn answer_by_from(from: DateTime<Utc>, turn: &Turn<'_>) -> DateTime<Utc> {
     match &turn.context.version.handover {
-        Some(rule) => rule.answer_within.after(from, turn.context.version.zone),
+        Some(rule) => rule.answer_by(turn.context.version.zone, from),
         None => from + TimeDelta::hours(ANSWER_HOURS),
     }
 }
@@ -200,7 +291,6 @@ fn next_working_day(turn: &Turn<'_>) -> DateTime<Utc> {
 }
 
 fn opening(from: DateTime<Utc>, turn: &Turn<'_>) -> DateTime<Utc> {
-    let Some(rule) = &turn.context.version.handover else { return from };
-    // Hours without any opening are refused when a version is made.
-    rule.hours.next_opening(turn.context.version.zone, from).map_or(from, |opening| opening.at)
+    let rule = turn.context.version.handover.as_ref();
+    rule.map_or(from, |rule| rule.opening(turn.context.version.zone, from))
 }

@@ -229,7 +229,7 @@ impl Data {
     ) -> Next<State> {
         match signal {
             Signal::Woke if remind_at.unwrap_or(*answer_by) <= turn.context.now => {
-                self.escalate(*to, *answer_by, turn)
+                self.escalate(*to, *answer_by, *remind_at, turn)
             }
             Signal::HandoverAccepted { by } => self.accept(*by, turn),
             Signal::HandoverAnswered => Transition(State::Answered { by: *to }),

@@ -134,6 +134,9 @@ fn reason(why: Why, step: &Step, enrollment: &Enrollment, context: &Context<'_>)
         Why::Approval => "a draft waits for a decision".to_owned(),
         Why::CallQueue => "a call waits to be made".to_owned(),
         Why::OwnerReply => "a person has the lead".to_owned(),
+        Why::AgentsAway => "no agent works now".to_owned(),
+        Why::AgentsBusy => "every agent who works now has as many leads as they may".to_owned(),
+        Why::AgentMissing => "there is no agent left to ask".to_owned(),
     }
 }
 
@@ -171,7 +174,10 @@ pub(super) fn label(
         | Why::AddressMissing
         | Why::Approval
         | Why::CallQueue
-        | Why::OwnerReply => capitalised(&reason(why, step, enrollment, context)),
+        | Why::OwnerReply
+        | Why::AgentsAway
+        | Why::AgentsBusy
+        | Why::AgentMissing => capitalised(&reason(why, step, enrollment, context)),
     }
 }
 
@@ -204,6 +210,7 @@ fn lacking(missing: &Missing) -> String {
         Missing::Sender { channel } => format!("no {} sender works", channel.as_str()),
         Missing::Address { channel } => format!("there is no address for {}", channel.as_str()),
         Missing::Approval => "its draft was not approved".to_owned(),
+        Missing::Agent => "there is no agent left to ask".to_owned(),
     }
 }
 

@@ -9,9 +9,9 @@ use machine::calendar::{LocalTime, Weekday, Window};
 use machine::condition::Condition;
 use machine::delay::Delay;
 use machine::document::{
-    CallDocument, CampaignDocument, ConditionDocument, ConsentRule, EmailDocument, EmailVariant,
-    FinishDocument, Handover, HandoverDocument, ScoreDocument, SmsDocument, StepDocument,
-    TriggerDocument, WaitUntilDocument, compile,
+    AgentChoice, CallDocument, CampaignDocument, ConditionDocument, ConsentRule, EmailDocument,
+    EmailVariant, FinishDocument, Handover, HandoverDocument, ScoreDocument, SmsDocument,
+    StepDocument, TriggerDocument, WaitUntilDocument, compile,
 };
 use machine::key::StepKey;
 use machine::sequence::{ReplyRule, ReplyScope, Version, Wake};
@@ -38,8 +38,10 @@ pub(crate) const KEYWORD: &str = "price";
 pub(crate) fn campaign(dice: &mut Dice) -> CampaignDocument {
     let mut author = Author { dice, keys: Vec::new(), waits: Vec::new(), next: 0 };
     let steps = author.steps(0);
+    let agents = author.dice.chance(40).then_some(AgentChoice::InTurn);
     let handover = author.dice.chance(70).then(|| Handover {
-        to: "owner@example.com".to_owned(),
+        to: agents.is_none().then(|| "owner@example.com".to_owned()),
+        agents,
         fallback: author.dice.chance(50).then(|| "team@example.com".to_owned()),
         answer_within: author.dice.pick(&["4 hours", "1 day", "at 09:00"]).parse().unwrap(),
         hours: author.windows(),

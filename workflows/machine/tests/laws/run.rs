@@ -267,6 +267,8 @@ impl Run {
                     Why::SendWindow,
                     Why::QuietHours,
                     Why::ProviderOutage,
+                    Why::AgentsAway,
+                    Why::AgentsBusy,
                 ]),
             },
             _ => Answer::Held {
@@ -275,6 +277,7 @@ impl Run {
                     Missing::Consent { channel: Channel::Email },
                     Missing::Sender { channel: Channel::Email },
                     Missing::Address { channel: Channel::Sms },
+                    Missing::Agent,
                 ]),
             },
         }
