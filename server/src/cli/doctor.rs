@@ -1,6 +1,7 @@
 //! `meridian doctor`: for every server and provider, whether it works, or what is missing and how to
 //! mend it.
 
+mod agents;
 mod senders;
 
 use std::fmt;
@@ -418,6 +419,7 @@ async fn look_at_work(
             "set MERIDIAN_PUBLIC_URL to the https address under which the world reaches this process",
         );
     }
+    agents::check(store, workspace, report).await?;
     let mut tx = store.begin(workspace).await?;
     let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
     let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();

@@ -1,6 +1,6 @@
 //! Agents at the terminal.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::Desk;
 
@@ -40,4 +40,32 @@ async fn an_agent_is_added_away_back_and_removed() {
     let gone = desk.types("agent show Ann").await.error();
     assert!(gone.contains("run `meridian agent list`"), "{gone}");
     assert!(desk.types("agent list").await.well().contains("run `meridian agent add`"));
+}
+
+#[tokio::test]
+async fn the_doctor_says_when_no_agent_is_there_to_take_leads() {
+    let desk = Desk::new().await;
+    desk.types("sender add capture capture: --from crew@example.com").await.well();
+    for (name, handover) in
+        [("alone", "agents: in_turn"), ("backed", "agents: in_turn, fallback: boss@example.com")]
+    {
+        let text = format!(
+            "name: {name}\nzone: UTC\nhandover: {{ {handover} }}\nsteps:\n  \
+             - {{ key: intro, email: {{ subject: Hello, body: Good day }} }}\n"
+        );
+        let file = desk.file(&format!("{name}.yaml"), &text);
+        desk.types(&format!("campaign apply {file}")).await.well();
+        desk.types(&format!("campaign start {name}")).await.well();
+    }
+    let verdicts = async || {
+        let report: Value = serde_json::from_str(&desk.types("doctor --json").await.out).unwrap();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let agents = checks.filter(|check| check["what"] == "agents");
+        agents.map(|check| check["verdict"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts().await, ["fault", "note"]);
+    desk.types("agent add Ann --email ann@agents.example").await.well();
+    assert_eq!(verdicts().await, ["ok"]);
+    desk.types("agent pause Ann").await.well();
+    assert_eq!(verdicts().await, ["fault", "note"]);
 }
