@@ -50,7 +50,7 @@ async fn the_doctor_says_when_no_agent_is_there_to_take_leads() {
         [("alone", "agents: in_turn"), ("backed", "agents: in_turn, fallback: boss@example.com")]
     {
         let text = format!(
-            "name: {name}\nzone: UTC\nhandover: {{ {handover} }}\nsteps:\n  \
+            "name: {name}\nzone: UTC\nsenders: [capture]\nhandover: {{ {handover} }}\nsteps:\n  \
              - {{ key: intro, email: {{ subject: Hello, body: Good day }} }}\n"
         );
         let file = desk.file(&format!("{name}.yaml"), &text);
