@@ -595,7 +595,7 @@ fn count<'q>(shared: &Shared, turns: &[(usize, usize)]) -> Statement<'q> {
     .bind(deltas.values().copied().collect::<Vec<_>>())
 }
 
-/// A lead answers: the event is stored, the lead is told and due, and who brought it is thanked.
+/// A lead answers: the event is stored and acknowledged, then read, and the lead is due.
 async fn answer(shared: &Shared, conn: &mut PgConnection, lead: usize) -> anyhow::Result<()> {
     let row = &shared.leads[lead];
     let workspace = shared.job.campaign.workspace.uuid();
@@ -609,8 +609,8 @@ async fn answer(shared: &Shared, conn: &mut PgConnection, lead: usize) -> anyhow
     let now = clock::read(&mut tx).await?;
     sqlx::query(
         "INSERT INTO inbound_events (workspace_id, event_id, provider, event_key, kind, payload, \
-             received_at, at, processed_at, send_id) \
-         VALUES ($1, $2, 'capture', $3, 'mail', $4, $5, $6, $5, $7) ON CONFLICT DO NOTHING",
+             received_at, at, send_id) \
+         VALUES ($1, $2, 'capture', $3, 'mail', $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     )
     .bind(workspace)
     .bind(event)
@@ -622,21 +622,44 @@ async fn answer(shared: &Shared, conn: &mut PgConnection, lead: usize) -> anyhow
     .execute(&mut *tx)
     .await?;
     sqlx::query(
-        "INSERT INTO signals (workspace_id, enrollment_id, seq, kind, signal, holds, source_key, \
-             event_id, at) \
-         VALUES ($1, $2, 1, 'replied', $3, true, $4, $5, $6)",
+        "INSERT INTO signals (workspace_id, enrollment_id, seq, holds, source_key, event_id, at) \
+         VALUES ($1, $2, 1, true, $3, $4, $5)",
     )
     .bind(workspace)
     .bind(row.enrollment)
-    .bind(reply)
     .bind(event.to_string())
     .bind(event)
     .bind(now.campaign)
     .execute(&mut *tx)
     .await?;
     sqlx::query(
-        "UPDATE enrollments SET signal_seq = 1, wake_at = $3 \
-         WHERE workspace_id = $1 AND enrollment_id = $2",
+        "UPDATE enrollments SET signal_seq = 1 WHERE workspace_id = $1 AND enrollment_id = $2",
+    )
+    .bind(workspace)
+    .bind(row.enrollment)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let mut tx = conn.begin().await?;
+    sqlx::query(
+        "UPDATE signals SET kind = 'replied', signal = $3 \
+         WHERE workspace_id = $1 AND enrollment_id = $2 AND seq = 1",
+    )
+    .bind(workspace)
+    .bind(row.enrollment)
+    .bind(reply)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE inbound_events SET processed_at = $3 WHERE workspace_id = $1 AND event_id = $2",
+    )
+    .bind(workspace)
+    .bind(event)
+    .bind(now.wall)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE enrollments SET wake_at = $3 WHERE workspace_id = $1 AND enrollment_id = $2",
     )
     .bind(workspace)
     .bind(row.enrollment)
