@@ -111,7 +111,7 @@ pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
 pub async fn verb(store: &Store, workspace: WorkspaceId, verb: Verb) -> Result<Signalled> {
     let store = store.clone();
     undisturbed(async move {
-        let mut tx = store.begin(workspace).await?;
+        let mut tx = store.begin_batch(workspace).await?;
         let lead = signals::lead_of(&mut tx, workspace, verb.enrollment)
             .await?
             .ok_or(ActivityError::NoSuchEnrollment(verb.enrollment))?;
@@ -190,7 +190,7 @@ async fn take(
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
     let sealed = inbound_events::seal_payload(&room.keys, workspace, id, &event.payload);
-    let mut tx = room.store.begin(workspace).await?;
+    let mut tx = room.store.begin_batch(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names).await?;
     let lost = found.named().filter(|named| named.call == Call::Lost).cloned();

@@ -56,12 +56,12 @@ struct Meaning {
 ///
 /// When the database fails. A mail that cannot be read is no error: it is counted.
 pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interpreted> {
-    let mut tx = room.store.begin(workspace).await?;
+    let mut tx = room.store.begin_batch(workspace).await?;
     let waiting = signals::uninterpreted(&mut tx, workspace, BATCH).await?;
     tx.commit().await?;
     let mut interpreted = Interpreted::default();
     for mail in &waiting {
-        let mut tx = room.store.begin(workspace).await?;
+        let mut tx = room.store.begin_batch(workspace).await?;
         let event = inbound_events::get(&mut tx, workspace, mail.event).await?;
         tx.commit().await?;
         let read = match event {
@@ -104,7 +104,7 @@ async fn settle(
     mail: &Uninterpreted,
     meaning: &Meaning,
 ) -> Result<()> {
-    let mut tx = room.store.begin(workspace).await?;
+    let mut tx = room.store.begin_batch(workspace).await?;
     if let Some(reason) = meaning.suppress {
         let send = mail.enrollments.iter().find_map(|held| held.refs.send);
         let named = matches::first_send(&mut tx, workspace, send.as_slice()).await?;
@@ -133,7 +133,7 @@ async fn fail(
     mail: &Uninterpreted,
     cause: &str,
 ) -> Result<()> {
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     let failures = inbound_events::fail(&mut tx, workspace, mail.event).await?;
     if failures.is_none_or(|failures| failures >= FAILURES_MAX) {
         let now = clock::read(&mut tx).await?;

@@ -22,6 +22,7 @@ use crate::campaign_settings::CampaignSettings;
 use crate::error::Result;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
+use crate::store::sends::Open;
 use crate::store::{Store, Tx};
 use crate::versions::{Loaded, Versions};
 
@@ -122,9 +123,10 @@ pub async fn due(
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Turned> {
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let locked = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
+    let due = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
+    let locked = Taken { enrollments: due, sends: Vec::new() };
     let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
     tx.commit().await?;
     Ok(turned)
@@ -141,12 +143,20 @@ pub async fn these(
     workspace: WorkspaceId,
     ids: &[Uuid],
 ) -> Result<Turned> {
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let locked = enrollments::lock(&mut tx, workspace, ids).await?;
+    let these = enrollments::lock(&mut tx, workspace, ids).await?;
+    let locked = Taken { enrollments: these, sends: Vec::new() };
     let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
     tx.commit().await?;
     Ok(turned)
+}
+
+/// What a transaction has locked before its turns.
+pub(crate) struct Taken {
+    pub(crate) enrollments: Vec<Locked>,
+    /// Sends of these enrollments that it has just written, as they are now.
+    pub(crate) sends: Vec<Open>,
 }
 
 /// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows.
@@ -154,23 +164,23 @@ pub(crate) async fn advance(
     tx: &mut Tx,
     versions: &Versions,
     clocks: Clocks,
-    locked: Vec<Locked>,
+    locked: Taken,
     told: Vec<Told>,
 ) -> Result<Turned> {
     let mut turned = Turned {
         clocks,
-        taken: locked.len(),
+        taken: locked.enrollments.len(),
         applied: 0,
         asks: Vec::new(),
         lost: Vec::new(),
         spoiled: Vec::new(),
-        cursor: locked.last().and_then(|last| {
+        cursor: locked.enrollments.last().and_then(|last| {
             let enrollment = EnrollmentId::new(last.enrollment_id);
             last.wake_at.map(|wake_at| Cursor { wake_at, enrollment })
         }),
         next_wake: None,
     };
-    if locked.is_empty() {
+    if locked.enrollments.is_empty() {
         return Ok(turned);
     }
     let workspace = tx.workspace();
@@ -203,7 +213,7 @@ struct Read {
     verb_seq: i32,
     facts: Facts,
     /// Its open sends as the ledger has them.
-    open: HashMap<Uuid, crate::store::sends::Open>,
+    open: HashMap<Uuid, Open>,
     /// Verbs it has not seen, with their times.
     verbs: Vec<(DateTime<Utc>, Signal)>,
     /// Answers and other signals without rows.

@@ -91,8 +91,9 @@ async fn row_security_is_on_and_forced_for_every_tenant_table() {
          AND (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid
               AND p.polname = c.relname || '_wall' AND p.polpermissive AND p.polcmd = '*'
               AND p.polroles = '{0}' AND p.polwithcheck IS NULL
-              AND pg_get_expr(p.polqual, p.polrelid) = '(workspace_id = (NULLIF('
-                  || 'current_setting(''app.workspace_id''::text, true), ''''::text))::uuid)') <> 1",
+              AND pg_get_expr(p.polqual, p.polrelid) = '(NOT (workspace_id IS DISTINCT FROM '
+                  || '( SELECT (NULLIF(current_setting(''app.workspace_id''::text, true), '
+                  || '''''::text))::uuid AS \"nullif\")))') <> 1",
     );
     assert_eq!(unwalled.await, Vec::<String>::new());
     let wider = texts(

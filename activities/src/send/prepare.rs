@@ -22,7 +22,7 @@ use crate::mail::message_id::MessageId;
 use crate::mailroom::{Mailroom, Outlet};
 use crate::senders::Sender;
 use crate::store::prepares::{self, Earlier, LeadRow};
-use crate::store::senders;
+use crate::store::{Tx, senders};
 use crate::suppression_key::SuppressionHash;
 use crate::token::{Claim, TokenKind};
 use crate::turn::{Ask, What};
@@ -91,7 +91,7 @@ pub async fn prepare(
     if asks.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let lead_ids: Vec<Uuid> = asks.iter().map(|ask| ask.lead.uuid()).collect();
     let leads: HashMap<Uuid, LeadRow> = prepares::leads(&mut tx, workspace, &lead_ids)
         .await?
@@ -104,6 +104,7 @@ pub async fn prepare(
     for earlier in prepares::earlier(&mut tx, workspace, &earlier_ids).await? {
         threads.entry(earlier.enrollment_id).or_default().push(earlier);
     }
+    let subjects = thread_subjects(&mut tx, &asks, &threads).await?;
     let sender_ids: BTreeSet<SenderId> = asks.iter().filter_map(|ask| ask.sender).collect();
     let sender_ids: Vec<SenderId> = sender_ids.into_iter().collect();
     let mut ready_senders = HashMap::new();
@@ -124,7 +125,9 @@ pub async fn prepare(
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
-        let parts = Parts { lead, sender, thread, dossier };
+        let subject = thread.first().and_then(|first| subjects.get(&first.send_id));
+        let subject = subject.and_then(|subject| subject.parse().ok());
+        let parts = Parts { lead, sender, thread, subject, dossier };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => Readied::Ready(Box::new(message.into_prepared(ask))),
             Err(answer) => Readied::Answered(ask, answer),
@@ -142,11 +145,33 @@ fn earlier_sends(workspace: WorkspaceId, ask: &Ask) -> Vec<Uuid> {
         .collect()
 }
 
+/// Reads the subjects of threads, of the messages that bring none of their own.
+async fn thread_subjects(
+    tx: &mut Tx,
+    asks: &[Ask],
+    threads: &HashMap<Uuid, Vec<Earlier>>,
+) -> Result<HashMap<Uuid, String>> {
+    let brings_one = |ask: &Ask| match &ask.what {
+        What::Step { step, variant, .. } => {
+            let wording = ask.version.wordings.get(&(step.clone(), variant.clone()));
+            matches!(wording, Some(Ok(wording)) if wording.has_subject())
+        }
+        What::Handover { .. } => true,
+    };
+    let openings = asks.iter().filter(|ask| !brings_one(ask));
+    let openings = openings.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.first());
+    let openings: Vec<Uuid> = openings.map(|earlier| earlier.send_id).collect();
+    let workspace = tx.workspace();
+    Ok(prepares::subjects(tx, workspace, &openings).await?)
+}
+
 /// What one message is made of.
 struct Parts<'a> {
     lead: Option<&'a LeadRow>,
     sender: Option<&'a (Arc<Sender>, Option<Outlet>)>,
     thread: Vec<Earlier>,
+    /// What its thread is about, for a message without a subject of its own.
+    subject: Option<HeaderText>,
     dossier: Option<dossier::Dossier>,
 }
 
@@ -207,7 +232,7 @@ fn compose(
         What::Step { .. } => {
             let to = lead.email.as_deref().and_then(|email| email.parse().ok());
             let to: EmailAddress = to.ok_or_else(no_address)?;
-            step_mail(mailroom, workspace, ask, lead, sender, &to, &parts.thread)
+            step_mail(mailroom, workspace, ask, lead, sender, &to, parts.subject.as_ref())
                 .map(|mail| (to, mail))?
         }
         What::Handover { to, answer_by } => {
@@ -260,7 +285,7 @@ fn step_mail(
     lead: &LeadRow,
     sender: &Sender,
     to: &EmailAddress,
-    thread: &[Earlier],
+    thread_subject: Option<&HeaderText>,
 ) -> std::result::Result<Mail, Answer> {
     let content = || Answer::Rejected { class: Refusal::Content, retry_after_s: None };
     let What::Step { step, variant, .. } = &ask.what else { return Err(content()) };
@@ -295,9 +320,7 @@ fn step_mail(
                 | RenderFault::NoPlainText => content(),
             }
         })?;
-    let first = thread.first().and_then(|earlier| earlier.subject.as_deref());
-    let first: Option<HeaderText> = first.and_then(|subject| subject.parse().ok());
-    let subject = match (rendered.subject, first) {
+    let subject = match (rendered.subject, thread_subject) {
         (Some(subject), _) => subject,
         (None, Some(first)) => first.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.

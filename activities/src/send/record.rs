@@ -15,7 +15,7 @@ use crate::store::quotas::{self, What};
 use crate::store::records::{self, Outcomes};
 use crate::store::sends::Share;
 use crate::store::{Tx, bell, clock, enrollments};
-use crate::turn::{self, Told, Turned};
+use crate::turn::{self, Taken, Told, Turned};
 
 /// One outcome to be recorded.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ pub async fn record(
     workspace: WorkspaceId,
     recorded: &[Recorded],
 ) -> Result<Turned> {
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
     tx.commit().await?;
     Ok(turned)
@@ -104,7 +104,7 @@ pub async fn record_and_wake(
     workspace: WorkspaceId,
     recorded: &[Recorded],
 ) -> Result<Turned> {
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
@@ -133,18 +133,22 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
     let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
     let mut given_back: Vec<Share> = Vec::new();
+    let mut sends = Vec::with_capacity(moved.len());
     for row in moved {
-        let answer = answers.remove(&(row.send_id, row.attempt)).flatten();
-        if matches!(row.state.as_str(), "rejected" | "planned") && row.share.sender_day.is_some() {
+        let open = row.open;
+        let answer = answers.remove(&(open.send_id, open.attempt)).flatten();
+        if matches!(open.state.as_str(), "rejected" | "planned") && row.share.sender_day.is_some() {
             given_back.push(row.share);
         }
         if let Some(answer) = answer {
-            let attempt = u32::try_from(row.attempt).unwrap_or_default();
-            let effect = EffectId { send: SendId::new(row.send_id), attempt };
+            let attempt = u32::try_from(open.attempt).unwrap_or_default();
+            let effect = EffectId { send: SendId::new(open.send_id), attempt };
             let enrollment = EnrollmentId::new(row.enrollment_id);
             told.push(Told { enrollment, signal: Signal::SendAnswered { effect, answer } });
         }
+        sends.push(open);
     }
+    let locked = Taken { enrollments: locked, sends };
     let turned = turn::advance(tx, &mailroom.versions, clocks, locked, told).await?;
     // Who gives a quota back does it last.
     quotas::give_back(tx, workspace, &given_back, What::Used).await?;

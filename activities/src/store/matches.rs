@@ -65,12 +65,12 @@ pub async fn first_send(
         r#"
         SELECT s.send_id, s.enrollment_id, s.lead_id, s.kind, s.step_key, s.attempt,
             s.state IN ('unknown', 'needs_review') AS "lost!", s.address
-        FROM unnest($2::uuid[]) WITH ORDINALITY AS c (send_id, place)
-        JOIN sends AS s ON s.workspace_id = $1 AND s.send_id = c.send_id
+        FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS c (workspace_id, send_id, place)
+        JOIN sends AS s USING (workspace_id, send_id)
         ORDER BY c.place
         LIMIT 1
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); candidates.len()],
         &candidates
     )
     .fetch_optional(conn)

@@ -4,7 +4,7 @@ use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::sends::Share;
+use super::sends::{Open, Share};
 
 /// Outcomes, column by column.
 #[derive(Debug, Default)]
@@ -28,14 +28,10 @@ pub struct Outcomes {
 /// A row that moved.
 #[derive(Debug, Clone)]
 pub struct Moved {
-    /// Which.
-    pub send_id: Uuid,
-    /// Which ask of it.
-    pub attempt: i32,
     /// Whose.
     pub enrollment_id: Uuid,
-    /// Where it is now.
-    pub state: String,
+    /// As it is now; who has just written it holds its lock.
+    pub open: Open,
     /// What it had taken of quotas at its gate.
     pub share: Share,
 }
@@ -56,20 +52,22 @@ pub async fn record(
         UPDATE sends AS s
         SET state = u.state, detail = u.detail,
             provider_id = coalesce(u.provider_id, s.provider_id)
-        FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],
-                    $8::text[])
-             AS u (send_id, attempt, fence, was, state, detail, provider_id)
-        WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.attempt = u.attempt
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[],
+                    $7::text[], $8::text[])
+             AS u (workspace_id, send_id, attempt, fence, was, state, detail, provider_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+          AND s.attempt = u.attempt
           AND ((u.was = 'planned' AND s.state IN ('planned', 'deferred'))
                OR (u.was = 'dispatching' AND s.fence = u.fence AND s.runner_id = $9
                    AND (s.state = 'dispatching'
                         OR s.state IN ('unknown', 'needs_review')
                            AND u.state IN ('accepted', 'rejected')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
-        RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.sender_id,
-                  s.gate_day, s.gate_campaign_day
+        RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
+                  s.slot_at, s.lease_until, s.runner_id, s.sender_id, s.gate_day,
+                  s.gate_campaign_day
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); outcomes.ids.len()],
         &outcomes.ids,
         &outcomes.attempts,
         &outcomes.fences as _,
@@ -84,10 +82,16 @@ pub async fn record(
     Ok(rows
         .into_iter()
         .map(|row| Moved {
-            send_id: row.send_id,
-            attempt: row.attempt,
             enrollment_id: row.enrollment_id,
-            state: row.state,
+            open: Open {
+                send_id: row.send_id,
+                attempt: row.attempt,
+                state: row.state,
+                detail: row.detail,
+                slot_at: row.slot_at,
+                lease_until: row.lease_until,
+                runner_id: row.runner_id,
+            },
             share: Share {
                 sender_id: row.sender_id,
                 sender_day: row.gate_day,
@@ -127,13 +131,15 @@ pub async fn give_up(
     sqlx::query!(
         r#"
         UPDATE sends AS s SET state = 'unknown', detail = 'the call was lost'
-        WHERE s.workspace_id = $1 AND s.send_id = ANY ($2) AND s.state = 'dispatching'
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+          AND s.state = 'dispatching'
           AND (s.lease_until < $3
                OR s.runner_id IS DISTINCT FROM $5
                   AND NOT EXISTS (SELECT 1 FROM runners r
                                   WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
         wall,
         silent_since,
@@ -144,12 +150,13 @@ pub async fn give_up(
     sqlx::query_as!(
         Lost,
         r#"
-        SELECT send_id, attempt, enrollment_id, state, sender_id
-        FROM sends
-        WHERE workspace_id = $1 AND send_id = ANY ($2) AND state = 'unknown'
-        ORDER BY send_id
+        SELECT s.send_id, s.attempt, s.enrollment_id, s.state, s.sender_id
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+        WHERE s.state = 'unknown'
+        ORDER BY s.send_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
     )
     .fetch_all(conn)

@@ -178,14 +178,15 @@ pub async fn interpret(
         r#"
         UPDATE signals AS s
         SET kind = m.kind, signal = m.signal
-        FROM unnest($3::uuid[], $4::text[], $5::jsonb[]) AS m (enrollment_id, kind, signal)
-        WHERE s.workspace_id = $1
+        FROM unnest($1::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
+            AS m (workspace_id, enrollment_id, kind, signal)
+        WHERE s.workspace_id = m.workspace_id
           AND s.event_id = $2
           AND s.enrollment_id = m.enrollment_id
           AND s.kind IS NULL
         RETURNING s.enrollment_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); meanings.len()],
         event.uuid(),
         &enrollments,
         &kinds,
@@ -262,14 +263,13 @@ async fn lock(
     let enrollments: Vec<Uuid> = enrollments.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT enrollment_id, signal_seq
-        FROM enrollments
-        WHERE workspace_id = $1
-          AND enrollment_id = ANY($2)
-        ORDER BY enrollment_id
-        FOR UPDATE
+        SELECT e.enrollment_id, e.signal_seq
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
+        JOIN enrollments AS e USING (workspace_id, enrollment_id)
+        ORDER BY e.enrollment_id
+        FOR UPDATE OF e
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); enrollments.len()],
         &enrollments
     )
     .fetch_all(conn)
@@ -287,12 +287,11 @@ async fn stored_keys(
     let rows = sqlx::query!(
         r#"
         SELECT s.enrollment_id, s.source_key
-        FROM signals AS s
-        JOIN unnest($2::uuid[], $3::text[]) AS k (enrollment_id, source_key)
-            USING (enrollment_id, source_key)
-        WHERE s.workspace_id = $1
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[])
+            AS k (workspace_id, enrollment_id, source_key)
+        JOIN signals AS s USING (workspace_id, enrollment_id, source_key)
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); signals.len()],
         &enrollments,
         &keys
     )
@@ -317,10 +316,11 @@ async fn wake(
                 FROM signals AS s
                 WHERE s.workspace_id = e.workspace_id
                   AND s.enrollment_id = e.enrollment_id))
-        WHERE e.workspace_id = $1
-          AND e.enrollment_id = ANY($2)
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
+        WHERE e.workspace_id = u.workspace_id
+          AND e.enrollment_id = u.enrollment_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); enrollments.len()],
         enrollments,
         now
     )
