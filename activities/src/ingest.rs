@@ -324,7 +324,7 @@ async fn not_enrolled(
             dead_letters::add(conn, workspace, subject, cause, now.campaign).await?;
         }
     }
-    inbound_events::finish(conn, workspace, id, now.wall).await?;
+    inbound_events::finish(conn, workspace, &[id], now.wall).await?;
     Ok(())
 }
 

@@ -96,8 +96,6 @@ pub struct Turned {
     pub lost: Vec<SendId>,
     /// Enrollments that could not be turned, with the reason.
     pub spoiled: Vec<(EnrollmentId, String)>,
-    /// Where the scan of due enrollments stopped.
-    pub cursor: Option<Cursor>,
     /// The earliest time at which one of them is due again.
     pub next_wake: Option<DateTime<Utc>>,
 }
@@ -111,25 +109,55 @@ pub struct Told {
     pub signal: Signal,
 }
 
-/// Turns up to `limit` due enrollments of `workspace`, oldest first.
-///
-/// # Errors
-///
-/// When the database fails. Nothing is written then; the call may be repeated.
-pub async fn due(
-    store: &Store,
-    versions: &Versions,
-    workspace: WorkspaceId,
-    after: Option<Cursor>,
-    limit: i64,
-) -> Result<Turned> {
-    let mut tx = store.begin_batch(workspace).await?;
-    let clocks = clock::read(&mut tx).await?;
-    let due = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
-    let locked = Taken { enrollments: due, sends: Vec::new() };
-    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
-    tx.commit().await?;
-    Ok(turned)
+/// Due enrollments that are locked and wait for their turn. Dropped, they are left to others.
+pub struct Due {
+    tx: Tx,
+    clocks: Clocks,
+    enrollments: Vec<Locked>,
+}
+
+impl Due {
+    /// Takes up to `limit` due enrollments of `workspace` behind `after`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The call may be repeated.
+    pub async fn take(
+        store: &Store,
+        workspace: WorkspaceId,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Self> {
+        let mut tx = store.begin_batch(workspace).await?;
+        let clocks = clock::read(&mut tx).await?;
+        let now = clocks.campaign;
+        let enrollments = enrollments::lock_due(&mut tx, workspace, now, after, limit).await?;
+        Ok(Self { tx, clocks, enrollments })
+    }
+
+    /// Returns how many there are.
+    pub fn count(&self) -> usize {
+        self.enrollments.len()
+    }
+
+    /// Returns where the scan stopped; `None` where nothing was due.
+    pub fn cursor(&self) -> Option<Cursor> {
+        let last = self.enrollments.last()?;
+        let enrollment = EnrollmentId::new(last.enrollment_id);
+        Some(Cursor { wake_at: last.wake_at?, enrollment })
+    }
+
+    /// Turns them.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. Nothing is written then, and they are due as before.
+    pub async fn turn(mut self, versions: &Versions) -> Result<Turned> {
+        let locked = Taken { enrollments: self.enrollments, sends: Vec::new() };
+        let turned = advance(&mut self.tx, versions, self.clocks, locked, Vec::new()).await?;
+        self.tx.commit().await?;
+        Ok(turned)
+    }
 }
 
 /// Turns the enrollments with these ids.
@@ -174,10 +202,6 @@ pub(crate) async fn advance(
         asks: Vec::new(),
         lost: Vec::new(),
         spoiled: Vec::new(),
-        cursor: locked.enrollments.last().and_then(|last| {
-            let enrollment = EnrollmentId::new(last.enrollment_id);
-            last.wake_at.map(|wake_at| Cursor { wake_at, enrollment })
-        }),
         next_wake: None,
     };
     if locked.enrollments.is_empty() {

@@ -160,36 +160,47 @@ pub async fn uninterpreted(
     Ok(mails)
 }
 
-/// Says what the signals of a mail mean, once: rows that are interpreted already stay. Wakes their
+/// What a mail means for one enrollment.
+#[derive(Debug, Clone)]
+pub struct Meant {
+    /// The mail.
+    pub event: EventId,
+    /// Whom it holds.
+    pub enrollment: EnrollmentId,
+    /// What the machine is told.
+    pub signal: Signal,
+}
+
+/// Says what the signals of mails mean, once: rows that are interpreted already stay. Wakes their
 /// enrollments. Returns those that were told.
 pub async fn interpret(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    event: EventId,
-    meanings: &[(EnrollmentId, Signal)],
+    meanings: &[Meant],
     now: DateTime<Utc>,
 ) -> Result<Vec<EnrollmentId>> {
-    let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|(id, _)| *id).collect();
+    let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|meant| meant.enrollment).collect();
     lock(conn, workspace, &wanted).await?;
-    let enrollments: Vec<Uuid> = meanings.iter().map(|(id, _)| id.uuid()).collect();
-    let kinds: Vec<String> = meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
-    let signals = meanings.iter().map(|(_, signal)| json(signal)).collect::<Result<Vec<_>>>()?;
+    let events: Vec<Uuid> = meanings.iter().map(|meant| meant.event.uuid()).collect();
+    let enrollments: Vec<Uuid> = meanings.iter().map(|meant| meant.enrollment.uuid()).collect();
+    let kinds: Vec<&str> = meanings.iter().map(|meant| meant.signal.kind()).collect();
+    let signals = meanings.iter().map(|meant| json(&meant.signal)).collect::<Result<Vec<_>>>()?;
     let told = sqlx::query_scalar!(
         r#"
         UPDATE signals AS s
         SET kind = m.kind, signal = m.signal
-        FROM unnest($1::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
-            AS m (workspace_id, enrollment_id, kind, signal)
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
+            AS m (workspace_id, event_id, enrollment_id, kind, signal)
         WHERE s.workspace_id = m.workspace_id
-          AND s.event_id = $2
+          AND s.event_id = m.event_id
           AND s.enrollment_id = m.enrollment_id
           AND s.kind IS NULL
         RETURNING s.enrollment_id
         "#,
         &vec![workspace.uuid(); meanings.len()],
-        event.uuid(),
+        &events,
         &enrollments,
-        &kinds,
+        &kinds as _,
         &signals
     )
     .fetch_all(&mut *conn)

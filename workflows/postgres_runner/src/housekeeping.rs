@@ -34,7 +34,6 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
             heard = listener.try_recv() => match heard {
                 // Nothing: the line was down, and who knows what was missed.
                 Ok(Some(_) | None) => {
-                    shared.work.notify_waiters();
                     shared.work.notify_one();
                     shared.chores.notify_one();
                 }
@@ -112,6 +111,7 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
     let mailroom = &shared.mailroom;
     let mut conn = mailroom.store.begin_outside().await?;
     let untold = work::untold_campaigns(&mut conn).await?;
+    let unread = work::uninterpreted_workspaces(&mut conn).await?;
     conn.commit().await?;
     for (workspace, campaign) in untold {
         campaign_verb::tell(mailroom, workspace, campaign, |turned| {
@@ -119,14 +119,11 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
         })
         .await?;
     }
-    let mut conn = mailroom.store.begin_outside().await?;
-    let unread = work::uninterpreted_workspaces(&mut conn).await?;
-    conn.commit().await?;
     for workspace in unread {
         loop {
             let read = interpret::interpret(mailroom, workspace).await?;
             shared.work.notify_one();
-            if read.mails == 0 || shared.stopping() {
+            if !read.more || read.mails == 0 || shared.stopping() {
                 break;
             }
         }

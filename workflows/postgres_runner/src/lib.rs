@@ -11,13 +11,14 @@ mod lanes;
 mod pump;
 mod recovery;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
 use activities::turn::Turned;
+use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -60,6 +61,10 @@ struct Shared {
     lanes: lanes::Lanes,
     /// Rung when there may be turns to run.
     work: Notify,
+    scout: tokio::sync::Mutex<pump::Scout>,
+    /// A lead that is due before this time of the campaigns' clock is news to the scout; `None` while
+    /// it will look anyway.
+    news: Mutex<Option<DateTime<Utc>>>,
     /// Rung when there may be mail to read or orders to tell.
     chores: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
@@ -85,6 +90,8 @@ impl Runner {
             mailroom,
             settings,
             work: Notify::new(),
+            scout: tokio::sync::Mutex::default(),
+            news: Mutex::default(),
             chores: Notify::new(),
             outcomes,
             lost,
@@ -115,7 +122,7 @@ impl Runner {
 
     /// Rings the bell: there may be work.
     pub fn wake(&self) {
-        self.shared.work.notify_waiters();
+        self.shared.work.notify_one();
         self.shared.chores.notify_one();
     }
 
@@ -126,8 +133,6 @@ impl Runner {
         // Before the stop: when the recorder sees that and nothing is under way, it ends.
         self.shared.lanes.close();
         self.shared.stop.cancel();
-        self.shared.work.notify_waiters();
-        self.shared.chores.notify_waiters();
         while self.tasks.join_next().await.is_some() {}
         if let Err(error) = housekeeping::say_farewell(&self.shared).await {
             tracing::warn!(error = activities::error::chain(&error), "could not sign off");
@@ -157,9 +162,17 @@ impl Shared {
         if !turned.asks.is_empty() {
             self.lanes.put(workspace, turned.asks);
         }
-        if turned.next_wake.is_some() {
-            self.work.notify_one();
+        if let Some(wake_at) = turned.next_wake {
+            let news = *self.news.lock().expect("no holder panics");
+            if news.is_some_and(|before| wake_at < before) {
+                self.work.notify_one();
+            }
         }
+    }
+
+    /// Says what is news to the scout from here on.
+    fn look_before(&self, before: Option<DateTime<Utc>>) {
+        *self.news.lock().expect("no holder panics") = before;
     }
 
     /// Waits, unless the runner stops first.
