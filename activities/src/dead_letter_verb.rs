@@ -26,7 +26,12 @@ pub enum Retried {
 /// # Errors
 ///
 /// When the database fails; the call may be repeated.
-pub async fn retry(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> Result<Retried> {
+pub async fn retry(
+    store: &Store,
+    workspace: WorkspaceId,
+    id: DeadLetterId,
+    actor: &str,
+) -> Result<Retried> {
     let mut tx = store.begin(workspace).await?;
     let open = dead_letters::open(&mut tx, workspace, OPEN_MAX).await?;
     let Some(letter) = open.into_iter().find(|letter| letter.id == id) else {
@@ -38,7 +43,7 @@ pub async fn retry(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> R
     };
     let now = clock::read(&mut tx).await?.campaign;
     enrollments::unpark(&mut tx, workspace, enrollment, now).await?;
-    close(&mut tx, id, "retried").await?;
+    close(&mut tx, id, "retried", actor).await?;
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
     Ok(Retried::Working(enrollment))
@@ -49,21 +54,26 @@ pub async fn retry(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> R
 /// # Errors
 ///
 /// When the database fails; the call may be repeated.
-pub async fn dismiss(store: &Store, workspace: WorkspaceId, id: DeadLetterId) -> Result<bool> {
+pub async fn dismiss(
+    store: &Store,
+    workspace: WorkspaceId,
+    id: DeadLetterId,
+    actor: &str,
+) -> Result<bool> {
     let mut tx = store.begin(workspace).await?;
-    let was_open = close(&mut tx, id, "dismissed").await?;
+    let was_open = close(&mut tx, id, "dismissed", actor).await?;
     tx.commit().await?;
     Ok(was_open)
 }
 
-async fn close(tx: &mut Tx, id: DeadLetterId, resolution: &str) -> Result<bool> {
+async fn close(tx: &mut Tx, id: DeadLetterId, resolution: &str, actor: &str) -> Result<bool> {
     let workspace = tx.workspace();
     let now = clock::read(tx).await?;
     let was_open = dead_letters::resolve(tx, workspace, id, resolution, now.campaign).await?;
     if was_open {
         let act = format!("dead_letter.{resolution}");
         let subject = format!("dead_letter/{id}");
-        let act = Act { actor: "cli", act: &act, subject: &subject, details: None };
+        let act = Act { actor, act: &act, subject: &subject, details: None };
         audit::record(tx, workspace, &act, now.wall).await?;
     }
     Ok(was_open)

@@ -94,6 +94,21 @@ pub async fn read(
     Ok(EnrollmentView { id, stored, version, enrollment, plan, zone, sends, now })
 }
 
+/// Returns the id of every send an enrollment can have made.
+///
+/// # Errors
+///
+/// As [`read`].
+pub async fn send_ids(
+    store: &Store,
+    versions: &Versions,
+    workspace: WorkspaceId,
+    id: EnrollmentId,
+) -> Result<Vec<Uuid>> {
+    let view = read(store, versions, workspace, id).await?;
+    Ok(sends_of(workspace, id, &view.enrollment, &view.version))
+}
+
 /// Returns what happened to an enrollment, oldest first.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! Everything that touches the world: the turn, the send, the store and the channels.
 
 pub mod address;
+pub mod api_keys;
+pub mod audit_chain;
 mod base32;
 pub mod campaign_settings;
 pub mod campaign_verb;
@@ -11,8 +13,10 @@ pub mod dead_letter_verb;
 pub mod endpoint_key;
 pub mod enrollment_view;
 pub mod error;
+pub mod handovers;
 pub mod header_text;
 pub mod held_leads;
+pub mod idempotency;
 pub mod ids;
 pub mod import;
 pub mod inbound;
@@ -25,11 +29,13 @@ pub mod mailroom;
 pub mod outcome;
 pub mod rehearsal;
 pub mod replay;
+pub mod reviews;
 pub mod seal;
 pub mod send;
 pub mod senders;
 pub mod store;
 pub mod suppression_key;
+pub mod suppression_list;
 pub mod tag;
 pub mod token;
 pub mod turn;

@@ -13,6 +13,7 @@
 //! where it believes the workspace to be small, as it does of tables it has no statistics about. A
 //! further table is looked up in `LATERAL (.. LIMIT 1)`, or it could be joined by its workspace alone.
 
+pub mod api_keys;
 pub mod audience;
 pub mod audit;
 pub mod bell;
@@ -27,6 +28,7 @@ pub mod enrollments;
 pub mod gates;
 pub mod handover_views;
 pub mod health;
+pub mod idempotent_answers;
 pub mod inbound_events;
 pub mod journal;
 pub mod lead_views;
@@ -34,7 +36,6 @@ pub mod leads;
 pub mod locks;
 pub mod matches;
 pub mod measures;
-pub mod parked;
 pub mod pool;
 pub mod prepares;
 pub mod quotas;
@@ -42,10 +43,12 @@ pub mod records;
 pub mod replays;
 pub mod reviews;
 pub mod schema;
+pub mod send_views;
 pub mod senders;
 pub mod sends;
 pub mod sequence_versions;
 pub mod signals;
+pub mod suppression_views;
 pub mod suppressions;
 pub mod turns;
 pub mod verifies;

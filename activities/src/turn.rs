@@ -22,6 +22,7 @@ use crate::campaign_settings::CampaignSettings;
 use crate::error::Result;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
+use crate::store::quotas::{self, Released};
 use crate::store::sends::Open;
 use crate::store::{Store, Tx};
 use crate::versions::{Loaded, Versions};
@@ -153,8 +154,8 @@ impl Due {
     ///
     /// When the database fails. Nothing is written then, and they are due as before.
     pub async fn turn(mut self, versions: &Versions) -> Result<Turned> {
-        let locked = Taken { enrollments: self.enrollments, sends: Vec::new() };
-        let turned = advance(&mut self.tx, versions, self.clocks, locked, Vec::new()).await?;
+        let taken = Taken::of(self.enrollments);
+        let turned = advance(&mut self.tx, versions, self.clocks, taken).await?;
         self.tx.commit().await?;
         Ok(turned)
     }
@@ -173,42 +174,54 @@ pub async fn these(
 ) -> Result<Turned> {
     let mut tx = store.begin_batch(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let these = enrollments::lock(&mut tx, workspace, ids).await?;
-    let locked = Taken { enrollments: these, sends: Vec::new() };
-    let turned = advance(&mut tx, versions, clocks, locked, Vec::new()).await?;
+    let taken = Taken::of(enrollments::lock(&mut tx, workspace, ids).await?);
+    let turned = advance(&mut tx, versions, clocks, taken).await?;
     tx.commit().await?;
     Ok(turned)
 }
 
-/// What a transaction has locked before its turns.
+/// What a transaction brings to its turns.
+#[derive(Default)]
 pub(crate) struct Taken {
+    /// Enrollments it has locked.
     pub(crate) enrollments: Vec<Locked>,
-    /// Sends of these enrollments that it has just written, as they are now.
+    /// Sends of theirs that it has just written, as they are now.
     pub(crate) sends: Vec<Open>,
+    /// Signals that have no rows.
+    pub(crate) told: Vec<Told>,
+    /// What it gives back, with what the turns do, last of all.
+    pub(crate) released: Released,
 }
 
-/// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows.
+impl Taken {
+    fn of(enrollments: Vec<Locked>) -> Self {
+        Self { enrollments, ..Self::default() }
+    }
+}
+
+/// Steps 2 to 4 of a turn.
 pub(crate) async fn advance(
     tx: &mut Tx,
     versions: &Versions,
     clocks: Clocks,
-    locked: Taken,
-    told: Vec<Told>,
+    taken: Taken,
 ) -> Result<Turned> {
     let mut turned = Turned {
         clocks,
-        taken: locked.enrollments.len(),
+        taken: taken.enrollments.len(),
         applied: 0,
         asks: Vec::new(),
         lost: Vec::new(),
         spoiled: Vec::new(),
         next_wake: None,
     };
-    if locked.enrollments.is_empty() {
+    let workspace = tx.workspace();
+    let Taken { enrollments, sends, told, mut released } = taken;
+    if enrollments.is_empty() {
+        quotas::give_back(tx, workspace, &released).await?;
         return Ok(turned);
     }
-    let workspace = tx.workspace();
-    let (leads, spoiled) = facts::read(tx, versions, clocks, locked, told).await?;
+    let (leads, spoiled) = facts::read(tx, versions, clocks, enrollments, sends, told).await?;
     turned.spoiled = spoiled;
     let mut written = write::Writes::default();
     for lead in leads {
@@ -218,10 +231,11 @@ pub(crate) async fn advance(
             Err(reason) => turned.spoiled.push((enrollment, reason)),
         }
     }
-    written.write(tx, clocks).await?;
+    released.booked.extend(written.write(tx, clocks).await?);
     if !turned.spoiled.is_empty() {
         write::park(tx, clocks, &turned.spoiled).await?;
     }
+    quotas::give_back(tx, workspace, &released).await?;
     Ok(turned)
 }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::{SequenceId, WorkspaceId};
 use uuid::Uuid;
 
+use crate::audit_chain;
 use crate::error::Result;
 use crate::store::{Store, Tx, clock, verifies};
 use crate::versions::{Loaded, Versions};
@@ -62,7 +63,11 @@ pub async fn verify(
     read_steps(&mut tx, versions, &mut steps).await?;
     read_windows(&mut tx, versions, &mut windows).await?;
     tx.commit().await?;
-    checks.extend([steps.check, windows.check]);
+    let mut acts = Tally::new("I26", "no act on record was changed since it was sealed");
+    if let Some(act) = audit_chain::look(store, workspace).await?.broken {
+        acts.broken(&format_args!("act {act}"));
+    }
+    checks.extend([steps.check, windows.check, acts.check]);
     checks.sort_by_key(|check| check.id);
     Ok(checks)
 }

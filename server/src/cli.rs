@@ -6,6 +6,7 @@ mod dead_letter;
 mod doctor;
 mod enrollment;
 mod handover;
+mod key;
 mod lead;
 mod migrate;
 mod replay;
@@ -58,11 +59,14 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Bring the database to this build's schema, and make the roles if they are missing
     Migrate(migrate::Migrate),
-    /// Print the JSON Schema of the campaign file
-    Schema,
+    /// Print the JSON Schema of the campaign file, or the OpenAPI document of the HTTP API
+    Schema(schema::Schema),
     #[command(flatten)]
     Work(Work),
 }
+
+/// Under which name the command line's acts are recorded.
+const ACTOR: &str = "cli";
 
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
@@ -88,6 +92,9 @@ enum Work {
     /// Dead letters: work that was given up
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Keys: programs that may use the HTTP API
+    #[command(subcommand)]
+    Key(key::Command),
     /// Webhooks: where providers bring bounces, complaints and replies
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -128,7 +135,7 @@ pub async fn run_in(
     terminal: &mut Terminal,
 ) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Schema => schema::run(terminal),
+        Command::Schema(command) => schema::run(command, terminal),
         Command::Up(command) => up::up(command, &cli.flags, environment, terminal).await,
         Command::Serve(command) => up::serve(command, &cli.flags, environment, terminal).await,
         Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
@@ -157,6 +164,7 @@ async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
         Work::Handover(command) => handover::run(command, bench).await,
         Work::Review(command) => review::run(command, bench).await,
         Work::DeadLetter(command) => dead_letter::run(command, bench).await,
+        Work::Key(command) => key::run(command, bench).await,
         Work::Webhook(command) => webhook::run(command, bench).await,
         Work::Workspace(command) => workspace::run(command, bench).await,
         Work::Replay(command) => replay::run(command, bench).await,

@@ -1,5 +1,6 @@
 //! The one binary `meridian`: command line, HTTP API, webhooks and pages.
 
+pub mod api;
 pub mod campaign_file;
 pub mod cli;
 pub mod config;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use activities::error::Result;
-use activities::store::{Store, measures};
+use activities::store::{Store, clock, measures, work};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// How often histograms are tidied up.
@@ -51,7 +51,14 @@ impl Metrics {
         let mut text = self.handle.render();
         let mut conn = store.begin_outside().await?;
         let states = measures::campaign_states(&mut conn).await?;
+        let clocks = clock::read(&mut conn).await?;
+        let due = work::due_workspaces(&mut conn).await?;
         conn.rollback().await?;
+        let oldest = due.into_iter().filter_map(|(_, wake_at)| wake_at).min();
+        let late = oldest.map_or(0.0, |at| clocks.wall_since(at).as_seconds_f64());
+        text.push_str("# HELP meridian_due_lag_seconds How long the oldest due lead waits\n");
+        text.push_str("# TYPE meridian_due_lag_seconds gauge\n");
+        writeln!(text, "meridian_due_lag_seconds {late}").expect("a String takes everything");
         text.push_str("# HELP meridian_enrollments Leads of each campaign in each state\n");
         text.push_str("# TYPE meridian_enrollments gauge\n");
         for count in states {
@@ -74,5 +81,7 @@ fn describe() {
     describe_counter!("meridian_sends_total", "Sends by their outcome");
     describe_counter!("meridian_gate_refusals_total", "Sends the gate kept back, by its answer");
     describe_histogram!("meridian_call_seconds", "How long calls to mail servers took");
+    describe_counter!("meridian_webhooks_total", "Posts of providers, by provider and answer");
+    describe_histogram!("meridian_http_seconds", "How long HTTP answers took, by route and status");
     describe_gauge!("meridian_connections", "Connections to the database");
 }

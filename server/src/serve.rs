@@ -1,16 +1,18 @@
-//! The HTTP side of the process: health, metrics, webhooks and the way out of every mail. Requests
+//! The HTTP side of the process: health, metrics, webhooks, the API and the way out of every mail. Requests
 //! are bounded in size, time and number; what is logged of one is its method, its route and its
 //! answer, because paths carry secrets.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use activities::ids;
 use activities::mailroom::Mailroom;
 use activities::store::Store;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -24,6 +26,7 @@ use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
+use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
 
@@ -35,6 +38,15 @@ const REQUESTS_MAX: usize = 512;
 
 /// How long open connections get to finish when the process ends.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Names a request in logs and answers.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest name a caller may give its request, in characters.
+const REQUEST_ID_MAX: usize = 64;
+
+/// Names a request.
+enum RequestKind {}
 
 /// Headers of every answer: nothing of ours is framed, sniffed, cached or told to the next site.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -84,30 +96,35 @@ pub fn router(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
     if routes == Routes::All {
-        router = router.merge(webhooks::router(room.clone()));
+        router = router
+            .merge(webhooks::router(room.clone()))
+            .merge(api::router(api::App::new(room.clone())));
     }
     let mut router = router
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX));
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
-    router.layer(CatchPanicLayer::new()).layer(
-        TraceLayer::new_for_http()
-            .make_span_with(span)
-            .on_request(())
-            .on_response(|response: &Response, latency: Duration, _: &Span| {
-                let status = response.status().as_u16();
-                let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-                tracing::debug!(http.status = status, http.ms = ms, "answered");
-            })
-            // Who refuses has said why, and a probe that finds us not ready is no failure at all.
-            .on_failure(()),
-    )
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(span)
+        .on_request(())
+        .on_response(|response: &Response, latency: Duration, _: &Span| {
+            let status = response.status().as_u16();
+            let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(http.status = status, http.ms = ms, "answered");
+        })
+        // Who refuses has said why, and a probe that finds us not ready is no failure at all.
+        .on_failure(());
+    router
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(measure))
+        .layer(trace)
+        .layer(from_fn(identify))
 }
 
 /// Takes an address to answer on.
@@ -146,8 +163,41 @@ impl Server {
 
 /// The span of a request: its route as it is written, never as it was called.
 fn span(request: &Request) -> Span {
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
-    tracing::debug_span!("request", http.method = %request.method(), http.route = route)
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let (method, route) = (request.method(), route(request));
+    tracing::info_span!("request", http.method = %method, http.route = route, request.id = id)
+}
+
+fn route(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str)
+}
+
+/// Gives every request a name, its maker's or a new one, that the logs and the answer tell.
+async fn identify(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let is_plain = |id: &&str| {
+        (1..=REQUEST_ID_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let id = match given.filter(is_plain) {
+        Some(id) => id.to_owned(),
+        None => ids::new::<RequestKind>().to_string(),
+    };
+    let id = HeaderValue::try_from(id).expect("letters, digits and dashes");
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// Measures how long answers take.
+async fn measure(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = route(&request).to_owned();
+    let response = next.run(request).await;
+    let labels = [("route", route), ("status", response.status().as_u16().to_string())];
+    metrics::histogram!("meridian_http_seconds", &labels).record(began.elapsed().as_secs_f64());
+    response
 }
 
 /// The process lives.

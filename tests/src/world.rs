@@ -7,6 +7,7 @@
 
 mod backend;
 mod memory;
+mod names;
 mod news;
 mod person;
 mod postgres;
@@ -52,17 +53,39 @@ pub struct Campaign {
     id: CampaignId,
 }
 
-/// What an enrollment came to, the same on every backend.
+/// What a scenario came to, the same on every backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transcript {
-    /// The messages the lead received: the step and the time.
-    pub received: Vec<(String, DateTime<Utc>)>,
+    /// What became of each enrollment, in the order of enrolling.
+    pub fates: Vec<Fate>,
+    /// The mails to our own people, in order.
+    pub told: Vec<Mail>,
+}
+
+/// What became of an enrollment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// The messages the lead received, in order.
+    pub received: Vec<Sent>,
     /// The word for where it is at the end.
     pub state: Shown,
+    /// How it ended, if it did.
+    pub outcome: Option<Outcome>,
+}
+
+/// Runs a scenario on `backend` and in memory: what it comes to must be the same.
+pub async fn run_as_in_memory<S, F>(backend: Backend, scenario: S)
+where
+    S: Fn(World) -> F,
+    F: Future<Output = ()>,
+{
+    let expected = run(Backend::memory().await, &scenario).await;
+    let transcript = run(backend, &scenario).await;
+    assert_eq!(transcript, expected, "it went another way than in memory");
 }
 
 /// Runs a scenario in a world of its own, and judges what it leaves behind.
-pub async fn run<S, F>(backend: Backend, scenario: S) -> Vec<Transcript>
+async fn run<S, F>(backend: Backend, scenario: S) -> Transcript
 where
     S: FnOnce(World) -> F,
     F: Future<Output = ()>,
@@ -159,7 +182,7 @@ impl World {
     }
 
     /// Judges what is left: nothing is unanswered, and the ledger keeps its rules.
-    async fn finish(&self) -> Vec<Transcript> {
+    async fn finish(&self) -> Transcript {
         let sights = self.backend.sights().await;
         assert_eq!(sights.len(), self.people.load(Ordering::Relaxed), "people were lost");
         for sight in &sights {
@@ -167,11 +190,14 @@ impl World {
         }
         let faults = self.backend.faults().await;
         assert!(faults.is_empty(), "{faults:#?}");
-        let transcript = |sight: Sight| Transcript {
-            received: sight.received().map(|send| (send.step.clone(), send.at)).collect(),
+        let fate = |sight: Sight| Fate {
+            received: sight.sends,
             state: sight.state,
+            outcome: sight.outcome,
         };
-        sights.into_iter().map(transcript).collect()
+        let mut told = self.backend.team_mails().await;
+        told.sort_by(|one, other| (one.at, &one.to).cmp(&(other.at, &other.to)));
+        Transcript { fates: sights.into_iter().map(fate).collect(), told }
     }
 }
 
@@ -209,19 +235,8 @@ impl Campaign {
     }
 }
 
-impl Sight {
-    /// The messages of the campaign that reached the lead's provider, in order.
-    pub fn received(&self) -> impl Iterator<Item = &Sent> {
-        self.sends.iter()
-    }
-
-    /// How the enrollment ended, if it did.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
-    }
-}
-
-/// Runs each scenario on every backend, as `memory::name` and so on.
+/// Runs each scenario on every backend, as `memory::name` and so on, and compares what it came to
+/// with what it came to in memory.
 ///
 /// The list of backends stands in one line below; a scenario knows none of them.
 #[macro_export]
@@ -240,7 +255,7 @@ macro_rules! scenarios {
                 #[tokio::test]
                 async fn $name() {
                     let backend = $crate::world::Backend::$backend().await;
-                    $crate::world::run(backend, super::$name).await;
+                    $crate::world::run_as_in_memory(backend, super::$name).await;
                 }
             )*
         }

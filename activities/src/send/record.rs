@@ -11,9 +11,8 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::outcome::{Outcome, RefusalClass};
-use crate::store::quotas::{self, What};
+use crate::store::quotas::Released;
 use crate::store::records::{self, Outcomes};
-use crate::store::sends::Share;
 use crate::store::{Tx, bell, clock, enrollments};
 use crate::turn::{self, Taken, Told, Turned};
 
@@ -132,14 +131,13 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
     }
     let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
-    let mut given_back: Vec<Share> = Vec::new();
     let mut sends = Vec::with_capacity(moved.len());
+    let mut released = Released::default();
     for row in moved {
         let open = row.open;
         let answer = answers.remove(&(open.send_id, open.attempt)).flatten();
-        if matches!(open.state.as_str(), "rejected" | "planned") && row.share.sender_day.is_some() {
-            given_back.push(row.share);
-        }
+        released.used.extend(row.used);
+        released.booked.extend(row.booked);
         if let Some(answer) = answer {
             let attempt = u32::try_from(open.attempt).unwrap_or_default();
             let effect = EffectId { send: SendId::new(open.send_id), attempt };
@@ -148,11 +146,8 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
         }
         sends.push(open);
     }
-    let locked = Taken { enrollments: locked, sends };
-    let turned = turn::advance(tx, &mailroom.versions, clocks, locked, told).await?;
-    // Who gives a quota back does it last.
-    quotas::give_back(tx, workspace, &given_back, What::Used).await?;
-    Ok(turned)
+    let taken = Taken { enrollments: locked, sends, told, released };
+    turn::advance(tx, &mailroom.versions, clocks, taken).await
 }
 
 /// Where an outcome takes its row.

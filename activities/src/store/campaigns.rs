@@ -196,6 +196,30 @@ pub async fn start(
     Ok(())
 }
 
+/// Makes finished campaigns active again, because a lead of theirs came back to life. Locks them all,
+/// so that none is finished while that is not committed.
+pub async fn reopen(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaigns: &[Uuid],
+) -> sqlx::Result<()> {
+    if campaigns.is_empty() {
+        return Ok(());
+    }
+    super::gates::lock_campaigns(conn, workspace, campaigns).await?;
+    sqlx::query!(
+        r#"
+        UPDATE campaigns SET status = 'active', finished_at = NULL
+        WHERE workspace_id = $1 AND campaign_id = ANY ($2) AND status = 'finished'
+        "#,
+        workspace.uuid(),
+        campaigns,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// One counter of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counter {

@@ -26,6 +26,11 @@ impl Clocks {
     pub fn wall_until(&self, at: DateTime<Utc>) -> TimeDelta {
         scale(at - self.campaign, 1.0 / self.factor).max(TimeDelta::zero())
     }
+
+    /// Returns how much wall time has passed since the campaign time `at`; zero if it is to come.
+    pub fn wall_since(&self, at: DateTime<Utc>) -> TimeDelta {
+        scale(self.campaign - at, 1.0 / self.factor).max(TimeDelta::zero())
+    }
 }
 
 /// Reads both clocks. Inside a transaction it is the time of the call, not of the beginning.

@@ -173,7 +173,7 @@ pub async fn lock_senders(
     .await
 }
 
-/// Locks campaigns whose daily limit is about to be counted, in the order of their ids.
+/// Locks campaigns in the order of their ids.
 pub async fn lock_campaigns(
     conn: &mut PgConnection,
     workspace: WorkspaceId,

@@ -33,6 +33,12 @@ pub fn import_key(workspace: WorkspaceId) -> i64 {
     key(b"import", workspace, &[])
 }
 
+/// Returns the key under which acts are put on record. Shared by all who do; nobody ever waits for it
+/// alone, so it has no place in the order.
+pub fn audit_key(workspace: WorkspaceId) -> i64 {
+    key(b"audit", workspace, &[])
+}
+
 /// Waits for exclusive locks on `keys`, in ascending order.
 pub async fn lock_exclusive(conn: &mut PgConnection, keys: &[i64]) -> sqlx::Result<()> {
     let mut keys = keys.to_vec();
@@ -55,6 +61,13 @@ pub async fn lock_exclusive(conn: &mut PgConnection, keys: &[i64]) -> sqlx::Resu
 pub async fn lock_shared(conn: &mut PgConnection, key: i64) -> sqlx::Result<()> {
     sqlx::query!("SELECT pg_advisory_xact_lock_shared($1)", key).fetch_one(conn).await?;
     Ok(())
+}
+
+/// Tries for an exclusive lock on `key` without waiting. Returns whether it was free.
+pub async fn try_lock_exclusive(conn: &mut PgConnection, key: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "locked!""#, key)
+        .fetch_one(conn)
+        .await
 }
 
 /// Tries for shared locks on `keys` without waiting; answers for each, in their order.

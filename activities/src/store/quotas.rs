@@ -115,36 +115,30 @@ pub async fn put(
     Ok(())
 }
 
-/// What is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A slot that was promised.
-    Booked,
-    /// A send that was refused after its gate.
-    Used,
+/// What a transaction gives back.
+#[derive(Debug, Clone, Default)]
+pub struct Released {
+    /// Slots that were promised.
+    pub booked: Vec<Share>,
+    /// Room of sends that were refused after their gate.
+    pub used: Vec<Share>,
 }
 
-/// Gives shares back. Called last in its transaction: quotas come after everything else.
+/// Gives shares back, all of a transaction in one go: rows are taken in the order of their keys.
+/// Called last in its transaction: quotas come after everything else.
 pub async fn give_back(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    shares: &[Share],
-    what: What,
+    released: &Released,
 ) -> sqlx::Result<()> {
-    let mut sums = BTreeMap::<Key, i32>::new();
-    for share in shares {
-        if let (Some(sender), Some(day)) = (share.sender_id, share.sender_day) {
-            *sums.entry((Scope::Sender, sender, day)).or_default() += 1;
-        }
-        if let Some(day) = share.campaign_day {
-            *sums.entry((Scope::Campaign, share.campaign_id, day)).or_default() += 1;
-        }
+    let mut sums = BTreeMap::<Key, (i32, i32)>::new();
+    for key in released.booked.iter().flat_map(Share::keys) {
+        sums.entry(key).or_default().0 += 1;
     }
-    for ((scope, id, day), n) in sums {
-        let (booked, used) = match what {
-            What::Booked => (n, 0),
-            What::Used => (0, n),
-        };
+    for key in released.used.iter().flat_map(Share::keys) {
+        sums.entry(key).or_default().1 += 1;
+    }
+    for ((scope, id, day), (booked, used)) in sums {
         sqlx::query!(
             r#"
             UPDATE quotas SET booked = booked - $5, used = used - $6
@@ -161,4 +155,14 @@ pub async fn give_back(
         .await?;
     }
     Ok(())
+}
+
+impl Share {
+    /// Returns the quotas it was taken from.
+    fn keys(&self) -> impl Iterator<Item = Key> + use<> {
+        let sender = self.sender_id.zip(self.sender_day);
+        let sender = sender.map(|(sender, day)| (Scope::Sender, sender, day));
+        let campaign = self.campaign_day.map(|day| (Scope::Campaign, self.campaign_id, day));
+        sender.into_iter().chain(campaign)
+    }
 }

@@ -32,15 +32,18 @@ pub struct Moved {
     pub enrollment_id: Uuid,
     /// As it is now; who has just written it holds its lock.
     pub open: Open,
-    /// What it had taken of quotas at its gate.
-    pub share: Share,
+    /// The room it took at its gate and does not need any more.
+    pub used: Option<Share>,
+    /// The slot that it was promised and does not need any more.
+    pub booked: Option<Share>,
 }
 
 /// Moves each row from where it must be, and nowhere else. Returns those that moved.
 ///
 /// `runner` speaks of its own calls only: two runners may have tried the same gate, and of one that
-/// was not committed the other has the number. What the provider answered counts even if the row was given up meanwhile, as it is when its runner
-/// was frozen or cut off for a while: nobody knows better than the call itself.
+/// was not committed the other has the number. What the provider answered counts even if the row was
+/// given up meanwhile, as it is when its runner was frozen or cut off for a while: nobody knows
+/// better than the call itself.
 pub async fn record(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -64,8 +67,12 @@ pub async fn record(
                            AND u.state IN ('accepted', 'rejected')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
         RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
-                  s.slot_at, s.lease_until, s.runner_id, s.sender_id, s.gate_day,
-                  s.gate_campaign_day
+                  s.slot_at, s.lease_until, s.runner_id, s.sender_id,
+                  s.gate_day, s.gate_campaign_day, s.slot_day, s.slot_campaign_day,
+                  s.kind = 'step' AND u.was <> 'planned'
+                      AND s.state IN ('rejected', 'planned') AS "leaves_its_gate!",
+                  u.was = 'planned' AND s.slot_day IS NOT NULL
+                      AND s.state IN ('rejected', 'cancelled') AS "leaves_its_slot!"
         "#,
         &vec![workspace.uuid(); outcomes.ids.len()],
         &outcomes.ids,
@@ -77,9 +84,15 @@ pub async fn record(
         &outcomes.provider_ids as _,
         runner,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(rows
+    let share = |sender_day, campaign_day, sender_id, campaign_id| Share {
+        sender_id,
+        sender_day,
+        campaign_id,
+        campaign_day,
+    };
+    let moved: Vec<Moved> = rows
         .into_iter()
         .map(|row| Moved {
             enrollment_id: row.enrollment_id,
@@ -92,14 +105,40 @@ pub async fn record(
                 lease_until: row.lease_until,
                 runner_id: row.runner_id,
             },
-            share: Share {
-                sender_id: row.sender_id,
-                sender_day: row.gate_day,
-                campaign_id: row.campaign_id,
-                campaign_day: row.gate_campaign_day,
-            },
+            used: row.leaves_its_gate.then(|| {
+                share(row.gate_day, row.gate_campaign_day, row.sender_id, row.campaign_id)
+            }),
+            booked: row.leaves_its_slot.then(|| {
+                share(row.slot_day, row.slot_campaign_day, row.sender_id, row.campaign_id)
+            }),
         })
-        .collect())
+        .collect();
+    let unbooked: Vec<Uuid> =
+        moved.iter().filter(|row| row.booked.is_some()).map(|row| row.open.send_id).collect();
+    clear_slots(conn, workspace, &unbooked).await?;
+    Ok(moved)
+}
+
+async fn clear_slots(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+) -> sqlx::Result<()> {
+    if sends.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        UPDATE sends AS s SET slot_at = NULL, slot_day = NULL, slot_campaign_day = NULL
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+        "#,
+        &vec![workspace.uuid(); sends.len()],
+        sends,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A send that may have been lost.

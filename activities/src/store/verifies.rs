@@ -106,18 +106,30 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         id: "I17",
-        holds: "every quota counts the messages it is about, and none is below zero",
-        sql: "SELECT q.scope || ' ' || q.scope_id || ' ' || q.day AS example FROM quotas q
-              LEFT JOIN (
-                  SELECT 'sender_day' AS scope, sender_id AS scope_id, gate_day AS day, count(*) AS n
-                  FROM sends WHERE workspace_id = $1 AND kind = 'step'
-                    AND state IN ('dispatching', 'accepted', 'unknown', 'needs_review') GROUP BY 2, 3
+        holds: "every quota counts the messages that left and the slots that are promised",
+        sql: "WITH used AS (
+                  SELECT sender_id, campaign_id, gate_day, gate_campaign_day FROM sends
+                  WHERE workspace_id = $1 AND kind = 'step'
+                    AND state IN ('dispatching', 'accepted', 'unknown', 'needs_review')),
+              booked AS (
+                  SELECT sender_id, campaign_id, slot_day, slot_campaign_day FROM sends
+                  WHERE workspace_id = $1 AND slot_day IS NOT NULL),
+              facts (scope, scope_id, day, used, booked) AS (
+                  SELECT 'sender_day', sender_id, gate_day, count(*), 0 FROM used GROUP BY 2, 3
                   UNION ALL
-                  SELECT 'campaign_day', campaign_id, gate_campaign_day, count(*)
-                  FROM sends WHERE workspace_id = $1 AND kind = 'step'
-                    AND state IN ('dispatching', 'accepted', 'unknown', 'needs_review') GROUP BY 2, 3
-              ) f ON (f.scope, f.scope_id, f.day) = (q.scope, q.scope_id, q.day)
-              WHERE q.workspace_id = $1 AND q.used <> coalesce(f.n, 0)",
+                  SELECT 'campaign_day', campaign_id, gate_campaign_day, count(*), 0
+                  FROM used GROUP BY 2, 3
+                  UNION ALL
+                  SELECT 'sender_day', sender_id, slot_day, 0, count(*) FROM booked GROUP BY 2, 3
+                  UNION ALL
+                  SELECT 'campaign_day', campaign_id, slot_campaign_day, 0, count(*)
+                  FROM booked GROUP BY 2, 3)
+              SELECT q.scope || ' ' || q.scope_id || ' ' || q.day AS example FROM quotas q
+              LEFT JOIN facts f ON (f.scope, f.scope_id, f.day) = (q.scope, q.scope_id, q.day)
+              WHERE q.workspace_id = $1
+              GROUP BY q.scope, q.scope_id, q.day, q.used, q.booked
+              HAVING (q.used, q.booked)
+                  <> (coalesce(sum(f.used), 0), coalesce(sum(f.booked), 0))",
     },
     Invariant {
         id: "I19",
@@ -186,7 +198,7 @@ pub const INVARIANTS: &[Invariant] = &[
               WHERE c.workspace_id = $1 AND c.status = 'finished'
                 AND EXISTS (SELECT 1 FROM enrollments e
                             WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id
-                              AND e.ended_at IS NULL AND e.state <> 'with_person')",
+                              AND e.ended_at IS NULL)",
     },
 ];
 

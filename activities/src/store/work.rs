@@ -74,9 +74,9 @@ pub async fn finish_campaigns(
     workspace: WorkspaceId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+    let idle = sqlx::query_scalar!(
         r#"
-        UPDATE campaigns AS c SET status = 'finished', finished_at = $2
+        SELECT c.campaign_id FROM campaigns AS c
         WHERE c.workspace_id = $1 AND c.status = 'active'
           AND EXISTS (
               SELECT 1 FROM counter_deltas d
@@ -87,29 +87,51 @@ pub async fn finish_campaigns(
                     'state/queued', 'state/waiting', 'state/sending', 'state/retrying',
                     'state/needs_approval', 'state/call_due', 'state/with_person', 'state/held',
                     'state/paused')) = 0
+        ORDER BY c.campaign_id
+        LIMIT 1000
+        FOR NO KEY UPDATE OF c SKIP LOCKED
+        "#,
+        workspace.uuid(),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if idle.is_empty() {
+        return Ok(0);
+    }
+    // A statement of its own after the lock: it sees who entered meanwhile.
+    let done = sqlx::query!(
+        r#"
+        UPDATE campaigns AS c SET status = 'finished', finished_at = $2
+        WHERE c.workspace_id = $1 AND c.campaign_id = ANY ($3)
           AND NOT EXISTS (
               SELECT 1 FROM enrollments e
               WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id AND e.ended_at IS NULL)
         "#,
         workspace.uuid(),
         now,
+        &idle,
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Folds the changes of each counter into one row. Returns how many rows that saved.
-pub async fn fold_counters(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+/// Folds the changes of each counter into one row.
+pub async fn fold_counters(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<()> {
+    sqlx::query!(
         r#"
-        WITH taken AS (
+        WITH oldest AS (
+            SELECT delta_id, campaign_id, step_key, variant, measure FROM counter_deltas
+            WHERE workspace_id = $1
+            ORDER BY delta_id LIMIT 10000),
+        counted AS (
+            SELECT delta_id,
+                   count(*) OVER (PARTITION BY campaign_id, step_key, variant, measure) AS parts
+            FROM oldest),
+        taken AS (
             DELETE FROM counter_deltas d
-            WHERE d.workspace_id = $1 AND d.delta_id IN (
-                SELECT delta_id FROM counter_deltas
-                WHERE workspace_id = $1
-                ORDER BY delta_id LIMIT 10000
-                FOR UPDATE SKIP LOCKED)
+            WHERE d.workspace_id = $1
+              AND d.delta_id IN (SELECT delta_id FROM counted WHERE parts > 1)
             RETURNING d.campaign_id, d.step_key, d.variant, d.measure, d.n)
         INSERT INTO counter_deltas (workspace_id, campaign_id, step_key, variant, measure, n)
         SELECT $1, campaign_id, step_key, variant, measure, sum(n)::bigint
@@ -121,5 +143,5 @@ pub async fn fold_counters(conn: &mut PgConnection, workspace: WorkspaceId) -> s
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }

@@ -12,7 +12,7 @@ use machine::state::Why;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{RUNNER_SILENCE, Read, Taken, Told};
+use super::{RUNNER_SILENCE, Read, Told};
 use crate::campaign_settings::CampaignSettings;
 use crate::error::{ActivityError, Result};
 use crate::store::Tx;
@@ -29,11 +29,11 @@ pub(super) async fn read(
     tx: &mut Tx,
     versions: &Versions,
     clocks: Clocks,
-    locked: Taken,
+    locked: Vec<Locked>,
+    written: Vec<Open>,
     told: Vec<Told>,
 ) -> Result<Sorted> {
     let workspace = tx.workspace();
-    let Taken { enrollments: locked, sends: written } = locked;
     let campaign_ids = distinct(locked.iter().map(|row| row.campaign_id));
     let campaigns: HashMap<Uuid, CampaignRow> = turns::campaigns(tx, workspace, &campaign_ids)
         .await?
@@ -87,7 +87,9 @@ pub(super) async fn read(
         let name = (SequenceId::new(campaign.sequence_id), row.version);
         let version = Arc::clone(&versions[&name]);
         let mine = verbs.remove(&row.campaign_id).unwrap_or_default();
-        let unseen = mine.iter().filter(|verb| verb.seq > row.verb_seq);
+        // One that was given since the campaign was read is for the next turn.
+        let unseen =
+            mine.iter().filter(|verb| verb.seq > row.verb_seq && verb.seq <= campaign.verb_seq);
         let unseen = unseen.filter_map(|verb| Some((verb.at, verb_signal(verb)?))).collect();
         if !mine.is_empty() {
             verbs.insert(row.campaign_id, mine);

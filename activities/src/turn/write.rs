@@ -1,15 +1,16 @@
 //! Step 4 of a turn: everything its leads led to, written in bulk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::RULES;
 use machine::explain;
-use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, WorkspaceId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
+use machine::key::StepKey;
 use machine::sequence::Channel;
-use machine::signal::{Answer, Bounce, HandoverResult, Signal};
+use machine::signal::{Answer, Bounce, HandoverResult, ReplyTo, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,8 +19,10 @@ use super::apply::{Applied, Done};
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::error::Result;
 use crate::store::clock::Clocks;
+use crate::store::dead_letters;
+use crate::store::sends::{self, Share};
 use crate::store::turns::{self, Deltas, HandoverRow, SenderRow, Tasks};
-use crate::store::{Tx, enrollments, journal, parked, quotas, sends};
+use crate::store::{Tx, campaigns, enrollments, journal};
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
@@ -33,6 +36,8 @@ pub(super) struct Writes {
     tasks: Tasks,
     closed_tasks: (Vec<Uuid>, Vec<i32>),
     handovers: Vec<HandoverRow>,
+    /// Campaigns of which a lead came back to life.
+    revived: BTreeSet<Uuid>,
     counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
 }
 
@@ -49,8 +54,9 @@ impl Writes {
         self.note_requests(&done);
         self.note_handovers(&done);
         self.note_counts(&done);
+        self.note_revival(&done);
         let look_again = self.note_open_sends(clocks, &done, turned);
-        self.release_slot(workspace, &done);
+        self.release_put_off(workspace, &done);
         let wake_at = self.note_enrollment(&done, look_again);
         turned.next_wake = match (turned.next_wake, wake_at) {
             (Some(earlier), Some(wake_at)) => Some(earlier.min(wake_at)),
@@ -251,7 +257,7 @@ impl Writes {
                 }
                 Signal::Delivered { step } => ("delivered", Some(step)),
                 Signal::Clicked { step } => ("clicked", Some(step)),
-                Signal::Replied { step, .. } => ("replied", step.as_ref()),
+                Signal::Replied { to: ReplyTo::This, step } => ("replied", step.as_ref()),
                 Signal::Bounced { step, severity: Bounce::Hard } => ("bounced", step.as_ref()),
                 Signal::Bounced { step, severity: Bounce::Soft } => ("soft_bounced", step.as_ref()),
                 Signal::OptedOut => ("opted_out", None),
@@ -259,6 +265,14 @@ impl Writes {
                 _ => continue,
             };
             self.count(campaign, step.map(ToString::to_string), None, measure.to_owned(), 1);
+        }
+    }
+
+    /// A lead may come back after its campaign was finished: a person has it, or gave it back.
+    fn note_revival(&mut self, done: &Done) {
+        let was_over = matches!(done.before, State::Ended { .. });
+        if was_over && done.read.enrollment.outcome().is_none() {
+            self.revived.insert(done.read.row.campaign_id);
         }
     }
 
@@ -322,25 +336,23 @@ impl Writes {
         look_again
     }
 
-    /// A booked slot is given back when its lead leaves the wait for it.
-    fn release_slot(&mut self, workspace: WorkspaceId, done: &Done) {
-        let State::Waiting { step, wait } = &done.before else { return };
-        if !is_slot(wait.because) {
-            return;
-        }
-        let send = machine::ids::send_id(
-            workspace,
-            EnrollmentId::new(done.read.row.enrollment_id),
-            machine::ids::Subject::Step(step.as_str()),
-            1,
-        );
-        let still = match &done.read.enrollment.state {
-            State::Waiting { step: now, wait } => now == step && is_slot(wait.because),
-            State::Paused { resume, .. } => resume.step() == step,
-            _ => done.asked.keys().any(|id| id.send == send),
+    /// A message that the gate put off is cancelled, and its slot given back, when its lead leaves
+    /// the wait for it or never came to wait.
+    fn release_put_off(&mut self, workspace: WorkspaceId, done: &Done) {
+        let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+        let send_of = |step: &StepKey| {
+            machine::ids::send_id(workspace, enrollment, Subject::Step(step.as_str()), 1)
         };
-        if !still {
-            self.cancelled.push(send.uuid());
+        let before = done.before.put_off().map(send_of);
+        let still = done.read.enrollment.state.put_off().map(send_of);
+        let told = done.applied.iter().filter_map(|applied| match &applied.signal {
+            Signal::SendAnswered { effect, answer: Answer::Deferred { .. } } => Some(effect.send),
+            _ => None,
+        });
+        for send in before.into_iter().chain(told) {
+            if still != Some(send) && !done.asked.keys().any(|id| id.send == send) {
+                self.cancelled.push(send.uuid());
+            }
         }
     }
 
@@ -381,9 +393,10 @@ impl Writes {
         wake_at
     }
 
-    pub(super) async fn write(self, tx: &mut Tx, clocks: Clocks) -> Result<()> {
+    /// Writes everything but what is given back to quotas, which it returns.
+    pub(super) async fn write(self, tx: &mut Tx, clocks: Clocks) -> Result<Vec<Share>> {
         if self.advanced.ids.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let workspace = tx.workspace();
         enrollments::write(tx, workspace, &self.advanced).await?;
@@ -392,6 +405,8 @@ impl Writes {
         sends::accept_on_evidence(tx, workspace, &self.proved, "reported by the provider").await?;
         sends::plan(tx, workspace, &self.planned).await?;
         sends::raise_after_seq(tx, workspace, &self.raised.0, &self.raised.1).await?;
+        let revived: Vec<Uuid> = self.revived.into_iter().collect();
+        campaigns::reopen(tx, workspace, &revived).await?;
         turns::open_tasks(tx, workspace, &self.tasks).await?;
         let (sends, attempts) = &self.closed_tasks;
         turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
@@ -409,9 +424,7 @@ impl Writes {
             }
         }
         turns::count(tx, workspace, &deltas).await?;
-        // Who gives a booking back does it last.
-        quotas::give_back(tx, workspace, &released, quotas::What::Booked).await?;
-        Ok(())
+        Ok(released)
     }
 }
 
@@ -425,7 +438,8 @@ pub(super) async fn park(
     let ids: Vec<Uuid> = spoiled.iter().map(|(id, _)| id.uuid()).collect();
     enrollments::park(tx, workspace, &ids, clocks.campaign).await?;
     for (enrollment, cause) in spoiled {
-        parked::record(tx, workspace, *enrollment, cause, clocks.campaign).await?;
+        let subject = dead_letters::Subject::Enrollment(*enrollment);
+        dead_letters::add(tx, workspace, subject, cause, clocks.campaign).await?;
         tracing::error!(enrollment.id = %enrollment, cause, "enrollment parked");
     }
     Ok(())
@@ -504,10 +518,6 @@ fn choose_sender(
         }
     }
     best.map(|(_, sender)| sender)
-}
-
-fn is_slot(why: Why) -> bool {
-    matches!(why, Why::SenderPacing | Why::SenderDailyLimit | Why::CampaignDailyLimit)
 }
 
 fn with_person(state: &State) -> bool {

@@ -90,19 +90,21 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             let dead_letters = letters.into_iter().map(Listed::from).collect();
             bench.terminal.show(output.format(), &List { dead_letters })?;
         }
-        Command::Retry { id } => match dead_letter_verb::retry(store, workspace, id).await? {
-            Retried::Working(enrollment) => {
-                bench.terminal.print(&format!("enrollment {enrollment} is back at work"))?;
+        Command::Retry { id } => {
+            match dead_letter_verb::retry(store, workspace, id, super::ACTOR).await? {
+                Retried::Working(enrollment) => {
+                    bench.terminal.print(&format!("enrollment {enrollment} is back at work"))?;
+                }
+                Retried::NotAnEnrollment => bail!(
+                    "it is about a mail, which counts as a reply as it is: read it, then dismiss it"
+                ),
+                Retried::NotOpen => {
+                    bail!("there is no such dead letter: run `meridian dead-letter list`")
+                }
             }
-            Retried::NotAnEnrollment => bail!(
-                "it is about a mail, which counts as a reply as it is: read it, then dismiss it"
-            ),
-            Retried::NotOpen => {
-                bail!("there is no such dead letter: run `meridian dead-letter list`")
-            }
-        },
+        }
         Command::Dismiss { id } => {
-            if !dead_letter_verb::dismiss(store, workspace, id).await? {
+            if !dead_letter_verb::dismiss(store, workspace, id, super::ACTOR).await? {
                 bail!("there is no such dead letter: run `meridian dead-letter list`");
             }
             bench.terminal.print("dismissed")?;

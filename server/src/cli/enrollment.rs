@@ -508,7 +508,7 @@ pub(super) async fn tell(
     signal: Signal,
 ) -> anyhow::Result<()> {
     let source_key = format!("cli/{}", ids::new::<machine::ids::Send>());
-    let verb = Verb { enrollment, signal, source_key, actor: "cli".to_owned() };
+    let verb = Verb { enrollment, signal, source_key, actor: super::ACTOR.to_owned() };
     match ingest::verb(&session.store, session.workspace, verb).await? {
         Signalled::Stored { .. } | Signalled::Repeated | Signalled::Unmatched => Ok(()),
     }

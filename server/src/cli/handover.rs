@@ -3,12 +3,13 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use activities::handovers::{self, Order, Ordered};
 use activities::store::handover_views::{self, HandoverView, Which};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use machine::ids::EnrollmentId;
-use machine::signal::{HandoverResult, Signal};
+use machine::signal::HandoverResult;
 use machine::state::Responder;
 use serde::Serialize;
 
@@ -150,20 +151,20 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { all, output } => list(all, output, bench).await?,
         Command::Accept { lead, fallback } => {
             let by = if fallback { Responder::Fallback } else { Responder::First };
-            order(lead, Signal::HandoverAccepted { by }, "is accepted", bench).await?;
+            order(lead, Order::Accept(by), "is accepted", bench).await?;
         }
         Command::Answered { lead } => {
-            order(lead, Signal::HandoverAnswered, "is marked as answered", bench).await?;
+            order(lead, Order::Answered, "is marked as answered", bench).await?;
         }
         Command::Close { lead, result } => {
             let result = match result {
                 Closed::Won => HandoverResult::Won,
                 Closed::Lost => HandoverResult::Lost,
             };
-            order(lead, Signal::HandoverClosed { result }, "is closed", bench).await?;
+            order(lead, Order::Close(result), "is closed", bench).await?;
         }
         Command::GiveBack { lead } => {
-            order(lead, Signal::GivenBack, "is given back", bench).await?;
+            order(lead, Order::GiveBack, "is given back", bench).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -180,15 +181,16 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn order(whose: Whose, signal: Signal, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
+async fn order(whose: Whose, order: Order, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
     let id = enrollment::find(session, &whose.enrollment, whose.campaign.as_deref()).await?;
-    let mut tx = session.store.begin(session.workspace).await?;
-    if handover_views::open(&mut tx, session.workspace, id).await?.is_none() {
-        bail!("no person has {}: run `meridian handover list`", whose.enrollment);
+    let (store, workspace) = (&session.store, session.workspace);
+    match handovers::order(store, workspace, id, order, super::ACTOR).await? {
+        Ordered::Told => {}
+        Ordered::NoneOpen => {
+            bail!("no person has {}: run `meridian handover list`", whose.enrollment)
+        }
     }
-    tx.commit().await?;
-    enrollment::tell(session, id, signal).await?;
     bench.terminal.print(&format!("the handover of {} {done}", whose.enrollment))?;
     Ok(())
 }

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use activities::send::record::{Known, Recorded, record_and_wake};
-use activities::store::reviews::{self, Review};
+use activities::reviews::{self, Verdict};
+use activities::store::reviews::{self as store, Review};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -99,31 +99,31 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { output } => {
             let session = bench.session;
             let mut tx = session.store.begin(session.workspace).await?;
-            let reviews = reviews::list(&mut tx, session.workspace, 1_000).await?;
+            let reviews = store::list(&mut tx, session.workspace, 1_000).await?;
             let reviews = reviews.into_iter().map(Listed::from).collect();
             bench.terminal.show(output.format(), &List { reviews })?;
         }
         Command::Sent { send } => {
-            decide(send, Known::ReviewedAsSent, "counts as sent", bench).await?;
+            decide(send, Verdict::Sent, "counts as sent", bench).await?;
         }
         Command::Again { send } => {
-            decide(send, Known::ReviewedAsLost, "is sent again", bench).await?;
+            decide(send, Verdict::Lost, "is sent again", bench).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn decide(send: SendId, what: Known, done: &str, bench: Bench<'_>) -> anyhow::Result<()> {
+async fn decide(
+    send: SendId,
+    verdict: Verdict,
+    done: &str,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
     let session = bench.session;
-    let mut tx = session.store.begin(session.workspace).await?;
-    let Some(review) = reviews::one(&mut tx, session.workspace, send).await? else {
-        bail!("no mail {send} waits for a word: run `meridian review list`");
-    };
-    tx.commit().await?;
-    let enrollment = EnrollmentId::new(review.enrollment_id);
-    let recorded = Recorded { send, attempt: review.attempt, enrollment, what };
     let room = session.mailroom(bench.config)?;
-    record_and_wake(&room, session.workspace, &[recorded]).await?;
+    if !reviews::decide(&room, session.workspace, send, verdict, super::ACTOR).await? {
+        bail!("no mail {send} waits for a word: run `meridian review list`");
+    }
     bench.terminal.print(&format!("the mail {send} {done}"))?;
     Ok(())
 }

@@ -333,8 +333,7 @@ async fn set_status(
 /// Tells leads that were held for want of a sender that there may be one now.
 async fn wake_held(bench: &Bench<'_>, sender: SenderId) -> anyhow::Result<u64> {
     let session = bench.session;
-    let cause = format!("sender/{sender}/{}", session.now().await?.timestamp_micros());
-    Ok(held_leads::sender_mended(&session.store, session.workspace, &cause).await?)
+    Ok(held_leads::sender_mended(&session.store, session.workspace, sender, super::ACTOR).await?)
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow
     let name = provider.as_str();
     webhook_endpoints::add(&mut tx, &session.keys, id, &key, name, secret, wall).await?;
     let subject = format!("endpoint/{id}");
-    let act = Act { actor: "cli", act: "endpoint.create", subject: &subject, details: None };
+    let act = Act { actor: super::ACTOR, act: "endpoint.create", subject: &subject, details: None };
     audit::record(&mut tx, session.workspace, &act, wall).await?;
     tx.commit().await?;
     let url = format!("{}/webhooks/{name}/{}", bench.config.link_base(), key.reveal());
@@ -202,7 +202,7 @@ async fn revoke(endpoint: EndpointId, output: Output, bench: Bench<'_>) -> anyho
         bail!("there is no open endpoint {endpoint}: run `meridian webhook list`");
     }
     let subject = format!("endpoint/{endpoint}");
-    let act = Act { actor: "cli", act: "endpoint.revoke", subject: &subject, details: None };
+    let act = Act { actor: super::ACTOR, act: "endpoint.revoke", subject: &subject, details: None };
     audit::record(&mut tx, session.workspace, &act, wall).await?;
     tx.commit().await?;
     bench.terminal.show(output.format(), &Revoked { id: endpoint })?;

@@ -21,12 +21,12 @@ use machine::signal::{Answer, Bounce, Refusal, ReplyTo, Signal};
 use uuid::Uuid;
 
 use self::ledger::{Ledger, Stand, What};
-use super::BEGINNING;
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
 use super::person::Lead;
 use super::provider::Script;
 use super::sequence::Sender;
+use super::{BEGINNING, names};
 
 /// How many rounds may follow one another at one moment.
 const ROUNDS_MAX: usize = 1_000;
@@ -139,7 +139,7 @@ impl Memory {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Inner {
             now: BEGINNING.parse().expect("a time"),
-            workspace: Uuid::from_u128(1).into(),
+            workspace: names::workspace(),
             campaigns: BTreeMap::new(),
             senders: BTreeMap::new(),
             leads: BTreeMap::new(),
@@ -163,10 +163,10 @@ impl Memory {
     pub(super) fn start(&self, document: &CampaignDocument, sender: &Sender) -> CampaignId {
         let mut inner = self.inner();
         let version = compile(document).unwrap_or_else(|faults| panic!("{faults:#?}"));
-        let id: CampaignId = name_of("campaign", &document.name).into();
+        let id: CampaignId = names::of("campaign", &document.name).into();
         assert!(!inner.campaigns.contains_key(&id), "two campaigns named {}", document.name);
         let mailbox = Mailbox {
-            id: name_of("sender", &sender.name),
+            id: names::of("sender", &sender.name),
             about: sender.clone(),
             next_free_at: None,
         };
@@ -178,11 +178,11 @@ impl Memory {
 
     pub(super) fn enroll(&self, campaign: CampaignId, lead: &Lead) -> EnrollmentId {
         let mut inner = self.inner();
-        let lead_id: LeadId = name_of("lead", &lead.address).into();
+        let lead_id = names::lead(&lead.address);
         inner.leads.entry(lead_id).or_insert_with(|| lead.clone());
-        let id: EnrollmentId = Uuid::new_v5(&campaign.uuid(), lead_id.uuid().as_bytes()).into();
         let now = inner.now;
         let about = &inner.campaigns[&campaign];
+        let id = names::enrollment(&about.document.name, lead_id);
         let begun = Enrollment::begin(&about.version.steps[0], now);
         // One that enters a paused campaign has the pause before it.
         let paused = matches!(about.verbs.last(), Some((_, CampaignVerb::Pause)));
@@ -398,9 +398,4 @@ impl Inner {
         }
         panic!("the world does not come to rest at {}", self.now);
     }
-}
-
-/// Names a thing for ever by what it is called: the same in every run.
-fn name_of(kind: &str, name: &str) -> Uuid {
-    Uuid::new_v5(&Uuid::from_u128(1), format!("{kind}/{name}").as_bytes())
 }

@@ -20,7 +20,7 @@ use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, record, sweep};
 use activities::senders::{self, NewSender, Transport};
-use activities::store::{Store, clock, leads, turns, work, workspaces};
+use activities::store::{Store, clock, leads, turns, work};
 use activities::turn::{self, Ask, Due, Turned, What};
 use activities::verify;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,12 +35,12 @@ use sqlx::{PgConnection, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::BEGINNING;
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
 use super::person::Lead;
 use super::provider::Script;
 use super::sequence::Sender;
+use super::{BEGINNING, names};
 use crate::cluster::Database;
 
 /// So slow that campaign time stands still while a scenario runs.
@@ -76,9 +76,16 @@ impl Postgres {
     pub(super) async fn new() -> Self {
         let database = Database::create().await;
         let store = database.store().await;
-        let workspace = workspaces::ensure(&store, "default").await.expect("a workspace");
+        let workspace = names::workspace();
         let runner = Uuid::from_u128(7);
         let mut owner = database.owner().await;
+        sqlx::query(
+            "INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'default', now())",
+        )
+        .bind(workspace.uuid())
+        .execute(&mut owner)
+        .await
+        .expect("a workspace");
         // The product's own clock never goes back, and worlds begin in the past.
         let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
         sqlx::query("UPDATE clock SET real_anchor = now(), campaign_anchor = $1, factor = $2")
@@ -156,15 +163,16 @@ impl Postgres {
             .expect("it enrolls")
             .expect("the campaign takes leads");
         assert_eq!(enrolled.added, 1, "{} entered: {enrolled:?}", lead.address);
-        let id: Uuid = sqlx::query_scalar(
-            "SELECT enrollment_id FROM enrollments WHERE campaign_id = $1 AND lead_id = $2",
+        let id = names::enrollment(&name, lead_id);
+        sqlx::query(
+            "UPDATE enrollments SET enrollment_id = $3 WHERE campaign_id = $1 AND lead_id = $2",
         )
         .bind(campaign.uuid())
         .bind(lead_id.uuid())
-        .fetch_one(&mut inner.owner)
+        .bind(id.uuid())
+        .execute(&mut inner.owner)
         .await
         .expect("it is enrolled");
-        let id = EnrollmentId::new(id);
         inner.order.push(id);
         id
     }
@@ -408,7 +416,7 @@ impl Inner {
             return *id;
         }
         let stored = leads::Lead {
-            id: activities::ids::new(),
+            id: names::lead(&lead.address),
             version: 1,
             zone: lead.zone,
             consent: lead.consent,
@@ -504,7 +512,7 @@ impl Inner {
         ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
     }
 
-    /// Reads, tells, turns, gates and calls until nothing moves.
+    /// Reads, tells, turns, gates and calls until nothing moves; then the house is kept.
     async fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
@@ -521,10 +529,18 @@ impl Inner {
             let asks = self.take_up(turned).await;
             self.send(asks).await;
             if !moved {
-                return;
+                return self.keep_house().await;
             }
         }
         panic!("the world does not come to rest");
+    }
+
+    async fn keep_house(&self) {
+        let mut tx = self.store.begin(self.workspace).await.expect("the database answers");
+        let now = clock::read(&mut tx).await.expect("a clock").campaign;
+        work::fold_counters(&mut tx, self.workspace).await.expect("counters are folded");
+        work::finish_campaigns(&mut tx, self.workspace, now).await.expect("campaigns finish");
+        tx.commit().await.expect("a commit");
     }
 
     async fn tell(&mut self) -> bool {
@@ -624,11 +640,15 @@ impl Inner {
     async fn call(&mut self, dispatch: &Dispatch) -> Option<Told> {
         let ask = &dispatch.message.ask;
         if let What::Handover { .. } = ask.what {
+            if let Script::RefuseTeam(times @ 1.., class) = self.script {
+                self.script = Script::RefuseTeam(times - 1, class);
+                return Some(refused(class));
+            }
             self.take(dispatch);
             return Some(accepted());
         }
         match self.script {
-            Script::RefuseNext(0, _) | Script::Accept => {
+            Script::RefuseNext(0, _) | Script::RefuseTeam(..) | Script::Accept => {
                 self.take(dispatch);
                 Some(accepted())
             }

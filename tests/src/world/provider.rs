@@ -1,5 +1,5 @@
 //! The provider that takes the leads' messages, and how a scenario tells it to behave. Mail to our
-//! own people is always taken.
+//! own people is taken unless a scenario says otherwise.
 
 use machine::signal::Refusal;
 
@@ -14,6 +14,8 @@ pub enum Script {
     RefuseNext(u32, Refusal),
     /// It refuses every one.
     RefuseAll(Refusal),
+    /// It takes them, and refuses the next mails to our own people, this many.
+    RefuseTeam(u32, Refusal),
     /// It does not answer until it is told to.
     Hold,
     /// It takes them, but its answer is lost.
@@ -43,6 +45,11 @@ impl Provider {
     /// It refuses the next messages, this many.
     pub async fn refuses(&self, times: u32, class: Refusal) {
         self.world.backend.script(Script::RefuseNext(times, class)).await;
+    }
+
+    /// It refuses the next mails to our own people, this many.
+    pub async fn refuses_mails_to_the_team(&self, times: u32, class: Refusal) {
+        self.world.backend.script(Script::RefuseTeam(times, class)).await;
     }
 
     /// Calls stay in flight until [`Provider::answers`].

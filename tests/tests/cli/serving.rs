@@ -49,12 +49,25 @@ async fn probes_metrics_and_headers() {
     assert!(text.contains("state=\"queued\"} 2"), "{text}");
     assert!(text.contains("# TYPE meridian_enrollments gauge"), "{text}");
     assert!(text.contains("meridian_connections{use=\"idle\"}"), "{text}");
+    // Nobody works here: what is due waits.
+    let lag = text.lines().find_map(|line| line.strip_prefix("meridian_due_lag_seconds "));
+    assert!(lag.unwrap().parse::<f64>().unwrap() > 0.0, "{text}");
     assert!(!text.contains("example.com"), "{text}");
+    let (_, _, text) = get(&router, "/metrics").await;
+    let measured = "meridian_http_seconds_count{route=\"/readyz\",status=\"503\"} 1";
+    assert!(text.contains(measured), "{text}");
     assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     assert_eq!(headers[header::CACHE_CONTROL], "no-store");
 
     assert_eq!(get(&router, "/nothing").await.0, StatusCode::NOT_FOUND);
     assert_eq!(get(&router, "/u/nonsense").await.0, StatusCode::NOT_FOUND);
+
+    let named = |id: &'static str| Request::get("/healthz").header("x-request-id", id);
+    for (given, is_kept) in [("from-the-crm-7", true), ("a b", false), ("\u{1b}[31m", false)] {
+        let Ok(request) = named(given).body(Body::empty()) else { continue };
+        let answered = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answered.headers()["x-request-id"] == given, is_kept, "{given}");
+    }
 
     let probes = serve::router(&room, metrics, is_ready.subscribe(), Routes::Probes);
     assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);

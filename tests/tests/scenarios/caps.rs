@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use machine::explain::Shown;
 use machine::outcome::Outcome;
+use machine::signal::Refusal;
 use machine::state::Why;
 use tests::scenarios;
-use tests::world::{Person, WEEKDAYS, World, days, minutes, sender, sequence};
+use tests::world::{
+    HandoverResult, Person, WEEKDAYS, World, days, hours, lead, minutes, sender, sequence,
+};
 
 /// How many messages were received on each day, in Lisbon.
 async fn by_day(people: &[Person]) -> BTreeMap<String, usize> {
@@ -134,9 +138,71 @@ scenarios! {
     /// A refused message does not use up the day.
     async fn a_refused_message_gives_its_room_back(world: World) {
         world.given(sequence().per_day(1).email("intro")).await;
-        world.provider().refuses(1, machine::signal::Refusal::Content).await;
+        world.provider().refuses(1, Refusal::Content).await;
         let people = enroll(&world, 2).await;
         world.after(days(1)).await;
         assert_eq!(by_day(&people).await, counted(&[("Mon 2", 1)]));
+    }
+
+    /// Paused while it waits for its slot, and stopped later, a lead gives the slot back all the same.
+    async fn a_lead_stopped_in_a_pause_gives_its_slot_back(world: World) {
+        world.given(sequence().open(&WEEKDAYS, "09:00", "17:00").per_day(1).email("intro")).await;
+        let people = enroll(&world, 2).await;
+        world.until("2026-03-02T12:00:00Z").await;
+        let sent = people[0].mails().await.len();
+        let waiting = if sent == 0 { &people[0] } else { &people[1] };
+        waiting.pause().await;
+        world.after(hours(1)).await;
+        waiting.stop().await;
+        let late = world.enrolls("late@example.com").await;
+        world.after(days(10)).await;
+        waiting.received(&[]).await;
+        late.received_at(&[("intro", "2026-03-03T09:00:00Z")]).await;
+    }
+
+    /// A message that came to the gate as the window closed leaves nothing behind when its lead stops.
+    async fn a_lead_that_stops_while_the_window_is_closed_leaves_nothing_behind(world: World) {
+        world.given(sequence().open(&WEEKDAYS, "09:00", "17:00").email("intro")).await;
+        world.until("2026-03-02T16:59:59.9995Z").await;
+        let ada = world.enrolls("ada@example.com").await;
+        ada.waits_for("intro", "2026-03-03T09:00:00Z").await;
+        ada.opts_out().await;
+        world.after(days(10)).await;
+        ada.received(&[]).await;
+        ada.ended(Outcome::OptedOut).await;
+    }
+
+    /// A lead that turns out to lack something when its slot comes does not keep the slot.
+    async fn a_held_lead_gives_its_slot_back(world: World) {
+        let campaign = sequence().open(&WEEKDAYS, "09:00", "17:00").per_day(1);
+        world.given(campaign.email_saying("intro", "Hello {{ name }}")).await;
+        let mut people = Vec::new();
+        for address in ["ada@example.com", "bob@example.com"] {
+            people.push(world.enrolls(lead(address).with("name", "Ada")).await);
+        }
+        world.until("2026-03-02T12:00:00Z").await;
+        let sent = people[0].mails().await.len();
+        let waiting = if sent == 0 { &people[0] } else { &people[1] };
+        waiting.has("name", serde_json::Value::Null).await;
+        world.until("2026-03-03T12:00:00Z").await;
+        waiting.is(Shown::Held).await;
+        waiting.stop().await;
+        waiting.received(&[]).await;
+    }
+
+    /// A mail to our own people takes no room, and gives none back when it is refused.
+    async fn a_refused_offer_does_not_change_what_is_left_of_the_day(world: World) {
+        let campaign = sequence().from(sender("anna").per_day(2)).with_fallback();
+        world.given(campaign.open(&WEEKDAYS, "09:00", "17:00").email("intro")).await;
+        let ada = world.enrolls("ada@example.com").await;
+        world.until("2026-03-02T10:00:00Z").await;
+        world.provider().refuses_mails_to_the_team(1, Refusal::Recipient).await;
+        ada.replies("Tell me more").await;
+        world.owner_was_told(0).await;
+        world.fallback_was_told(1).await;
+        let more = enroll(&world, 2).await;
+        world.after(days(3)).await;
+        assert_eq!(by_day(&more).await, counted(&[("Mon 2", 1), ("Tue 3", 1)]));
+        ada.close(HandoverResult::Won).await;
     }
 }

@@ -4,7 +4,7 @@ use machine::explain::Shown;
 use machine::outcome::Outcome;
 use machine::signal::HandoverResult;
 use tests::scenarios;
-use tests::world::{FALLBACK, OWNER, WEEKDAYS, days, hours, sequence};
+use tests::world::{FALLBACK, OWNER, WEEKDAYS, days, hours, minutes, sequence};
 
 scenarios! {
     /// Offered, accepted, answered, closed.
@@ -133,5 +133,48 @@ scenarios! {
         ada.close(HandoverResult::Won).await;
         ada.received(&["intro"]).await;
         assert_ne!(OWNER, FALLBACK);
+    }
+
+    /// Two machines that answer each other for ever: one offer, and nothing else leaves.
+    async fn a_loop_of_answers_makes_one_offer(world: World) {
+        world.given(sequence().with_fallback().email("intro").wait(days(3)).email("nudge")).await;
+        let ada = world.enrolls("ada@example.com").await;
+        for _ in 0..20 {
+            ada.replies("Thank you for your message, we will look into it").await;
+            ada.is_away().await;
+            world.after(minutes(10)).await;
+        }
+        world.owner_was_told(1).await;
+        world.fallback_was_told(0).await;
+        ada.received(&["intro"]).await;
+        ada.close(HandoverResult::Lost).await;
+    }
+
+    /// Automatic answers alone reach nobody and stop nothing.
+    async fn a_loop_of_automatic_answers_makes_no_offer(world: World) {
+        world.given(sequence().email("intro").wait(days(3)).email("nudge")).await;
+        let ada = world.enrolls("ada@example.com").await;
+        for _ in 0..20 {
+            ada.is_away().await;
+            world.after(minutes(10)).await;
+        }
+        world.after(days(10)).await;
+        world.owner_was_told(0).await;
+        ada.received(&["intro", "nudge"]).await;
+    }
+
+    /// A campaign that was finished goes on with a lead that comes back.
+    async fn a_lead_given_back_after_its_campaign_finished_goes_on(world: World) {
+        world.given(sequence().replies_stop().email("intro").wait(days(3)).email("nudge")).await;
+        let ada = world.enrolls("ada@example.com").await;
+        ada.replies("Not now, ask me again next week").await;
+        ada.ended(Outcome::Replied).await;
+        world.after(days(1)).await;
+        ada.hand_over().await;
+        world.owner_was_told(1).await;
+        ada.give_back().await;
+        world.after(days(10)).await;
+        ada.received(&["intro", "nudge"]).await;
+        ada.ended(Outcome::Replied).await;
     }
 }

@@ -92,6 +92,28 @@ pub enum State {
     },
 }
 
+impl State {
+    /// Returns the step whose message was asked for and put off by the gate: it lies in the ledger
+    /// until this state is left.
+    pub fn put_off(&self) -> Option<&StepKey> {
+        match self {
+            Self::Waiting { step, wait }
+            | Self::Paused { resume: Resume::Wait { step, wait }, .. } => {
+                wait.is_put_off().then_some(step)
+            }
+            Self::Dispatching { .. }
+            | Self::AwaitingApproval { .. }
+            | Self::AwaitingCall { .. }
+            | Self::Held { .. }
+            | Self::Paused { resume: Resume::Step { .. } | Resume::Held { .. }, .. }
+            | Self::Offered { .. }
+            | Self::Accepted { .. }
+            | Self::Answered { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
+}
+
 /// A wait before a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
@@ -105,6 +127,32 @@ pub struct Wait {
     pub wake_at: DateTime<Utc>,
     /// The constraint that made `wake_at` so.
     pub why: Why,
+}
+
+impl Wait {
+    /// Whether the gate made it, because it had no room or the window was closed.
+    fn is_put_off(&self) -> bool {
+        match self.because {
+            Why::SendWindow
+            | Why::Holiday
+            | Why::SenderPacing
+            | Why::SenderDailyLimit
+            | Why::CampaignDailyLimit
+            | Why::SenderDisconnected => true,
+            Why::Delay
+            | Why::UntilEvent
+            | Why::LeadAsked
+            | Why::RetryBackoff
+            | Why::CampaignPaused
+            | Why::LeadPaused
+            | Why::MissingVariable
+            | Why::ConsentMissing
+            | Why::AddressMissing
+            | Why::Approval
+            | Why::CallQueue
+            | Why::OwnerReply => false,
+        }
+    }
 }
 
 /// What a pause interrupted.

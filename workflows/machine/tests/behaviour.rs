@@ -386,3 +386,20 @@ fn soft_bounces_on_three_days_make_a_hard_one() {
     }
     assert_eq!(lead.enrollment.outcome(), Some(Outcome::Bounced));
 }
+
+#[test]
+fn a_refusal_that_comes_while_a_person_has_the_lead_counts() {
+    let mut more = with_team();
+    more["retry"] = json!({ "refusals": 2 });
+    let mut lead = Lead::enrolled(json!([email("intro")]), more);
+    let effect = lead.wakes().effects.pop().unwrap().id();
+    lead.facts.in_flight = vec![effect.send];
+    lead.hears(&Signal::HandOver);
+    let refused = Answer::Rejected { class: Refusal::Retry, retry_after_s: None };
+    lead.hears(&answered(effect, refused.clone()));
+    lead.facts.in_flight.clear();
+    lead.hears(&Signal::GivenBack);
+    let effect = lead.wakes().effects.pop().unwrap().id();
+    lead.hears(&answered(effect, refused));
+    assert_eq!(lead.enrollment.outcome(), Some(Outcome::Failed));
+}

@@ -10,7 +10,7 @@ use activities::error::{Result, chain};
 use activities::store::captures;
 use activities::store::{clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
-use activities::{campaign_verb, interpret};
+use activities::{audit_chain, campaign_verb, interpret};
 use sqlx::postgres::PgListener;
 
 use super::{Shared, recovery};
@@ -18,7 +18,7 @@ use super::{Shared, recovery};
 /// How often a runner shows that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// How often campaigns are looked over and counters folded.
+/// How often campaigns are looked over, counters folded and acts sealed.
 const ROUND: Duration = Duration::from_secs(10);
 
 /// How often captured messages are looked over when nobody is about to answer one.
@@ -91,7 +91,7 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>) {
     }
 }
 
-/// Tells orders, reads mail, finishes campaigns and folds counters: at the bell, and now and then.
+/// Tells orders, reads mail, finishes campaigns, folds counters and seals acts: at the bell, and now and then.
 pub(crate) async fn do_chores(shared: Arc<Shared>) {
     let mut last_round = Instant::now();
     while !shared.stopping() {
@@ -149,6 +149,7 @@ async fn round(shared: &Shared) -> Result<()> {
         if finished > 0 {
             tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
         }
+        audit_chain::seal(&mailroom.store, workspace).await?;
     }
     Ok(())
 }

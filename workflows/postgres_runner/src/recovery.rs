@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use activities::error::{Result, chain};
 use activities::send::sweep;
-use activities::store::{clock, enrollments, parked, work};
+use activities::store::dead_letters::{self, Subject};
+use activities::store::{clock, enrollments, work};
 use activities::turn::{self, FAILURES_MAX};
 use chrono::TimeDelta;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
@@ -64,7 +65,8 @@ async fn blame(
     if failures >= FAILURES_MAX {
         let ids = [enrollment.uuid()];
         enrollments::park(&mut tx, workspace, &ids, clocks.campaign).await?;
-        parked::record(&mut tx, workspace, enrollment, cause, clocks.campaign).await?;
+        let subject = Subject::Enrollment(enrollment);
+        dead_letters::add(&mut tx, workspace, subject, cause, clocks.campaign).await?;
         tracing::error!(enrollment.id = %enrollment, "enrollment parked");
     }
     tx.commit().await

@@ -22,8 +22,9 @@ use crate::world::provider::Script;
 /// How long a call may take.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
 
-/// How long before a window closes a send must leave.
-const MARGIN: TimeDelta = TimeDelta::seconds(30);
+/// How long before a window closes a send must leave. The product asks for half a minute of the
+/// world's time, which is next to nothing where campaign time stands still.
+const MARGIN: TimeDelta = TimeDelta::milliseconds(1);
 
 /// What the gate makes of a send, short of room.
 enum Inspection {
@@ -195,12 +196,16 @@ impl Inner {
     fn call(&mut self, call: Call) {
         let effect = call.effect;
         if let What::Handover { .. } = call.what {
+            if let Script::RefuseTeam(times @ 1.., class) = self.provider.script {
+                self.provider.script = Script::RefuseTeam(times - 1, class);
+                return self.record(effect, Answer::Rejected { class, retry_after_s: None });
+            }
             self.team_mails.push(Mail { to: call.to, at: self.now });
             self.provider.accepts.push(effect.send);
             return self.record(effect, Answer::Accepted);
         }
         match self.provider.script {
-            Script::Accept => {
+            Script::Accept | Script::RefuseTeam(..) => {
                 self.take(&call);
                 self.record(effect, Answer::Accepted);
             }

@@ -9,7 +9,7 @@ use machine::enrollment::Enrollment;
 use machine::explain;
 use machine::ids::EnrollmentId;
 use machine::signal::{Answer, PauseScope, Signal};
-use machine::state::{State, Why};
+use machine::state::State;
 
 use super::ledger::{Stand, What};
 use super::{Inner, Journaled};
@@ -54,7 +54,6 @@ struct Turn<'a> {
     inner: &'a mut Inner,
     id: EnrollmentId,
     enrollment: Enrollment,
-    before: State,
     asked: BTreeMap<EffectId, Effect>,
     withdrawn: Vec<EffectId>,
     /// Answers that this turn brings and the machine has not heard yet.
@@ -63,9 +62,8 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn begin(inner: &'a mut Inner, id: EnrollmentId, enrollment: Enrollment) -> Self {
-        let before = enrollment.state.clone();
         let (asked, withdrawn, unheard) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { inner, id, enrollment, before, asked, withdrawn, unheard }
+        Self { inner, id, enrollment, asked, withdrawn, unheard }
     }
 
     fn hear_everything(&mut self, told: Vec<Signal>) {
@@ -225,7 +223,7 @@ impl<'a> Turn<'a> {
                 self.inner.cancel(withdrawn.send);
             }
         }
-        self.release_slot();
+        self.release_put_off();
         for (id, effect) in std::mem::take(&mut self.asked) {
             let what = match effect {
                 Effect::Send { step, variant, .. } => What::Step { step, variant },
@@ -265,26 +263,19 @@ impl<'a> Turn<'a> {
         row.wake_at = wake_at;
     }
 
-    /// A booked slot is given back when its lead leaves the wait for it.
-    fn release_slot(&mut self) {
-        let State::Waiting { step, wait } = &self.before else { return };
-        if !is_slot(wait.because) {
-            return;
-        }
-        let step = step.clone();
-        let still = match &self.enrollment.state {
-            State::Waiting { step: now, wait } => *now == step && is_slot(wait.because),
-            State::Paused { resume, .. } => *resume.step() == step,
-            _ => self
-                .asked
-                .values()
-                .any(|effect| matches!(effect, Effect::Send { step: asked, .. } if *asked == step)),
-        };
-        let booked = self.inner.ledger.iter().find(|(_, row)| {
-            let same = matches!(&row.what, What::Step { step: of, .. } if *of == step);
-            row.enrollment == self.id && same && row.stand == Stand::Deferred
+    /// A message that was put off is cancelled when nobody waits for it any more.
+    fn release_put_off(&mut self) {
+        let waits_for = self.enrollment.state.put_off();
+        let put_off = self.inner.ledger.iter().filter(|(send, row)| {
+            let is_waited_for =
+                matches!(&row.what, What::Step { step, .. } if Some(step) == waits_for);
+            row.enrollment == self.id
+                && row.stand == Stand::Deferred
+                && !is_waited_for
+                && !self.asked.keys().any(|asked| asked.send == *send)
         });
-        if let (false, Some((send, _))) = (still, booked) {
+        let put_off: Vec<_> = put_off.map(|(send, _)| send).collect();
+        for send in put_off {
             self.inner.cancel(send);
         }
     }
@@ -292,10 +283,6 @@ impl<'a> Turn<'a> {
 
 fn is_before_the_gate(row: &super::ledger::Row) -> bool {
     matches!(row.stand, Stand::Planned | Stand::Deferred)
-}
-
-fn is_slot(why: Why) -> bool {
-    matches!(why, Why::SenderPacing | Why::SenderDailyLimit | Why::CampaignDailyLimit)
 }
 
 /// The effect that a signal answers.

@@ -188,7 +188,13 @@ impl Data {
                 self.end(Outcome::OptedOut, turn)
             }
             // The step is asked for again if the lead comes back to it.
-            Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => Handled,
+            Answer::Rejected { class: Refusal::Retry, .. } => {
+                self.note_refusal(&step);
+                Handled
+            }
+            Answer::Rejected { class: Refusal::Content | Refusal::Account, .. }
+            | Answer::Deferred { .. }
+            | Answer::Held { .. } => Handled,
         }
     }
 

@@ -1,0 +1,144 @@
+//! The HTTP API, `/api/v1`: JSON for other programs. Each resource is a file; a handler reads the
+//! request, calls the activity that the command line calls, and answers. The OpenAPI document is made
+//! from the same routes.
+
+mod answer;
+mod audit;
+mod caller;
+mod dead_letters;
+mod handovers;
+mod idempotency;
+mod keys;
+mod page;
+mod problem;
+mod rates;
+mod request;
+mod senders;
+mod sends;
+mod suppressions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use activities::mailroom::Mailroom;
+use aide::axum::ApiRouter;
+use aide::openapi::{Info, License, OpenApi, SecurityScheme, Server};
+use aide::transform::TransformOpenApi;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::timeout::TimeoutLayer;
+
+use problem::Problem;
+use rates::Rates;
+
+/// Where the API is.
+const PREFIX: &str = "/api/v1";
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database, the keys and the versions.
+    pub room: Mailroom,
+    rates: Rates,
+}
+
+impl App {
+    /// Furnishes the API.
+    pub fn new(room: Mailroom) -> Self {
+        Self { room, rates: Rates::new() }
+    }
+}
+
+/// Returns the routes of the API, behind its keys.
+pub fn router(app: App) -> Router {
+    let mut api = OpenApi::default();
+    let routes: Router<App> = routes().finish_api(&mut api);
+    let document: Arc<str> = serde_json::to_string(&described(api)).expect("it is JSON").into();
+    let open = get(move || {
+        let document = document.to_string();
+        async move { ([(header::CONTENT_TYPE, "application/json")], document) }
+    });
+    let closed = routes
+        .fallback(async || Problem::not_found("there is no such path: see /api/v1/openapi.json"))
+        .method_not_allowed_fallback(async || Problem::wrong_method())
+        .layer(DefaultBodyLimit::max(request::JSON_MAX))
+        .layer(from_fn_with_state(app.clone(), idempotency::answer_once))
+        .layer(from_fn(finish_what_was_begun))
+        .layer(from_fn_with_state(app.clone(), caller::authenticate))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT));
+    Router::new()
+        .route(&format!("{PREFIX}/openapi.json"), open)
+        .nest(PREFIX, closed)
+        .with_state(app)
+}
+
+/// Returns the OpenAPI document.
+pub fn document() -> OpenApi {
+    let mut api = OpenApi::default();
+    let _: Router<App> = routes().finish_api(&mut api);
+    described(api)
+}
+
+fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .merge(audit::routes())
+        .merge(dead_letters::routes())
+        .merge(handovers::routes())
+        .merge(keys::routes())
+        .merge(senders::routes())
+        .merge(sends::routes())
+        .merge(suppressions::routes())
+}
+
+fn described(mut api: OpenApi) -> OpenApi {
+    api.info = Info {
+        title: "Meridian".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        summary: Some("Durable outreach campaigns".to_owned()),
+        description: Some(DESCRIPTION.to_owned()),
+        license: Some(License {
+            name: "Apache-2.0".to_owned(),
+            identifier: Some("Apache-2.0".to_owned()),
+            ..License::default()
+        }),
+        ..Info::default()
+    };
+    api.servers = vec![Server { url: PREFIX.to_owned(), ..Server::default() }];
+    let scheme = SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: None,
+        description: Some("A key made by `meridian key create`".to_owned()),
+        extensions: Default::default(),
+    };
+    let _ = TransformOpenApi::new(&mut api).security_scheme(caller::SCHEME, scheme);
+    api
+}
+
+const DESCRIPTION: &str = "\
+Every request carries a key: `Authorization: Bearer KEY`. The operation's `x-meridian-role` is the \
+role it needs. Errors are problem documents (RFC 9457) that name the field and the fix. Every POST \
+takes an `Idempotency-Key`: a repeat within a day is answered as the first time. Lists come in pages: \
+`next` of one page is `cursor` of the next. Times are RFC 3339 in UTC; campaign times run with the \
+campaign clock, which differs from the wall clock in demonstrations only.";
+
+/// A caller that hangs up does not undo what was begun: requests that change something run to their
+/// end by themselves.
+async fn finish_what_was_begun(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request panicked");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

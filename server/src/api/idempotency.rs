@@ -1,0 +1,129 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST that is repeated under the
+//! same key is answered as the first time, and done once. Answers are kept for 24 hours.
+
+use activities::error::chain;
+use activities::idempotency::{self, Answer, Request as Claim, Standing};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::App;
+use super::caller::Caller;
+use super::problem::Problem;
+
+/// The request's name.
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says that an answer is from the first time.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The longest name, in characters.
+const KEY_MAX: usize = 255;
+
+/// The longest body that a named request may have, in bytes.
+const BODY_MAX: usize = 32 * 1024 * 1024;
+
+/// Headers of an answer that are kept with it.
+const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
+
+/// Answers a repeated POST as the first time.
+pub(super) async fn answer_once(State(app): State<App>, request: Request, next: Next) -> Response {
+    let key = match name(&request) {
+        Ok(Some(key)) => key,
+        Ok(None) => return next.run(request).await,
+        Err(problem) => return problem.into_response(),
+    };
+    match named(&app, key, request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn name(request: &Request) -> Result<Option<String>, Problem> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
+    let Some(key) = request.headers().get(KEY) else { return Ok(None) };
+    let key = key.to_str().map(str::trim).unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_MAX {
+        let message = format!("use 1 to {KEY_MAX} printable ASCII characters, as in a UUID");
+        return Err(Problem::malformed(format!("Idempotency-Key: {message}")));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+async fn named(
+    app: &App,
+    idempotency_key: String,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let caller = request.extensions().get::<Caller>().expect("behind `authenticate`").clone();
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, BODY_MAX).await.map_err(|_| {
+        Problem::too_long(format!(
+            "with an Idempotency-Key a body may have {BODY_MAX} bytes; an import is safe to repeat \
+             without one"
+        ))
+    })?;
+    let mut hash = Sha256::new();
+    hash.update(parts.uri.path());
+    hash.update([0]);
+    hash.update(parts.uri.query().unwrap_or_default());
+    hash.update([0]);
+    hash.update(&body);
+    let claim = Claim {
+        workspace: caller.workspace,
+        key: caller.key,
+        idempotency_key,
+        fingerprint: hash.finalize().into(),
+    };
+    match idempotency::claim(&app.room.store, &app.room.keys, &claim).await? {
+        Standing::Claimed => {}
+        Standing::Answered(answer) => return Ok(replayed(answer)),
+        Standing::UnderWay => return Err(Problem::under_way()),
+        Standing::Different => return Err(Problem::key_reused()),
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    settle(app, &claim, response).await
+}
+
+/// Keeps an answer that would be the same again; whatever failed may be tried again.
+async fn settle(app: &App, claim: &Claim, response: Response) -> Result<Response, Problem> {
+    let status = response.status();
+    if status.is_server_error() || matches!(status, StatusCode::FORBIDDEN) {
+        idempotency::drop_claim(&app.room.store, claim).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| {
+        tracing::error!(error = chain(&error), "an answer broke off");
+        Problem::conflict("the answer broke off: try again")
+    })?;
+    let answer =
+        Answer { status: status.as_u16(), headers: kept(&parts.headers), body: body.to_vec() };
+    idempotency::finish(&app.room.store, &app.room.keys, claim, &answer).await?;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
+    let kept = KEPT.iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)));
+    kept.map(|(name, value)| (name.to_string(), value.to_owned())).collect()
+}
+
+fn replayed(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).expect("it was a status when it was stored");
+    let mut response = (status, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}

@@ -1,0 +1,137 @@
+//! What requests bring: JSON bodies, query strings and the names in a path, read into types that refuse what they do not
+//! know. A fault names the field.
+
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{MediaType, Operation, RequestBody, SchemaObject};
+use aide::operation::{ParamLocation, add_parameters, parameters_from_schema, set_body};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The longest JSON body, in bytes.
+pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
+
+/// A JSON body.
+#[derive(Debug, Clone)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::wrong_type("send JSON, with `Content-Type: application/json`"));
+        }
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| {
+                match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => {
+                        Problem::too_long(format!("the body is longer than {JSON_MAX} bytes"))
+                    }
+                    _ => Problem::malformed("the body did not arrive whole"),
+                }
+            })?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Reads JSON.
+///
+/// # Errors
+///
+/// A problem that names the line, or the field.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            Problem::invalid_field(field, plain(&inner.to_string()))
+        } else {
+            Problem::malformed(format!("the body is not JSON: {inner}"))
+        }
+    })?;
+    json.end().map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
+    Ok(read)
+}
+
+/// Leaves out the place inside the text, which the field tells better.
+fn plain(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+impl<T: JsonSchema> OperationInput for Body<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = SchemaObject {
+            json_schema: ctx.schema.subschema_for::<T>(),
+            external_docs: None,
+            example: None,
+        };
+        let media = MediaType { schema: Some(schema), ..MediaType::default() };
+        let body = RequestBody {
+            description: None,
+            content: [("application/json".to_owned(), media)].into_iter().collect(),
+            required: true,
+            extensions: Default::default(),
+        };
+        set_body(ctx, operation, body);
+    }
+}
+
+/// A query string.
+#[derive(Debug, Clone)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
+        read.map(Self).map_err(|error| {
+            let field = error.path().to_string();
+            Problem::invalid_field(field, error.into_inner().to_string())
+        })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Query<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = ctx.schema.subschema_for::<T>();
+        let parameters = parameters_from_schema(ctx, schema, ParamLocation::Query);
+        add_parameters(ctx, operation, parameters);
+    }
+}
+
+/// The parameters of a path. What cannot be a name of ours names nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(read)) => Ok(Self(read)),
+            Err(_) => Err(Problem::not_found("there is nothing of this name")),
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Path<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = ctx.schema.subschema_for::<T>();
+        let parameters = parameters_from_schema(ctx, schema, ParamLocation::Path);
+        add_parameters(ctx, operation, parameters);
+    }
+}

@@ -1,0 +1,157 @@
+//! `/suppressions`: those we never write to.
+
+use activities::address::EmailAddress;
+use activities::store::suppression_views::{self, SuppressionView};
+use activities::store::suppressions::SuppressionId;
+use activities::suppression_list::{self, Suppressed};
+use aide::axum::ApiRouter;
+use aide::axum::routing::{delete_with, get_with};
+use axum::Json;
+use axum::extract::State;
+use axum::response::NoContent;
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::App;
+use super::answer::Created;
+use super::caller::{Operator, Viewer};
+use super::page::{Page, Wanted};
+use super::problem::Problem;
+use super::request::{Body, Path, Query};
+
+/// Tells the list's cursors from others.
+const LIST: &str = "suppressions";
+
+pub(super) fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route(
+            "/suppressions",
+            get_with(list, |op| {
+                op.id("listSuppressions")
+                    .summary("List those we never write to")
+                    .tag("suppressions")
+            })
+            .post_with(add, |op| {
+                op.id("addSuppression").summary("Never write to somebody").tag("suppressions")
+            }),
+        )
+        .api_route(
+            "/suppressions/{suppression}",
+            delete_with(lift, |op| {
+                op.id("liftSuppression").summary("Take an entry off the list").tag("suppressions")
+            }),
+        )
+}
+
+/// Somebody we never write to.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Suppression {
+    /// Its id.
+    id: SuppressionId,
+    /// `address`: one mailbox, however it is spelt; `domain`: every mailbox of a domain.
+    scope: String,
+    /// The address or domain; absent once the person was erased, though the promise stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// `opted_out`, `complained`, `hard_bounce`, `by_person` or `imported`.
+    reason: String,
+    /// Campaign time.
+    suppressed_at: DateTime<Utc>,
+}
+
+impl From<SuppressionView> for Suppression {
+    fn from(view: SuppressionView) -> Self {
+        Self {
+            id: view.suppression_id.into(),
+            scope: view.scope,
+            value: view.value,
+            reason: view.reason,
+            suppressed_at: view.suppressed_at,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Items of the page.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u16>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+async fn list(
+    State(app): State<App>,
+    caller: Viewer,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Suppression>>, Problem> {
+    let Viewer(caller) = caller;
+    let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
+    let before: Option<Uuid> = wanted.after(&LIST)?;
+    let mut tx = app.room.store.begin(caller.workspace).await?;
+    let rows =
+        suppression_views::in_force(&mut tx, caller.workspace, before, wanted.rows()).await?;
+    Ok(Json(wanted.page(&LIST, rows, |row| row.suppression_id)))
+}
+
+/// Whom never to write to: one of the two.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum NewSuppression {
+    /// One mailbox, however it is spelt.
+    Address(String),
+    /// Every mailbox of a domain, as in `example.com`.
+    Domain(String),
+}
+
+async fn add(
+    State(app): State<App>,
+    caller: Operator,
+    Body(new): Body<NewSuppression>,
+) -> Result<Created<Suppression>, Problem> {
+    let Operator(caller) = caller;
+    let suppressed = match new {
+        NewSuppression::Address(text) => {
+            let address = text.parse::<EmailAddress>();
+            Suppressed::Address(
+                address.map_err(|error| Problem::invalid_field("address", error.to_string()))?,
+            )
+        }
+        NewSuppression::Domain(text) => {
+            let domain = text.trim().trim_start_matches('@');
+            // A domain is good if it can stand in an address.
+            let address = format!("postmaster@{domain}").parse::<EmailAddress>();
+            let address = address.map_err(|_| {
+                Problem::invalid_field("domain", "it is no domain: write it like `example.com`")
+            })?;
+            Suppressed::Domain(address.domain().to_owned())
+        }
+    };
+    let actor = caller.actor();
+    let (entry, _) =
+        suppression_list::add(&app.room, caller.workspace, &suppressed, &actor).await?;
+    let location = format!("/api/v1/suppressions/{}", entry.suppression_id);
+    Ok(Created { location, body: entry.into() })
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct SuppressionPath {
+    /// The entry's id.
+    suppression: SuppressionId,
+}
+
+async fn lift(
+    State(app): State<App>,
+    caller: Operator,
+    Path(SuppressionPath { suppression }): Path<SuppressionPath>,
+) -> Result<NoContent, Problem> {
+    let Operator(caller) = caller;
+    let actor = caller.actor();
+    match suppression_list::lift(&app.room, caller.workspace, suppression, &actor).await? {
+        true => Ok(NoContent),
+        false => Err(Problem::not_found(format!("there is no entry {suppression} in force"))),
+    }
+}
