@@ -65,22 +65,18 @@ CREATE UNIQUE INDEX suppressions_in_force_key
 ALTER TABLE leads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leads FORCE ROW LEVEL SECURITY;
 CREATE POLICY leads_wall ON leads
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE addresses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE addresses FORCE ROW LEVEL SECURITY;
 CREATE POLICY addresses_wall ON addresses
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE lead_tags ENABLE ROW LEVEL SECURITY;
 ALTER TABLE lead_tags FORCE ROW LEVEL SECURITY;
 CREATE POLICY lead_tags_wall ON lead_tags
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE suppressions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE suppressions FORCE ROW LEVEL SECURITY;
 CREATE POLICY suppressions_wall ON suppressions
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads, addresses, lead_tags, suppressions TO meridian_app;

@@ -93,29 +93,24 @@ CREATE TABLE quotas (
 ALTER TABLE senders ENABLE ROW LEVEL SECURITY;
 ALTER TABLE senders FORCE ROW LEVEL SECURITY;
 CREATE POLICY senders_wall ON senders
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE sequence_versions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sequence_versions FORCE ROW LEVEL SECURITY;
 CREATE POLICY sequence_versions_wall ON sequence_versions
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE campaigns ENABLE ROW LEVEL SECURITY;
 ALTER TABLE campaigns FORCE ROW LEVEL SECURITY;
 CREATE POLICY campaigns_wall ON campaigns
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 CREATE POLICY campaigns_finder ON campaigns FOR SELECT TO meridian_finder USING (true);
 ALTER TABLE campaign_verbs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE campaign_verbs FORCE ROW LEVEL SECURITY;
 CREATE POLICY campaign_verbs_wall ON campaign_verbs
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE quotas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY quotas_wall ON quotas
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON senders, campaigns, quotas TO meridian_app;
 GRANT SELECT, INSERT ON sequence_versions, campaign_verbs TO meridian_app;

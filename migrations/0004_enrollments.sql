@@ -93,25 +93,21 @@ CREATE TABLE counter_deltas (
 ALTER TABLE enrollments ENABLE ROW LEVEL SECURITY;
 ALTER TABLE enrollments FORCE ROW LEVEL SECURITY;
 CREATE POLICY enrollments_wall ON enrollments
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 CREATE POLICY enrollments_finder ON enrollments FOR SELECT TO meridian_finder USING (true);
 ALTER TABLE signals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE signals FORCE ROW LEVEL SECURITY;
 CREATE POLICY signals_wall ON signals
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 CREATE POLICY signals_finder ON signals FOR SELECT TO meridian_finder USING (true);
 ALTER TABLE journal ENABLE ROW LEVEL SECURITY;
 ALTER TABLE journal FORCE ROW LEVEL SECURITY;
 CREATE POLICY journal_wall ON journal
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE counter_deltas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE counter_deltas FORCE ROW LEVEL SECURITY;
 CREATE POLICY counter_deltas_wall ON counter_deltas
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON enrollments, signals, counter_deltas TO meridian_app;
 GRANT SELECT, INSERT ON journal TO meridian_app;

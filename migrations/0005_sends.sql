@@ -100,28 +100,23 @@ CREATE TABLE handovers (
 ALTER TABLE sends ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sends FORCE ROW LEVEL SECURITY;
 CREATE POLICY sends_wall ON sends
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE send_contents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE send_contents FORCE ROW LEVEL SECURITY;
 CREATE POLICY send_contents_wall ON send_contents
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE captured_messages ENABLE ROW LEVEL SECURITY;
 ALTER TABLE captured_messages FORCE ROW LEVEL SECURITY;
 CREATE POLICY captured_messages_wall ON captured_messages
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE tasks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tasks FORCE ROW LEVEL SECURITY;
 CREATE POLICY tasks_wall ON tasks
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE handovers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE handovers FORCE ROW LEVEL SECURITY;
 CREATE POLICY handovers_wall ON handovers
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON sends, send_contents, captured_messages, tasks, handovers TO meridian_app;

@@ -64,23 +64,19 @@ CREATE TABLE audit (
 ALTER TABLE webhook_endpoints ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhook_endpoints FORCE ROW LEVEL SECURITY;
 CREATE POLICY webhook_endpoints_wall ON webhook_endpoints
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE inbound_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE inbound_events FORCE ROW LEVEL SECURITY;
 CREATE POLICY inbound_events_wall ON inbound_events
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters FORCE ROW LEVEL SECURITY;
 CREATE POLICY dead_letters_wall ON dead_letters
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 ALTER TABLE audit ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit FORCE ROW LEVEL SECURITY;
 CREATE POLICY audit_wall ON audit
-    USING (workspace_id IS NOT DISTINCT FROM (
-        SELECT nullif(current_setting('app.workspace_id', true), '')::uuid));
+    USING (workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook_endpoints, inbound_events, dead_letters TO meridian_app;
 GRANT SELECT, INSERT ON audit TO meridian_app;

@@ -15,3 +15,25 @@ CREATE OR REPLACE FUNCTION due_workspaces() RETURNS TABLE (workspace_id uuid, wa
         FROM workspaces w;
     END
     $$;
+
+-- These walls read the setting once for each statement, not once for each row. They are no equalities,
+-- because a wall is not to be a way in: every query names its workspace itself, and where the planner
+-- takes a workspace for a small one, an equality would tempt it to read all of its rows to find the few
+-- that a batch names by their keys.
+DO $$
+DECLARE
+    walled text;
+BEGIN
+    FOREACH walled IN ARRAY ARRAY[
+        'workspaces', 'leads', 'addresses', 'lead_tags', 'suppressions', 'senders',
+        'sequence_versions', 'campaigns', 'campaign_verbs', 'quotas', 'enrollments', 'signals',
+        'journal', 'counter_deltas', 'sends', 'send_contents', 'captured_messages', 'tasks',
+        'handovers', 'webhook_endpoints', 'inbound_events', 'dead_letters', 'audit']
+    LOOP
+        EXECUTE format(
+            'ALTER POLICY %I ON %I USING (workspace_id IS NOT DISTINCT FROM (
+                 SELECT nullif(current_setting(''app.workspace_id'', true), '''')::uuid))',
+            walled || '_wall', walled);
+    END LOOP;
+END
+$$;

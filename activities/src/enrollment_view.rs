@@ -142,8 +142,11 @@ fn facts(stored: &Stored) -> Facts {
         "refused" => Consent::Refused,
         _ => Consent::Unknown,
     };
+    let country = stored.attributes.get("country").filter(|_| stored.zone.is_none());
+    let country = country.and_then(serde_json::Value::as_str);
     Facts {
         zone: stored.zone.as_deref().and_then(|zone| zone.parse().ok()),
+        country: country.and_then(|country| country.parse().ok()),
         consent: Consents {
             email: consent(&stored.email_consent),
             sms: consent(&stored.sms_consent),

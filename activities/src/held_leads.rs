@@ -2,7 +2,6 @@
 
 use machine::ids::{SenderId, WorkspaceId};
 use machine::signal::Signal;
-use machine::state::Why;
 
 use crate::error::Result;
 use crate::ingest::{self, Signalled, Verb};
@@ -11,8 +10,8 @@ use crate::store::{Store, clock, enrollment_views};
 /// Enrollments that are told at a time.
 const PAGE: i64 = 1_000;
 
-/// Tells every enrollment that lacks a sender to look again, because `sender` was mended. `actor` is
-/// on record for it. Returns how many were told.
+/// Tells every enrollment that lacks a sender, or a sender's name, to look again, because `sender` was
+/// mended. `actor` is on record for it. Returns how many were told.
 ///
 /// # Errors
 ///
@@ -31,8 +30,7 @@ pub async fn sender_mended(
     let mut after = None;
     loop {
         let mut tx = store.begin(workspace).await?;
-        let why = Why::SenderDisconnected.as_str();
-        let page = enrollment_views::held_for(&mut tx, workspace, why, after, PAGE).await?;
+        let page = enrollment_views::held_for_a_sender(&mut tx, workspace, after, PAGE).await?;
         tx.commit().await?;
         let Some(last) = page.last() else { return Ok(told) };
         after = Some(*last);

@@ -13,16 +13,22 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{Read, Seek};
 
-use machine::ids::WorkspaceId;
+use machine::ids::{LeadId, WorkspaceId};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
-use crate::store::Store;
+use crate::phone::Country;
+use crate::store::audit::{self, Act};
+use crate::store::{Store, clock};
+use crate::suppression_key::SuppressionKey;
 use crate::tag::Tag;
 use columns::Columns;
+pub use columns::{InvalidMapping, Mapping};
 pub use fault::{Reason, RowFault};
-use row::{Parsed, Person};
+use merge::Merged;
+use row::{Given, Parsed, Person};
 use source::Source;
 pub use source::Unreadable;
 
@@ -39,6 +45,52 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
+    /// Where telephone numbers without a country code are dialled.
+    pub country: Option<Country>,
+    /// What columns hold whose headers do not say it.
+    pub mapping: Mapping,
+    /// What becomes of leads we know.
+    pub policy: Policy,
+    /// Who imports, for the record.
+    pub actor: String,
+    /// Is told what became of each row, batch by batch; the import waits for whoever listens.
+    pub results: Option<mpsc::Sender<Vec<RowResult>>>,
+}
+
+/// What becomes of a lead that a file names and we know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// What the file says wins, and an empty cell says nothing.
+    #[default]
+    Overwrite,
+    /// What we know stays, and the file adds to it.
+    Fill,
+    /// It stays as it is.
+    Skip,
+}
+
+/// What became of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowResult {
+    /// The line it begins on.
+    pub line: u64,
+    /// What became of it.
+    pub outcome: RowOutcome,
+    /// What is wrong with it; of a row that went in, what was noticed.
+    pub faults: Vec<RowFault>,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// A new lead.
+    Added(LeadId),
+    /// A lead we knew, with something new about it.
+    Changed(LeadId),
+    /// A lead we knew, and nothing new.
+    Unchanged(LeadId),
+    /// It was left out.
+    Refused,
 }
 
 /// What an import did.
@@ -89,13 +141,15 @@ pub enum ImportError {
     Store(#[from] crate::error::ActivityError),
 }
 
-/// Imports `file` into `workspace`, telling `progress` after every batch.
+/// Imports `file` into `workspace`, telling `progress` after every batch. `key` knows those who were
+/// erased.
 ///
 /// # Errors
 ///
 /// [`ImportError`]. Rows with faults are no error: each is named in the report.
 pub async fn leads(
     store: &Store,
+    key: &SuppressionKey,
     workspace: WorkspaceId,
     file: impl Read + Seek + Send + 'static,
     options: &Options,
@@ -103,29 +157,60 @@ pub async fn leads(
 ) -> Result<Report, ImportError> {
     // The reader waits until a batch is stored before it reads much further.
     let (sender, mut batches) = mpsc::channel(1);
-    let tags = options.tags.clone();
-    let reader = tokio::task::spawn_blocking(move || read(file, &tags, &sender));
+    let given = Given { tags: options.tags.clone(), country: options.country };
+    let mapping = options.mapping.clone();
+    let reader = tokio::task::spawn_blocking(move || read(file, &given, &mapping, &sender));
     let mut report = Report::default();
     while let Some(batch) = batches.recv().await {
-        let Batch { people, refused, faults, bytes_read, bytes } = batch;
-        let merged = merge::store(store, workspace, &people, &options.source).await?;
-        report.add(Totals { refused, ..merged }, faults);
+        let (bytes_read, bytes) = (batch.bytes_read, batch.bytes);
+        let merged = merge::store(store, key, workspace, &batch.people, options).await?;
+        let rows = batch.rows(merged);
+        report.add(&rows);
         progress(Progress { totals: report.totals, bytes_read, bytes });
+        if let Some(results) = &options.results {
+            // Nobody listens any more: the leads go in all the same.
+            let _ = results.send(rows).await;
+        }
     }
     match reader.await {
         Ok(ignored) => report.ignored_columns = ignored?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+    record(store, workspace, options, report.totals).await?;
     Ok(report)
+}
+
+async fn record(
+    store: &Store,
+    workspace: WorkspaceId,
+    options: &Options,
+    totals: Totals,
+) -> Result<()> {
+    let mut tx = store.begin(workspace).await?;
+    let wall = clock::read(&mut tx).await?.wall;
+    let Totals { added, changed, unchanged, refused } = totals;
+    let details = json!({
+        "source": options.source,
+        "added": added, "changed": changed, "unchanged": unchanged, "refused": refused,
+    });
+    let subject = format!("workspace/{workspace}");
+    let (actor, details) = (options.actor.as_str(), Some(details));
+    let act = Act { actor, act: "lead.import", subject: &subject, details };
+    audit::record(&mut tx, workspace, &act, wall).await?;
+    tx.commit().await
 }
 
 /// Some rows of the file.
 #[derive(Default)]
 struct Batch {
     people: Vec<Person>,
-    /// Rows that were left out.
-    refused: u64,
+    /// Lines that were left out.
+    refused: Vec<u64>,
     faults: Vec<RowFault>,
+    /// The header of the column with the addresses.
+    address_header: String,
+    /// The header of the column with the numbers.
+    phone_header: String,
     /// Bytes of the file that were read by its end.
     bytes_read: u64,
     bytes: u64,
@@ -135,38 +220,49 @@ struct Batch {
 /// them any more.
 fn read(
     file: impl Read + Seek,
-    tags: &[Tag],
+    given: &Given,
+    mapping: &Mapping,
     batches: &mpsc::Sender<Batch>,
 ) -> Result<Vec<String>, Unreadable> {
     let mut source = Source::open(file)?;
-    let columns = Columns::of(&source.header()?)?;
+    let columns = Columns::of(&source.header()?, mapping)?;
     let mut seen = Seen::default();
     let mut batch = Batch::default();
     while let Some(record) = source.next_record()? {
-        match row::parse(&columns, &record, tags, &mut batch.faults) {
+        match row::parse(&columns, &record, given, &mut batch.faults) {
             Parsed::Blank => {}
-            Parsed::Refused => batch.refused += 1,
-            Parsed::Person(person) => match seen.first_line(&person) {
-                None => batch.people.push(*person),
+            Parsed::Refused => batch.refused.push(record.line),
+            Parsed::Person(mut person) => match seen.first_line(&person) {
+                None => {
+                    if let Some(of_line) = seen.first_line_of_number(&person) {
+                        let (line, field) = (person.line, columns.phone_header().to_owned());
+                        let reason = Reason::PhoneOnLine { of_line };
+                        batch.faults.push(RowFault { line, field, reason });
+                        person.phone = None;
+                    }
+                    batch.people.push(*person);
+                }
                 Some(of_line) => {
-                    batch.refused += 1;
-                    batch.faults.push(columns.duplicate(person.line, of_line));
+                    batch.refused.push(person.line);
+                    let field = columns.address_header().to_owned();
+                    let reason = Reason::Duplicate { of_line };
+                    batch.faults.push(RowFault { line: person.line, field, reason });
                 }
             },
         }
         if batch.people.len() >= BATCH || batch.faults.len() >= BATCH {
-            if batches.blocking_send(batch.up_to(&source)).is_err() {
+            if batches.blocking_send(batch.up_to(&source, &columns)).is_err() {
                 return Ok(columns.ignored);
             }
             batch = Batch::default();
         }
     }
     // Whoever gave up needs no last batch; an empty one still tells that the end was reached.
-    drop(batches.blocking_send(batch.up_to(&source)));
+    drop(batches.blocking_send(batch.up_to(&source, &columns)));
     Ok(columns.ignored)
 }
 
-/// The addresses of the file so far, as short hashes, with their lines: 24 bytes for each row.
+/// The addresses and numbers of the file so far, as short hashes, with their lines: 24 bytes for each.
 #[derive(Default)]
 struct Seen {
     lines: HashMap<u128, u64>,
@@ -175,12 +271,21 @@ struct Seen {
 impl Seen {
     /// Returns the line on which the address of `person` stood before.
     fn first_line(&mut self, person: &Person) -> Option<u64> {
-        let digest = Sha256::digest(person.address.as_str());
+        self.note(person.address.as_str(), person.line)
+    }
+
+    /// Returns the line on which the number of `person` stood before.
+    fn first_line_of_number(&mut self, person: &Person) -> Option<u64> {
+        self.note(person.phone.as_ref()?.as_str(), person.line)
+    }
+
+    fn note(&mut self, text: &str, line: u64) -> Option<u64> {
+        let digest = Sha256::digest(text);
         let mut head = [0; 16];
         head.copy_from_slice(&digest[..16]);
         match self.lines.entry(u128::from_be_bytes(head)) {
             Entry::Vacant(free) => {
-                free.insert(person.line);
+                free.insert(line);
                 None
             }
             Entry::Occupied(taken) => Some(*taken.get()),
@@ -189,23 +294,65 @@ impl Seen {
 }
 
 impl Batch {
-    fn up_to(mut self, source: &Source<impl Read>) -> Self {
+    fn up_to(mut self, source: &Source<impl Read>, columns: &Columns) -> Self {
         (self.bytes_read, self.bytes) = (source.bytes_read(), source.bytes());
+        columns.address_header().clone_into(&mut self.address_header);
+        columns.phone_header().clone_into(&mut self.phone_header);
         self
+    }
+
+    /// What became of each row, in the order of the file.
+    fn rows(self, merged: Vec<(u64, Merged)>) -> Vec<RowResult> {
+        let mut faults: HashMap<u64, Vec<RowFault>> = HashMap::new();
+        for fault in self.faults {
+            faults.entry(fault.line).or_default().push(fault);
+        }
+        let mut outcomes: Vec<(u64, RowOutcome)> =
+            self.refused.into_iter().map(|line| (line, RowOutcome::Refused)).collect();
+        for (line, merged) in merged {
+            let (outcome, fault) = match merged {
+                Merged::Stored(outcome) => (outcome, None),
+                Merged::WithoutNumber(outcome) => {
+                    (outcome, Some((&self.phone_header, Reason::PhoneOfAnother)))
+                }
+                Merged::AddressErased => {
+                    (RowOutcome::Refused, Some((&self.address_header, Reason::Erased)))
+                }
+                Merged::NumberErased => {
+                    (RowOutcome::Refused, Some((&self.phone_header, Reason::Erased)))
+                }
+            };
+            if let Some((field, reason)) = fault {
+                let fault = RowFault { line, field: field.clone(), reason };
+                faults.entry(line).or_default().push(fault);
+            }
+            outcomes.push((line, outcome));
+        }
+        outcomes.sort_unstable_by_key(|(line, _)| *line);
+        let row = |(line, outcome)| RowResult {
+            line,
+            outcome,
+            faults: faults.remove(&line).unwrap_or_default(),
+        };
+        outcomes.into_iter().map(row).collect()
     }
 }
 
 impl Report {
-    fn add(&mut self, totals: Totals, faults: Vec<RowFault>) {
-        self.totals.added += totals.added;
-        self.totals.changed += totals.changed;
-        self.totals.unchanged += totals.unchanged;
-        self.totals.refused += totals.refused;
-        for fault in faults {
-            if self.faults.len() < FAULTS_MAX {
-                self.faults.push(fault);
-            } else {
-                self.faults_omitted += 1;
+    fn add(&mut self, rows: &[RowResult]) {
+        for row in rows {
+            match row.outcome {
+                RowOutcome::Added(_) => self.totals.added += 1,
+                RowOutcome::Changed(_) => self.totals.changed += 1,
+                RowOutcome::Unchanged(_) => self.totals.unchanged += 1,
+                RowOutcome::Refused => self.totals.refused += 1,
+            }
+            for fault in &row.faults {
+                if self.faults.len() < FAULTS_MAX {
+                    self.faults.push(fault.clone());
+                } else {
+                    self.faults_omitted += 1;
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod auto_reply;
 pub mod classification;
 pub mod dsn;
 pub mod feedback;
+pub mod keywords;
 mod mime;
 pub mod opt_out;
 mod quoted;
@@ -105,16 +106,6 @@ pub enum Correlator {
     ReplyToken(String),
     /// The sender's address. Anyone can write it, so it only ever stops, and a person confirms.
     Sender(String),
-}
-
-impl Correlator {
-    /// Whether a match proves that the mail answers ours.
-    pub fn is_proof(&self) -> bool {
-        match self {
-            Self::MessageId(_) | Self::ReplyToken(_) => true,
-            Self::Sender(_) => false,
-        }
-    }
 }
 
 /// The bytes are no mail.

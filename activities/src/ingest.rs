@@ -7,8 +7,10 @@ mod consequence;
 mod event;
 pub(crate) mod stored_mail;
 mod target;
+mod texts;
 
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
+use machine::sequence::Channel;
 use machine::signal::Signal;
 use sqlx::PgConnection;
 
@@ -18,6 +20,7 @@ use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::mailroom::Mailroom;
 use crate::send::record::{self, Known, Recorded};
+use crate::senders::trouble;
 use crate::store::audit::{self, Act};
 use crate::store::clock::{self, Clocks};
 use crate::store::dead_letters::{self, Subject};
@@ -26,10 +29,9 @@ use crate::store::matches::{self, Call, NamedSend};
 use crate::store::signals::{self, Content, NewSignal};
 use crate::store::suppressions::{self, Reason, Value};
 use crate::store::{Store, Tx, locks};
-use crate::suppression_key::SuppressionKey;
 use crate::token::Claim;
 use consequence::{Consequence, Locks};
-use event::{Author, Fact};
+use event::{Author, Fact, Said};
 use target::{Found, Target};
 
 /// How often a transaction is begun again that stood in another's way.
@@ -72,15 +74,20 @@ pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) ->
     let room = room.clone();
     undisturbed(async move {
         let mut tries = 1;
-        let (signalled, lost) = loop {
+        let (signalled, named) = loop {
             match take(&room, workspace, &event).await {
                 Err(error) if tries < TRIES && is_conflict(&error) => tries += 1,
                 answer => break answer?,
             }
         };
         // Asked of a repeat too: the first time may have been cut off before this.
-        if let Some(lost) = lost {
-            settle(&room, workspace, &lost, event.fact.kind()).await?;
+        if let Some(named) = named {
+            if named.call == Call::Lost && event.proves(&named) {
+                settle(&room, workspace, &named, event.fact.kind()).await?;
+            }
+            if let (Some(sender), Some(fault)) = (named.sender, &event.account_fault) {
+                trouble::pause(&room, workspace, sender, fault).await?;
+            }
         }
         Ok(signalled)
     })
@@ -141,30 +148,38 @@ pub async fn verb(store: &Store, workspace: WorkspaceId, verb: Verb) -> Result<S
 }
 
 /// Takes the exclusive locks of a lead and of the addresses that `reason` is about: those of an
-/// opt-out are all we know of the person, a bounce concerns the one that was written to. Returns the
-/// addresses.
+/// opt-out are all we know of the person on that channel, a bounce concerns the one that was written
+/// to. Returns the addresses.
 pub(crate) async fn lock_lead(
-    conn: &mut PgConnection,
-    key: &SuppressionKey,
-    workspace: WorkspaceId,
+    tx: &mut Tx,
+    room: &Mailroom,
     lead: LeadId,
+    channel: Channel,
     sent_to: Option<&str>,
     reason: Option<Reason>,
 ) -> Result<Vec<Value>> {
+    let workspace = tx.workspace();
     let mut addresses: Vec<String> = Vec::new();
     if reason.is_some() {
         addresses.extend(sent_to.map(str::to_owned));
     }
     match reason {
         None | Some(Reason::HardBounce) => {}
-        Some(Reason::OptedOut | Reason::Complained | Reason::ByPerson | Reason::Imported) => {
-            addresses.extend(matches::addresses_of(conn, workspace, lead).await?);
+        Some(
+            Reason::OptedOut
+            | Reason::Complained
+            | Reason::ByPerson
+            | Reason::Imported
+            | Reason::Erased,
+        ) => {
+            addresses.extend(matches::addresses_of(tx, workspace, lead, channel).await?);
         }
     }
+    let key = &room.suppressions;
     let values: Vec<Value> = addresses.iter().map(|address| Value::address(key, address)).collect();
     let mut wanted = vec![locks::lead_key(workspace, lead)];
     wanted.extend(values.iter().map(|value| locks::address_key(workspace, value.hash())));
-    locks::lock_exclusive(conn, &wanted).await?;
+    locks::lock_exclusive(tx, &wanted).await?;
     Ok(values)
 }
 
@@ -182,42 +197,69 @@ async fn nth_use(room: &Mailroom, workspace: WorkspaceId, send: SendId) -> Resul
     Ok(if used > 0 && stands.contains(&hash) { used - 1 } else { used })
 }
 
-/// The transaction. Also returns a lost call that the event settles.
+/// The transaction. Also returns the send that the event names.
 async fn take(
     room: &Mailroom,
     workspace: WorkspaceId,
     event: &NewEvent,
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
-    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, &event.payload);
     let mut tx = room.store.begin_batch(workspace).await?;
     let now = clock::read(&mut tx).await?;
-    let found = target::find(&mut tx, workspace, &event.names).await?;
-    let lost = found.named().filter(|named| named.call == Call::Lost).cloned();
+    let found = target::find(&mut tx, workspace, &event.names, event.attempt).await?;
+    let sealed = inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
+    let named = found.named().cloned();
     let row = NewRow {
         id,
         provider: event.provider.as_str(),
         event_key: &event.event_key,
         token: event.token.as_deref(),
         kind: event.fact.kind(),
-        send: found.named().map(|named| named.send),
+        send: named.as_ref().filter(|_| !is_new_mail(event, &found)).map(|named| named.send),
+        attempt: event.attempt,
+        lead: found.lead(),
         sealed: &sealed,
         progress: progress(&event.fact, &found),
     };
     if !inbound_events::add(&mut tx, workspace, &row, now).await? {
-        return Ok((Signalled::Repeated, lost));
+        return Ok((Signalled::Repeated, named));
     }
+    let begun = match event.fact {
+        Fact::Text(Said::Start) => texts::begin_again(&mut tx, room, event, &found).await?,
+        _ => false,
+    };
     let signalled = match &found {
+        _ if begun => Signalled::Stored { enrollments: Vec::new() },
         Found::Lead(target) => tell(&mut tx, room, (id, event), target).await?,
+        Found::Nobody if event.fact == Fact::Text(Said::Stop) => {
+            texts::stop_stranger(&mut tx, room, event).await?
+        }
         Found::Responder(_) => {
             unmatched(&mut tx, workspace, (id, event), now, "an answer to an offer").await?
+        }
+        Found::Erased(_) => {
+            unmatched(&mut tx, workspace, (id, event), now, "whom it is from was erased").await?
         }
         Found::Nobody => {
             unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
         }
     };
     tx.commit().await?;
-    Ok((signalled, lost))
+    Ok((signalled, named))
+}
+
+/// What is kept of an event: of what a provider says about somebody who was erased, nothing.
+fn kept<'e>(event: &'e NewEvent, found: &Found) -> &'e [u8] {
+    match found {
+        Found::Erased(_) if !is_new_mail(event, found) => b"",
+        Found::Erased(_) | Found::Lead(_) | Found::Responder(_) | Found::Nobody => &event.payload,
+    }
+}
+
+/// Whether somebody who was erased writes to us anew. A person decides what becomes of it, as of the
+/// mail of any stranger; it is not forgotten with what came before.
+fn is_new_mail(event: &NewEvent, found: &Found) -> bool {
+    matches!(found, Found::Erased(_)) && matches!(event.fact, Fact::Mail(_))
 }
 
 fn progress(fact: &Fact, found: &Found) -> Progress {
@@ -230,8 +272,9 @@ fn progress(fact: &Fact, found: &Found) -> Progress {
             | Fact::Clicked
             | Fact::Bounced(_)
             | Fact::Complained
-            | Fact::OptedOut,
-            Found::Lead(_) | Found::Responder(_) | Found::Nobody,
+            | Fact::OptedOut
+            | Fact::Text(_),
+            Found::Lead(_) | Found::Responder(_) | Found::Erased(_) | Found::Nobody,
         ) => Progress::Done,
     }
 }
@@ -245,12 +288,17 @@ async fn tell(
     let workspace = tx.workspace();
     let consequence = Consequence::of(&event.fact, target);
     let values = match consequence.locks {
-        Locks::None => Vec::new(),
+        Locks::None if event.progress.is_none() || consequence.own.is_none() => Vec::new(),
+        // What has an order is looked at one by one.
+        Locks::None => lock_lead(tx, room, target.lead, target.channel, None, None).await?,
         Locks::Lead(reason) => {
-            let (key, sent_to) = (&room.suppressions, target.sent_to());
-            lock_lead(tx, key, workspace, target.lead, sent_to, reason).await?
+            let (channel, sent_to) = (target.channel, target.sent_to());
+            lock_lead(tx, room, target.lead, channel, sent_to, reason).await?
         }
     };
+    if texts::is_overtaken(tx, (id, event), target).await? {
+        return Ok(Signalled::Stored { enrollments: Vec::new() });
+    }
     // Read after the locks: a stop is never stamped earlier than a gate that was before it.
     let now = clock::read(tx).await?;
     if let Some(reason) = consequence.suppress {
@@ -273,10 +321,20 @@ async fn tell(
         })
         .collect();
     let enrollments = signals::write(tx, workspace, &new, now.campaign).await?;
-    if let Fact::Mail(author) = event.fact
-        && enrollments.is_empty()
-    {
-        not_enrolled(tx, workspace, (id, author), &values, now).await?;
+    if enrollments.is_empty() {
+        match event.fact {
+            Fact::Mail(author) => not_enrolled(tx, workspace, (id, author), &values, now).await?,
+            Fact::Text(Said::Reply | Said::Start) => {
+                not_enrolled(tx, workspace, (id, Author::Person), &values, now).await?;
+            }
+            Fact::Text(Said::Stop | Said::Help)
+            | Fact::Noted(_)
+            | Fact::Delivered
+            | Fact::Clicked
+            | Fact::Bounced(_)
+            | Fact::Complained
+            | Fact::OptedOut => {}
+        }
     }
     Ok(Signalled::Stored { enrollments })
 }
@@ -305,7 +363,7 @@ async fn audience(
     Ok(vec![own.enrollment])
 }
 
-/// A mail from a lead who is in no campaign: no turn will ever read it.
+/// A mail or a text from a lead who is in no campaign: no turn will ever read it.
 async fn not_enrolled(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -336,12 +394,13 @@ async fn unmatched(
     cause: &str,
 ) -> Result<Signalled> {
     match event.fact {
-        Fact::Mail(Author::Person | Author::Objector) => {
+        Fact::Mail(Author::Person | Author::Objector) | Fact::Text(Said::Reply | Said::Start) => {
             let subject = Subject::Unmatched(id);
             dead_letters::add(conn, workspace, subject, cause, now.campaign).await?;
         }
         // Machines write to everybody, and other programs may share the provider's account.
         Fact::Mail(Author::Machine)
+        | Fact::Text(Said::Stop | Said::Help)
         | Fact::Noted(_)
         | Fact::Delivered
         | Fact::Clicked

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use machine::ids::WorkspaceId;
+use machine::sequence::Channel;
 use machine::signal::{Bounce, ReplyTo, Signal};
 use secrecy::ExposeSecret;
 
-use crate::error::Result;
+use crate::error::{ActivityError, Result, chain};
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{Action, BounceClass, Dsn};
 use crate::ingest::lock_lead;
-use crate::ingest::stored_mail::StoredMail;
+use crate::ingest::stored_mail::{StoredMail, Unreadable};
 use crate::key_ring::KeyRing;
 use crate::mailroom::Mailroom;
 use crate::store::dead_letters::{self, Subject};
@@ -70,7 +71,7 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
         tx.commit().await?;
         let read = match event {
             Some(event) => read(Arc::clone(&room.keys), workspace, event).await,
-            None => Err("it is no longer stored".to_owned()),
+            None => Err(Unread::Gone),
         };
         match read {
             Ok(kind) => {
@@ -83,6 +84,7 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
                 }
             }
             Err(cause) => {
+                let cause = chain(&cause);
                 tracing::warn!(event.id = %mail.event, cause, "stored mail cannot be read");
                 fail(&room.store, workspace, mail, &cause).await?;
                 interpreted.failed += 1;
@@ -100,17 +102,30 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
 
 /// Opens and classifies a mail, away from the threads that serve others: it may be large, and meant
 /// to harm.
-async fn read(keys: Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Result<Kind, String> {
+async fn read(keys: Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Result<Kind, Unread> {
     let work = move || {
-        let payload = inbound_events::open_payload(&keys, workspace, &event)
-            .map_err(|error| error.to_string())?;
-        let mail = StoredMail::parse(payload.expose_secret()).map_err(|error| error.to_string())?;
+        let payload =
+            inbound_events::open_payload(&keys, workspace, &event).map_err(Unread::Sealed)?;
+        let mail = StoredMail::parse(payload.expose_secret()).map_err(Unread::NoMail)?;
         Ok(classify(&mail, event.at))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(kind) => kind,
-        Err(_) => Err("reading it panicked".to_owned()),
+        Err(_) => Err(Unread::Panicked),
     }
+}
+
+/// Why a stored mail cannot be read this time.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error("it is no longer stored")]
+    Gone,
+    #[error("it cannot be opened")]
+    Sealed(#[source] ActivityError),
+    #[error("it is not what ingest stores")]
+    NoMail(#[source] Unreadable),
+    #[error("reading it panicked")]
+    Panicked,
 }
 
 /// Keeps the promise that a mail implies, and settles it.
@@ -128,8 +143,7 @@ async fn suppress(
     // Every enrollment that a mail holds is the same person's.
     if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
         let sent_to = sent_to.as_deref();
-        let values =
-            lock_lead(&mut tx, &room.suppressions, workspace, lead, sent_to, Some(reason)).await?;
+        let values = lock_lead(&mut tx, room, lead, Channel::Email, sent_to, Some(reason)).await?;
         let now = clock::read(&mut tx).await?.campaign;
         suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
     }

@@ -4,4 +4,5 @@
 pub mod account;
 pub mod message;
 pub mod message_id;
+pub mod reach;
 pub mod smtp;

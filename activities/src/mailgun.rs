@@ -1,8 +1,10 @@
-//! What Mailgun posts to us: events of mails we sent, and mails that came in through a route. It owns
-//! the signature and the way from a post to typed facts. The signature covers a time and a token,
+//! Mailgun: handing mails over, and what it posts to us: events of mails we sent, and mails that came in
+//! through a route. It owns the signature and the way from a post to typed facts. The signature covers a time and a token,
 //! never the body: whoever acts on a post must have stored its token as used, and believe the body
 //! only where it names a send of our own.
 
+pub mod account;
+pub mod client;
 mod event;
 mod json;
 mod route;
@@ -133,6 +135,8 @@ pub struct About {
     pub message_id: Option<String>,
     /// Our own send, where the event names one.
     pub send_id: Option<Uuid>,
+    /// Which ask of it, where the event says so.
+    pub attempt: Option<i32>,
     /// Whether the mail was sent in Mailgun's test mode: nothing was delivered to anyone.
     pub mode: SendMode,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use chrono::TimeDelta;
 use machine::ids::{SenderId, WorkspaceId};
 use url::Url;
 use uuid::Uuid;
@@ -12,11 +13,14 @@ use crate::capture::player;
 use crate::capture::script::Script;
 use crate::error::Result;
 use crate::key_ring::KeyRing;
+use crate::mail::reach::Reach;
 use crate::mail::smtp::SmtpTransport;
+use crate::mailgun::client::MailgunClient;
 use crate::senders::{Sender, Transport};
 use crate::store::Store;
 use crate::suppression_key::SuppressionKey;
 use crate::token::Tokens;
+use crate::twilio::client::TwilioClient;
 use crate::versions::Versions;
 
 /// What every send needs besides its rows. Cheap to clone.
@@ -36,6 +40,8 @@ pub struct Mailroom {
     pub public_url: Url,
     /// The domain whose mail comes back to us, for `Reply-To`; `None`: answers go to the sender.
     pub reply_domain: Option<String>,
+    /// Which mail servers may be spoken to.
+    pub reach: Reach,
     /// This process, as leases name it.
     pub runner: Uuid,
     outlets: Arc<RwLock<HashMap<(WorkspaceId, SenderId), Opened>>>,
@@ -49,8 +55,37 @@ pub enum Outlet {
     Capture,
     /// Through a mail server.
     Smtp(Arc<SmtpTransport>),
+    /// Through Mailgun.
+    Mailgun(Arc<MailgunClient>),
+    /// Through Twilio.
+    Twilio(Arc<TwilioClient>),
     /// They are accepted and forgotten, for measuring.
     Discard,
+}
+
+/// The longest lease of any outlet. By SMTP the wait after the final dot alone is ten minutes (RFC 5321,
+/// 4.5.3.2).
+pub const LEASE_MAX: TimeDelta = TimeDelta::minutes(15);
+
+impl Outlet {
+    /// The word under which its calls are counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Smtp(_) => "smtp",
+            Self::Mailgun(_) => "mailgun",
+            Self::Twilio(_) => "twilio",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// How long a call may take in all, wall time, from its gate on.
+    pub fn lease(&self) -> TimeDelta {
+        match self {
+            Self::Smtp(_) | Self::Capture | Self::Discard => LEASE_MAX,
+            Self::Mailgun(_) | Self::Twilio(_) => TimeDelta::seconds(60),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -77,6 +112,7 @@ impl Mailroom {
             keys,
             public_url,
             reply_domain,
+            reach: Reach::Public,
             runner,
             outlets: Arc::default(),
             scripts: Arc::default(),
@@ -117,10 +153,18 @@ impl Mailroom {
         let outlet = match &sender.transport {
             Transport::Capture { .. } => Outlet::Capture,
             Transport::Discard => Outlet::Discard,
+            Transport::Mailgun(account) => match sender.password(workspace, &self.keys)? {
+                Some(key) => Outlet::Mailgun(Arc::new(MailgunClient::new(account.clone(), key))),
+                None => return Ok(Err("no key is stored for this domain".to_owned())),
+            },
+            Transport::Twilio(account) => match sender.password(workspace, &self.keys)? {
+                Some(token) => Outlet::Twilio(Arc::new(TwilioClient::new(account.clone(), token))),
+                None => return Ok(Err("no token is stored for this account".to_owned())),
+            },
             Transport::Smtp(account) => {
                 let password = sender.password(workspace, &self.keys)?;
                 match SmtpTransport::new(account.clone(), password.as_ref()) {
-                    Ok(transport) => Outlet::Smtp(Arc::new(transport)),
+                    Ok(transport) => Outlet::Smtp(Arc::new(transport.within(self.reach))),
                     Err(fault) => return Ok(Err(crate::error::chain(&fault))),
                 }
             }

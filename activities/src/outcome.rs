@@ -1,7 +1,9 @@
 //! What became of one request to a provider, in the words every channel shares. The tables that
 //! read a provider's codes lie beside their channel; this file knows none of them but the format.
 
+pub mod mailgun_answers;
 pub mod smtp_replies;
+pub mod twilio_answers;
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +36,9 @@ pub enum Outcome {
 pub struct Refusal {
     /// Whose fault it is, and so what has to happen next.
     pub class: RefusalClass,
+    /// Whom it concerns beside this message.
+    #[serde(default)]
+    pub scope: Scope,
     /// How long the provider wants us to wait at least, where that is known.
     pub retry_after: Option<TimeDelta>,
     /// The provider's basic code (SMTP reply or HTTP status).
@@ -56,12 +61,76 @@ pub enum RefusalClass {
     Content,
     /// The mailbox, domain or account we send from: pause it, blame no recipient.
     Account,
+    /// The recipient has told the provider to take no more from us.
+    OptedOut,
+}
+
+/// Whom a refusal concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// This message: the next one may pass.
+    #[default]
+    Message,
+    /// Everything that leaves through the same sender.
+    Sender,
 }
 
 impl Refusal {
     /// A refusal we state ourselves, without a provider's code.
     pub fn of(class: RefusalClass, detail: impl AsRef<str>) -> Self {
-        Self { class, retry_after: None, code: None, enhanced: None, detail: Detail::new(detail) }
+        Self {
+            class,
+            scope: Scope::Message,
+            retry_after: None,
+            code: None,
+            enhanced: None,
+            detail: Detail::new(detail),
+        }
+    }
+
+    /// The same, of everything that leaves through the sender.
+    #[must_use]
+    pub fn of_sender(self) -> Self {
+        Self { scope: Scope::Sender, ..self }
+    }
+}
+
+/// What an outcome says about the sender it came through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SenderHealth {
+    /// Its provider answers.
+    Well,
+    /// It does not, or asks for time: others would fare no better now.
+    Trouble {
+        /// What was seen.
+        detail: Detail,
+        /// How long the provider wants us to wait at least.
+        retry_after: Option<TimeDelta>,
+    },
+    /// It refuses our account: nothing passes until a person has acted.
+    Fault {
+        /// What was seen.
+        detail: Detail,
+    },
+}
+
+impl Outcome {
+    /// Returns what this says about the sender.
+    pub fn sender_health(&self) -> SenderHealth {
+        match self {
+            Self::Accepted { .. } => SenderHealth::Well,
+            Self::Refused(Refusal { scope: Scope::Message, .. }) => SenderHealth::Well,
+            Self::Refused(Refusal { class: RefusalClass::Account, detail, .. }) => {
+                SenderHealth::Fault { detail: detail.clone() }
+            }
+            Self::Refused(Refusal { detail, retry_after, .. }) => {
+                SenderHealth::Trouble { detail: detail.clone(), retry_after: *retry_after }
+            }
+            Self::Unknown { detail } => {
+                SenderHealth::Trouble { detail: detail.clone(), retry_after: None }
+            }
+        }
     }
 }
 
@@ -232,6 +301,7 @@ mod tests {
     fn an_outcome_survives_storage() {
         let outcome = Outcome::Refused(Refusal {
             class: RefusalClass::Retry,
+            scope: Scope::Sender,
             retry_after: Some(TimeDelta::minutes(15)),
             code: Some(450),
             enhanced: "4.7.1".parse().ok(),

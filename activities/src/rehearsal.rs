@@ -24,6 +24,7 @@ use serde::Serialize;
 pub use cast::{Actor, Stage, cast};
 
 use crate::send::slots::{Booking, Candidate, Verdict};
+use crate::sms::Measure;
 
 /// How long before its window closes a mail must leave, as at the gate.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
@@ -41,6 +42,9 @@ pub struct Course {
     pub lead: LeadId,
     /// The address.
     pub email: Option<String>,
+    /// The number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
     /// The clock that counts for it.
     pub zone: Tz,
     /// What would happen, in order.
@@ -66,6 +70,9 @@ pub struct Touch {
     pub moved_by: Option<Why>,
     /// Whether a person has to approve it first.
     pub needs_approval: bool,
+    /// What a text comes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Measure>,
 }
 
 /// How a course ends.
@@ -249,27 +256,33 @@ impl Run {
         now: DateTime<Utc>,
     ) -> Answer {
         let held = |missing| Answer::Held { missing };
-        if channel != Channel::Email {
-            return held(Missing::Sender { channel });
-        }
-        let Some(sender) = self.actor.sender else { return held(Missing::Sender { channel }) };
-        if let Err(answer) = stage.check_wording(&self.actor, step, variant.as_ref(), channel) {
-            return answer;
-        }
-        if self.actor.is_suppressed {
+        let sender = self.actor.senders.get(&channel).copied();
+        let Some(sender) = sender else { return held(Missing::Sender { channel }) };
+        let checked = stage.check_wording(&self.actor, step, variant.as_ref(), channel);
+        let text = match checked {
+            Ok(text) => text,
+            Err(answer) => return answer,
+        };
+        if self.actor.suppressed.contains(&channel) {
             return Answer::Rejected { class: Refusal::Suppressed, retry_after_s: None };
+        }
+        let calendar = stage.version.version.calendar_of(channel);
+        if !calendar.suits(&self.actor.zones, now) {
+            return held(Missing::zone());
         }
         let candidate = Candidate {
             sender: sender.uuid(),
             campaign: stage.campaign.uuid(),
-            calendar: &stage.version.version.calendar,
-            zone: self.actor.zone,
+            calendar,
+            windows: &stage.version.version.calendar,
+            zones: &self.actor.zones,
             booked: self.booking.take(),
             margin: MARGIN,
         };
         match stage.book.allot(&candidate, now) {
             Verdict::Go { .. } => {
                 self.touch(now, step, channel, variant, Some(sender));
+                self.touches.last_mut().expect("it was just noted").text = text;
                 Answer::Accepted
             }
             Verdict::Defer { until, because, days } => {
@@ -301,6 +314,7 @@ impl Run {
             sender,
             moved_by: self.moved_by.take(),
             needs_approval: std::mem::take(&mut self.approved),
+            text: None,
         });
     }
 
@@ -308,6 +322,7 @@ impl Run {
         Course {
             lead: self.actor.lead,
             email: self.actor.email.map(String::from),
+            phone: self.actor.phone.map(String::from),
             zone: self.actor.zone,
             touches: self.touches,
             ending: self.ending.unwrap_or(Ending::Beyond),

@@ -1,128 +1,32 @@
 //! Senders as people set them up: a name, a URL, an address, limits. The password is sealed before
 //! it rests anywhere, and a URL never carries it.
 
+mod transport;
+pub mod trouble;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use machine::ids::{LeadId, SenderId, WorkspaceId};
 use machine::sequence::Channel;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 use uuid::Uuid;
 
-use crate::address::EmailAddress;
+pub use transport::{InvalidTransport, Mismatch, Transport, split_password};
+use trouble::{Breaker, Trouble};
+
 use crate::error::{ActivityError, Result};
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::key_ring::KeyRing;
-use crate::mail::account::{InvalidAccount, SmtpAccount};
+use crate::origin::Origin;
 use crate::seal::{self, Place};
 use crate::store::Store;
 use crate::store::senders::{self as store, SenderRow};
 
 /// The most senders a list shows.
 const LIST_MAX: i64 = 1_000;
-
-/// How messages leave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
-    /// They do not: they are kept and can be read. A script may play the recipients.
-    Capture {
-        /// The file of the script, as an absolute path.
-        script: Option<PathBuf>,
-    },
-    /// Through a mail server.
-    Smtp(SmtpAccount),
-    /// They are accepted and forgotten: for measuring, never for people.
-    Discard,
-}
-
-/// What is wrong with a sender's URL, and what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTransport {
-    /// The account of a mail server.
-    #[error(transparent)]
-    Account(#[from] InvalidAccount),
-    /// A script is named by a path that depends on where the program was started.
-    #[error("`{0}` is not an absolute path; write capture:/path/to/script.yaml")]
-    RelativeScript(String),
-}
-
-impl Transport {
-    /// Returns the channel it serves.
-    pub fn channel(&self) -> Channel {
-        match self {
-            Self::Capture { .. } | Self::Smtp(_) | Self::Discard => Channel::Email,
-        }
-    }
-
-    /// Returns the script that plays the recipients, if there is one.
-    pub fn script(&self) -> Option<&Path> {
-        match self {
-            Self::Capture { script } => script.as_deref(),
-            Self::Smtp(_) | Self::Discard => None,
-        }
-    }
-
-    /// Whether it logs in somewhere, and so needs a password.
-    pub fn needs_password(&self) -> bool {
-        match self {
-            Self::Capture { .. } | Self::Discard => false,
-            Self::Smtp(account) => account.user().is_some(),
-        }
-    }
-}
-
-impl FromStr for Transport {
-    type Err = InvalidTransport;
-
-    fn from_str(raw: &str) -> Result<Self, InvalidTransport> {
-        if raw.trim() == "discard:" {
-            return Ok(Self::Discard);
-        }
-        let Some(script) = raw.trim().strip_prefix("capture:") else {
-            return Ok(Self::Smtp(raw.parse()?));
-        };
-        match Path::new(script) {
-            path if script.is_empty() || path == Path::new("//") => {
-                Ok(Self::Capture { script: None })
-            }
-            path if path.is_absolute() => Ok(Self::Capture { script: Some(path.to_owned()) }),
-            _ => Err(InvalidTransport::RelativeScript(script.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Capture { script: None } => f.write_str("capture:"),
-            Self::Capture { script: Some(path) } => write!(f, "capture:{}", path.display()),
-            Self::Smtp(account) => account.fmt(f),
-            Self::Discard => f.write_str("discard:"),
-        }
-    }
-}
-
-/// Takes the password out of a URL that people pasted whole.
-pub fn split_password(raw: &str) -> (String, Option<SecretString>) {
-    let Ok(mut url) = Url::parse(raw.trim()) else { return (raw.to_owned(), None) };
-    let Some(password) = url.password().map(percent_decoded) else { return (raw.to_owned(), None) };
-    match url.set_password(None) {
-        Ok(()) => (url.to_string(), Some(password)),
-        Err(()) => (raw.to_owned(), None),
-    }
-}
-
-fn percent_decoded(text: &str) -> SecretString {
-    // The query decoder reads a plus as a blank; here it is itself.
-    let escaped = format!("it={}", text.replace('+', "%2B"));
-    let decoded = url::form_urlencoded::parse(escaped.as_bytes()).next();
-    decoded.map(|(_, it)| it.into_owned()).unwrap_or_default().into()
-}
 
 /// Whether a sender may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +47,7 @@ impl SenderStatus {
     }
 }
 
-/// A mailbox we send from.
+/// A mailbox or number we send from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
     /// Its id.
@@ -155,7 +59,9 @@ pub struct Sender {
     /// The sealed password.
     pub secret: Option<Vec<u8>>,
     /// Who writes.
-    pub from: EmailAddress,
+    pub from: Origin,
+    /// On which channel.
+    pub channel: Channel,
     /// The name beside the address.
     pub from_name: Option<HeaderText>,
     /// Stands in the footer.
@@ -174,9 +80,16 @@ pub struct Sender {
     pub status_reason: Option<String>,
     /// Campaign time of the first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Trouble with its provider, if there is any.
+    pub trouble: Option<Trouble>,
 }
 
 impl Sender {
+    /// Returns whether trouble keeps it from sending.
+    pub fn breaker(&self, wall: DateTime<Utc>) -> Breaker {
+        Breaker::of(self.trouble.as_ref().and_then(|trouble| trouble.until), wall)
+    }
+
     /// Opens the sealed password, if there is one.
     ///
     /// # Errors
@@ -197,12 +110,24 @@ impl TryFrom<SenderRow> for Sender {
         fn stored<E: fmt::Display>(error: E) -> ActivityError {
             ActivityError::Stored { what: "sender", why: error.to_string() }
         }
+        let transport: Transport = row.url.parse().map_err(stored)?;
+        let from: Origin = row.from_address.parse().map_err(stored)?;
+        let trouble = match row.trouble_count {
+            0 => None,
+            count => Some(Trouble {
+                count: count.try_into().map_err(stored)?,
+                detail: row.trouble.unwrap_or_default(),
+                until: row.trouble_until,
+            }),
+        };
         Ok(Self {
             id: row.sender_id.into(),
             name: row.name,
-            transport: row.url.parse().map_err(stored)?,
+            channel: transport.channel(&from).map_err(stored)?,
+            transport,
             secret: row.secret,
-            from: row.from_address.parse().map_err(stored)?,
+            from,
+            trouble,
             from_name: row.from_name.map(|name| name.parse()).transpose().map_err(stored)?,
             postal_address: row.postal_address,
             zone: row.zone.parse().map_err(stored)?,
@@ -230,7 +155,7 @@ pub struct NewSender {
     /// `None` keeps the password of an existing sender that logs in to the same account.
     pub password: Option<SecretString>,
     /// Who writes.
-    pub from: EmailAddress,
+    pub from: Origin,
     /// The name beside the address.
     pub from_name: Option<HeaderText>,
     /// Stands in the footer.
@@ -258,7 +183,8 @@ pub enum Added {
 ///
 /// # Errors
 ///
-/// When the database fails.
+/// When the database fails, or URL and address do not belong together, which the caller has asked
+/// [`Transport::channel`] before.
 pub async fn add(
     store: &Store,
     workspace: WorkspaceId,
@@ -266,6 +192,9 @@ pub async fn add(
     new: &NewSender,
     now: DateTime<Utc>,
 ) -> Result<Added> {
+    let channel = new.transport.channel(&new.from);
+    let channel = channel
+        .map_err(|error| ActivityError::Stored { what: "sender", why: error.to_string() })?;
     loop {
         let mut tx = store.begin(workspace).await?;
         let before = store::lock_by_name(&mut tx, workspace, &new.name).await?;
@@ -279,7 +208,7 @@ pub async fn add(
             (None, Some(before)) if before.url == url => before.secret,
             (None, _) => None,
         };
-        let row = row(new, id, url, secret);
+        let row = row(new, channel, id, url, secret);
         let (written, is_new) = store::upsert(&mut tx, workspace, &row, now).await?;
         if written != id {
             // Somebody set up the same name meanwhile, and the secret is sealed for another id.
@@ -335,25 +264,17 @@ pub async fn set_status(
     Ok(id)
 }
 
-/// Chooses a lead's sender by weighted rendezvous hashing: each lead's choice is stable, and a sender
-/// that joins or leaves moves only its own share.
-pub fn choose<'a>(
-    senders: impl IntoIterator<Item = &'a Sender>,
-    channel: Channel,
-    lead: LeadId,
-) -> Option<SenderId> {
+/// Chooses a lead's sender among those given with their weights, by weighted rendezvous hashing: each
+/// lead's choice is stable, and a sender that joins or leaves moves only its own share.
+pub fn choose(among: impl IntoIterator<Item = (SenderId, i32)>, lead: LeadId) -> Option<SenderId> {
     let mut best: Option<(f64, SenderId)> = None;
-    for sender in senders {
-        let is_open = sender.status == SenderStatus::Active && sender.weight > 0;
-        if sender.transport.channel() != channel || !is_open {
-            continue;
-        }
-        let hash = Uuid::new_v5(&sender.id.uuid(), lead.uuid().as_bytes()).as_u128();
+    for (sender, weight) in among.into_iter().filter(|(_, weight)| *weight > 0) {
+        let hash = Uuid::new_v5(&sender.uuid(), lead.uuid().as_bytes()).as_u128();
         #[expect(clippy::cast_precision_loss, reason = "53 bits of a hash are plenty")]
         let unit = ((hash >> 75) as f64 + 0.5) / (1_u64 << 53) as f64;
-        let score = -f64::from(sender.weight) / unit.ln();
+        let score = -f64::from(weight) / unit.ln();
         if best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, sender.id));
+            best = Some((score, sender));
         }
     }
     best.map(|(_, sender)| sender)
@@ -363,12 +284,18 @@ fn place(workspace: WorkspaceId, id: SenderId) -> Place<'static> {
     Place { table: "senders", column: "secret", workspace: workspace.uuid(), row: id.uuid() }
 }
 
-fn row(new: &NewSender, id: SenderId, url: String, secret: Option<Vec<u8>>) -> SenderRow {
+fn row(
+    new: &NewSender,
+    channel: Channel,
+    id: SenderId,
+    url: String,
+    secret: Option<Vec<u8>>,
+) -> SenderRow {
     let clamped = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     SenderRow {
         sender_id: id.uuid(),
         name: new.name.clone(),
-        channel: new.transport.channel().as_str().to_owned(),
+        channel: channel.as_str().to_owned(),
         url,
         secret,
         from_address: new.from.as_str().to_owned(),
@@ -381,33 +308,8 @@ fn row(new: &NewSender, id: SenderId, url: String, secret: Option<Vec<u8>>) -> S
         status: SenderStatus::Active.as_str().to_owned(),
         status_reason: None,
         next_free_at: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pasted_password_never_stays_in_the_url() {
-        let (url, password) = split_password("smtp://ada:p%40ss+1@mail.example.com:587");
-        assert_eq!(url, "smtp://ada@mail.example.com:587");
-        assert_eq!(password.unwrap().expose_secret(), "p@ss+1");
-        let transport: Transport = url.parse().unwrap();
-        assert_eq!(transport.to_string(), url);
-        assert!(transport.needs_password());
-        for plain in ["smtp://ada@mail.example.com", "capture:", "nonsense"] {
-            assert!(split_password(plain).1.is_none(), "{plain}");
-        }
-    }
-
-    #[test]
-    fn a_capture_sender_may_name_a_script() {
-        assert_eq!("capture:".parse(), Ok(Transport::Capture { script: None }));
-        let played: Transport = "capture:/srv/recipients.yaml".parse().unwrap();
-        assert_eq!(played.script(), Some(Path::new("/srv/recipients.yaml")));
-        assert_eq!(played.to_string().parse(), Ok(played));
-        let refused = "capture:recipients.yaml".parse::<Transport>();
-        assert!(matches!(refused, Err(InvalidTransport::RelativeScript(_))));
+        trouble_count: 0,
+        trouble: None,
+        trouble_until: None,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::address::EmailAddress;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
+use crate::phone::PhoneNumber;
 use crate::store::audit::{self, Act};
 use crate::store::suppression_views::{self, SuppressionView};
 use crate::store::suppressions::{self, Reason, SuppressionId, Value};
@@ -17,6 +18,8 @@ use crate::store::{clock, locks};
 pub enum Suppressed {
     /// One mailbox, however it is spelt.
     Address(EmailAddress),
+    /// One telephone number.
+    Number(PhoneNumber),
     /// Every mailbox of a domain.
     Domain(String),
 }
@@ -37,6 +40,11 @@ pub async fn add(
     let (value, lock) = match suppressed {
         Suppressed::Address(address) => {
             let value = Value::address(key, address.as_str());
+            let lock = locks::address_key(workspace, value.hash());
+            (value, lock)
+        }
+        Suppressed::Number(number) => {
+            let value = Value::address(key, number.as_str());
             let lock = locks::address_key(workspace, value.hash());
             (value, lock)
         }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 /// The longest tag, in characters.
 const LENGTH_MAX: usize = 60;
 
 /// A tag: trimmed, lower-case, 1 to 60 visible characters. `VIP` and ` vip ` are the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Tag(String);
 
 /// A text that is no tag.

@@ -4,6 +4,9 @@
 //! whoever wants a deadline keeps it beside the row the token names.
 //!
 //! A link token is base64url of `workspace (16) | kind (1) | id (16) | mac (16)`: 66 characters.
+//! A send token, which is part of the address where a provider reports about one ask of a send, has the
+//! number of the ask (4) behind the id: 71 characters.
+//!
 //! A reply token is base 32 of `workspace (16) | send (16) | mac (4)`: 58 characters in either case,
 //! so that `reply-TOKEN` is exactly the 64 that the local part of an address may have. Its short
 //! MAC guards against mistyped and guessed addresses; what makes it hard to forge is the send's own
@@ -19,6 +22,9 @@ use crate::key_ring::{KeyRing, SecretKey};
 
 const MAC_LEN: usize = 16;
 const LINK_LEN: usize = 16 + 1 + 16 + MAC_LEN;
+const SEND_LEN: usize = 16 + 1 + 16 + 4 + MAC_LEN;
+/// The kind byte of send tokens.
+const SEND_KIND: u8 = 5;
 const REPLY_MAC_LEN: usize = 4;
 const REPLY_LEN: usize = 16 + 16 + REPLY_MAC_LEN;
 const REPLY_PREFIX: &str = "reply-";
@@ -37,6 +43,17 @@ pub enum TokenKind {
     Click = 4,
 }
 
+/// What a genuine send token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendClaim {
+    /// The workspace inside whose wall to look.
+    pub workspace: Uuid,
+    /// The send.
+    pub send: Uuid,
+    /// Which ask of it.
+    pub attempt: i32,
+}
+
 /// What a genuine token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
@@ -52,6 +69,7 @@ pub struct Tokens {
     accept_handover: Vec<SecretKey>,
     open: Vec<SecretKey>,
     click: Vec<SecretKey>,
+    send: Vec<SecretKey>,
     reply: Vec<SecretKey>,
 }
 
@@ -63,6 +81,7 @@ impl Tokens {
             accept_handover: ring.derive_all("meridian token accept-handover v1"),
             open: ring.derive_all("meridian token open v1"),
             click: ring.derive_all("meridian token click v1"),
+            send: ring.derive_all("meridian token send v1"),
             reply: ring.derive_all("meridian token reply v1"),
         }
     }
@@ -91,6 +110,33 @@ impl Tokens {
         let (workspace, said_kind, id) = (&said[..16], said[16], &said[17..]);
         (signed(self.keys(kind), said, mac) && said_kind == kind as u8)
             .then_some(Claim { workspace: uuid(workspace)?, id: uuid(id)? })
+    }
+
+    /// Makes a send token.
+    pub fn sign_send(&self, claim: SendClaim) -> String {
+        let mut bytes = Vec::with_capacity(SEND_LEN);
+        bytes.extend_from_slice(claim.workspace.as_bytes());
+        bytes.push(SEND_KIND);
+        bytes.extend_from_slice(claim.send.as_bytes());
+        bytes.extend_from_slice(&claim.attempt.to_be_bytes());
+        let mac = newest(&self.send).mac(&[&bytes]);
+        bytes.extend_from_slice(&mac[..MAC_LEN]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a send token; `None` for anything we did not sign.
+    pub fn verify_send(&self, token: &str) -> Option<SendClaim> {
+        if token.len() != (SEND_LEN * 4).div_ceil(3) {
+            return None;
+        }
+        let bytes: [u8; SEND_LEN] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let (said, mac) = bytes.split_at(SEND_LEN - MAC_LEN);
+        let attempt = i32::from_be_bytes(said[33..37].try_into().ok()?);
+        (signed(&self.send, said, mac) && said[16] == SEND_KIND).then_some(SendClaim {
+            workspace: uuid(&said[..16])?,
+            send: uuid(&said[17..33])?,
+            attempt,
+        })
     }
 
     /// Makes the local part of the address that replies to a send come back to: `reply-TOKEN`.
@@ -153,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::{Claim, TokenKind, Tokens, in_reply_address};
+    use super::{Claim, SendClaim, TokenKind, Tokens, in_reply_address};
     use crate::key_ring::KeyRing;
 
     const KINDS: [TokenKind; 4] =
@@ -200,6 +246,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_send_token_names_its_ask_and_any_change_fails(
+            claim in claims(), attempt in any::<i32>(), at in 0..71usize, to in "[A-Za-z0-9_-]",
+        ) {
+            let (workspace, send) = (claim.workspace, claim.id);
+            let claim = SendClaim { workspace, send, attempt };
+            let token = tokens().sign_send(claim);
+            prop_assert_eq!(token.len(), 71);
+            prop_assert_eq!(tokens().verify_send(&token), Some(claim));
+            prop_assert_eq!(tokens().verify(TokenKind::OptOut, &token), None);
+            let mut forged = token.clone();
+            forged.replace_range(at..=at, &to);
+            prop_assert_eq!(tokens().verify_send(&forged).is_some(), forged == token);
+        }
+
         #[test]
         fn what_is_signed_verifies_for_its_kind_alone(claim in claims()) {
             for kind in KINDS {

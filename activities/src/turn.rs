@@ -85,8 +85,6 @@ pub enum What {
 /// What one transaction of turns led to.
 #[derive(Debug)]
 pub struct Turned {
-    /// Both clocks as the turn read them.
-    pub clocks: Clocks,
     /// How many enrollments it took.
     pub taken: usize,
     /// How many applications of the machine it journaled.
@@ -207,7 +205,6 @@ pub(crate) async fn advance(
     taken: Taken,
 ) -> Result<Turned> {
     let mut turned = Turned {
-        clocks,
         taken: taken.enrollments.len(),
         applied: 0,
         asks: Vec::new(),
@@ -228,7 +225,7 @@ pub(crate) async fn advance(
         let enrollment = EnrollmentId::new(lead.row.enrollment_id);
         match apply::apply(workspace, clocks, lead) {
             Ok(done) => written.add(workspace, clocks, done, &mut turned),
-            Err(reason) => turned.spoiled.push((enrollment, reason)),
+            Err(stuck) => turned.spoiled.push((enrollment, stuck.to_string())),
         }
     }
     released.booked.extend(written.write(tx, clocks).await?);

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use machine::country;
 use machine::ids::{SequenceId, WorkspaceId};
+use machine::sequence::Channel;
 use uuid::Uuid;
 
 use crate::audit_chain;
@@ -126,11 +128,16 @@ async fn read_windows(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Re
         let loaded = load(tx, versions, page.iter().map(name).collect()).await?;
         for row in &page {
             let version = &loaded[&name(row)].version;
-            // A zone that was corrected since says nothing about the time the message left.
-            let zone = row.zone.as_deref().and_then(|zone| zone.parse().ok());
-            let zone = zone.unwrap_or(version.zone);
+            let own = row.zone.as_deref().and_then(|zone| zone.parse().ok());
+            let country = row.country.as_deref().and_then(|country| country.parse().ok());
+            let zones = country::candidates(own.as_ref(), country, &version.zone);
             let left: DateTime<Utc> = row.gate_at;
-            if !version.calendar.is_open(zone, left) {
+            let channel = match row.channel.as_str() {
+                "sms" => Channel::Sms,
+                _ => Channel::Email,
+            };
+            let calendar = version.calendar_of(channel);
+            if !zones.iter().all(|zone| calendar.is_open(*zone, left)) {
                 tally.broken(&row.send_id);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use machine::document::{self, CampaignDocument};
-use machine::document::{EmailDocument, StepDocument};
+use machine::document::{EmailDocument, SmsDocument, StepDocument};
 use machine::ids::{SequenceId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::sequence::Version;
@@ -24,10 +24,12 @@ pub struct Loaded {
     pub sequence: SequenceId,
     /// Which of its versions.
     pub number: i32,
-    /// The wordings of its mails, checked; a fault is the step's, not the campaign's.
+    /// The wordings of its mails and texts, checked; a fault is the step's, not the campaign's.
     pub wordings: Wordings,
     /// The keys of its mails in the order of the sequence.
     pub mails: Vec<StepKey>,
+    /// The keys of its texts in the order of the sequence.
+    pub texts: Vec<StepKey>,
 }
 
 /// Every version this process has met.
@@ -93,16 +95,28 @@ async fn load(
         wrong(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     let mut wordings = HashMap::new();
-    let mut mails = Vec::new();
-    collect_wordings(&document.steps, &mut wordings, &mut mails);
-    Ok(Loaded { version, document, sequence, number, wordings, mails })
+    let (mut mails, mut texts) = (Vec::new(), Vec::new());
+    collect_wordings(&document.steps, &mut wordings, &mut mails, &mut texts);
+    Ok(Loaded { version, document, sequence, number, wordings, mails, texts })
 }
 
 /// The checked wordings of a version, by step and variant.
 pub type Wordings =
     HashMap<(StepKey, Option<VariantKey>), std::result::Result<CompiledStep, String>>;
 
-fn collect_wordings(steps: &[StepDocument], wordings: &mut Wordings, mails: &mut Vec<StepKey>) {
+/// Returns the checked wordings of a document.
+pub fn wordings(document: &CampaignDocument) -> Wordings {
+    let mut wordings = HashMap::new();
+    collect_wordings(&document.steps, &mut wordings, &mut Vec::new(), &mut Vec::new());
+    wordings
+}
+
+fn collect_wordings(
+    steps: &[StepDocument],
+    wordings: &mut Wordings,
+    mails: &mut Vec<StepKey>,
+    texts: &mut Vec<StepKey>,
+) {
     for step in steps {
         if let Some(email) = &step.email {
             mails.push(step.key.clone());
@@ -110,9 +124,15 @@ fn collect_wordings(steps: &[StepDocument], wordings: &mut Wordings, mails: &mut
                 wordings.insert((step.key.clone(), variant), compiled);
             }
         }
+        if let Some(sms) = &step.sms {
+            texts.push(step.key.clone());
+            for (variant, compiled) in compile_sms(sms) {
+                wordings.insert((step.key.clone(), variant), compiled);
+            }
+        }
         if let Some(condition) = &step.condition {
-            collect_wordings(&condition.then, wordings, mails);
-            collect_wordings(&condition.otherwise, wordings, mails);
+            collect_wordings(&condition.then, wordings, mails, texts);
+            collect_wordings(&condition.otherwise, wordings, mails, texts);
         }
     }
 }
@@ -130,6 +150,16 @@ fn compile_email(email: &EmailDocument) -> Vec<(Option<VariantKey>, Compiled)> {
         (Some(variant.key.clone()), compiled)
     });
     variants.collect()
+}
+
+/// A text is the plain part of a mail without a subject.
+fn compile_sms(sms: &SmsDocument) -> Vec<(Option<VariantKey>, Compiled)> {
+    let single = sms.body.iter().map(|body| (None, wording(None, Some(body), None)));
+    let variants = sms
+        .variants
+        .iter()
+        .map(|variant| (Some(variant.key.clone()), wording(None, Some(&variant.body), None)));
+    single.chain(variants).collect()
 }
 
 fn wording(subject: Option<&String>, body: Option<&String>, html: Option<&String>) -> Compiled {

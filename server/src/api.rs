@@ -8,8 +8,11 @@ mod caller;
 mod dead_letters;
 mod handovers;
 mod idempotency;
+mod if_match;
 mod keys;
+mod leads;
 mod page;
+mod patch;
 mod problem;
 mod rates;
 mod request;
@@ -30,7 +33,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tower_http::timeout::TimeoutLayer;
+use tokio::sync::Semaphore;
 
 use problem::Problem;
 use rates::Rates;
@@ -41,18 +44,25 @@ const PREFIX: &str = "/api/v1";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long an import may take: its file comes at the pace of its sender.
+const TIMEOUT_IMPORT: Duration = Duration::from_secs(30 * 60);
+
+/// How many files are imported at once.
+const IMPORTS_MAX: usize = 4;
+
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     /// The database, the keys and the versions.
     pub room: Mailroom,
     rates: Rates,
+    imports: Arc<Semaphore>,
 }
 
 impl App {
     /// Furnishes the API.
     pub fn new(room: Mailroom) -> Self {
-        Self { room, rates: Rates::new() }
+        Self { room, rates: Rates::new(), imports: Arc::new(Semaphore::new(IMPORTS_MAX)) }
     }
 }
 
@@ -72,7 +82,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), idempotency::answer_once))
         .layer(from_fn(finish_what_was_begun))
         .layer(from_fn_with_state(app.clone(), caller::authenticate))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT));
+        .layer(from_fn(in_time));
     Router::new()
         .route(&format!("{PREFIX}/openapi.json"), open)
         .nest(PREFIX, closed)
@@ -92,6 +102,7 @@ fn routes() -> ApiRouter<App> {
         .merge(dead_letters::routes())
         .merge(handovers::routes())
         .merge(keys::routes())
+        .merge(leads::routes())
         .merge(senders::routes())
         .merge(sends::routes())
         .merge(suppressions::routes())
@@ -127,6 +138,21 @@ role it needs. Errors are problem documents (RFC 9457) that name the field and t
 takes an `Idempotency-Key`: a repeat within a day is answered as the first time. Lists come in pages: \
 `next` of one page is `cursor` of the next. Times are RFC 3339 in UTC; campaign times run with the \
 campaign clock, which differs from the wall clock in demonstrations only.";
+
+/// Answers nobody later than they would wait.
+async fn in_time(request: Request, next: Next) -> Response {
+    let is_import = request.uri().path() == leads::IMPORT_PATH;
+    let limit = if is_import { TIMEOUT_IMPORT } else { TIMEOUT };
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = limit.as_secs();
+            let detail =
+                format!("it was not done within {seconds} s: it may yet be; look, or repeat");
+            Problem::too_slow(detail).into_response()
+        }
+    }
+}
 
 /// A caller that hangs up does not undo what was begun: requests that change something run to their
 /// end by themselves.

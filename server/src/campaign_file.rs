@@ -62,6 +62,11 @@ impl CampaignFile {
         let document = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
             let message = plain(&error);
+            let field = place.and_then(|place| Lines::of(text).field_at(place));
+            let message = match field {
+                Some(field) => format!("{field}: {message}"),
+                None => message,
+            };
             FaultyFile { path: path.to_owned(), faults: vec![(place, message)] }
         })?;
         Ok(Self { path: path.to_owned(), document, lines: Lines::of(text) })
@@ -97,9 +102,17 @@ impl std::error::Error for FaultyFile {}
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text.to_owned(),
+    let text = text.rfind(" at line ").map_or(text, |end| &text[..end]);
+    let duplicate = text.strip_prefix("duplicate mapping key: ");
+    match text {
+        "expected sequence start" => "a list is needed: begin every entry with `- `".to_owned(),
+        "expected mapping start" => "fields are needed: write each as `name: value`".to_owned(),
+        "expected string scalar" => "a text is needed".to_owned(),
+        "invalid u32" | "invalid u64" => "a whole number is needed".to_owned(),
+        text => match duplicate.and_then(|rest| rest.split(',').next()) {
+            Some(name) => format!("`{name}` stands here twice: keep one"),
+            None => text.to_owned(),
+        },
     }
 }
 
@@ -134,6 +147,12 @@ impl Lines {
         }
         let place = Place { line: node.referenced.line(), column: node.referenced.column() };
         self.0.insert(path, place);
+    }
+
+    /// Returns the field that begins at `place`, the innermost one.
+    fn field_at(&self, place: Place) -> Option<String> {
+        let fields = self.0.iter().filter(|(field, at)| **at == place && !field.is_empty());
+        fields.map(|(field, _)| field.clone()).max_by_key(String::len)
     }
 
     /// Returns where a field stands; where it is missing, where it would stand.
@@ -258,9 +277,26 @@ steps:
     fn what_is_not_a_campaign_is_refused_where_it_stands() {
         for (text, told) in [
             ("name: [", "broken.yaml:"),
-            ("name: x\nzone: Mars/Olympus\nsteps: []\n", "broken.yaml:2:7: "),
+            (
+                "name: x\nzone: Mars/Olympus\nsteps: []\n",
+                "broken.yaml:2:7: zone: `Mars/Olympus` is not a time zone: write it like Europe/Lisbon",
+            ),
+            (
+                "name: x\nzone: UTC\nholidays: [2026-13-01]\nsteps: []\n",
+                "broken.yaml:3:12: holidays[0]: `2026-13-01` is not a day: write it like 2026-12-24",
+            ),
             ("name: x\nzone: UTC\nstep: []\n", "broken.yaml:3:1: unknown field `step`"),
-            ("name: x\nzone: UTC\nsteps:\n  - key: A b\n", "broken.yaml:4:10: `A b` is not a key"),
+            (
+                "name: x\nzone: UTC\nsteps:\n  - key: A b\n",
+                "broken.yaml:4:10: steps[0].key: `A b` is not a key",
+            ),
+            ("name: x\nzone: UTC\nsteps: none\n", "broken.yaml:3:8: steps: a list is needed"),
+            (
+                "name: x\nzone: UTC\ncaps: { per_day: lots }\nsteps: []\n",
+                "broken.yaml:3:18: caps.per_day: a whole number is needed",
+            ),
+            ("name: x\nname: y\nzone: UTC\nsteps: []\n", "`name` stands here twice: keep one"),
+            ("name: x\nzone: UTC\nsteps:\n  - intro\n", "steps[0]: fields are needed"),
         ] {
             let faulty = CampaignFile::parse(Path::new("broken.yaml"), text).unwrap_err();
             assert!(faulty.to_string().contains(told), "{faulty}");

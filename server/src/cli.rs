@@ -23,9 +23,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{
-    self, Config, Environment, Flags, LogFormat, Needs, ProcessEnvironment, RunFlags,
-};
+use crate::config::reader::{Environment, ProcessEnvironment};
+use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::session::Session;
 use crate::telemetry;
 use crate::terminal::Terminal;
@@ -71,7 +70,7 @@ const ACTOR: &str = "cli";
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Leads: import, list, show
+    /// Leads: import, list, show, erase
     #[command(subcommand)]
     Lead(lead::Command),
     /// Senders: the mailboxes that campaigns send from

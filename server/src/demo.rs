@@ -14,6 +14,7 @@ use activities::senders::{self, NewSender, Transport};
 use activities::store::campaigns::Counter;
 use activities::store::clock;
 use activities::store::enrollment_views::{self, EnrollmentRow};
+use activities::suppression_key::SuppressionKey;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Datelike, Days, TimeDelta, Utc, Weekday};
 use machine::explain::Shown;
@@ -26,7 +27,7 @@ use crate::times;
 /// The campaign that is shown.
 pub const CAMPAIGN: &str = "hotel-outreach";
 
-/// Campaign seconds in a second: three weeks in six minutes.
+/// Campaign seconds in a second: the days that are shown take seven minutes.
 const FACTOR: f64 = 5_000.0;
 
 /// How long it is shown, in campaign days.
@@ -93,8 +94,13 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
         let new = sender(name, address, person, &script)?;
         senders::add(store, workspace, &session.keys, &new, now).await?;
     }
-    let options = Options { source: "import/hotels.csv".to_owned(), ..Options::default() };
-    import::leads(store, workspace, Cursor::new(LEADS_FILE), &options, |_| {}).await?;
+    let options = Options {
+        source: "import/hotels.csv".to_owned(),
+        actor: "demo".to_owned(),
+        ..Options::default()
+    };
+    let key = SuppressionKey::new(&session.keys);
+    import::leads(store, &key, workspace, Cursor::new(LEADS_FILE), &options, |_| {}).await?;
     let file = CampaignFile::parse(Path::new("examples/hotel-outreach.yaml"), CAMPAIGN_FILE)?;
     if let Err(faults) = apply::apply(store, workspace, &file.document, now).await? {
         return Err(file.faulty(&faults).into());

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use activities::error::Result;
+use activities::senders::trouble::Breaker;
+use activities::store::measures::SenderState;
 use activities::store::{Store, clock, measures, work};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
@@ -51,6 +53,7 @@ impl Metrics {
         let mut text = self.handle.render();
         let mut conn = store.begin_outside().await?;
         let states = measures::campaign_states(&mut conn).await?;
+        let senders = measures::sender_states(&mut conn).await?;
         let clocks = clock::read(&mut conn).await?;
         let due = work::due_workspaces(&mut conn).await?;
         conn.rollback().await?;
@@ -70,6 +73,19 @@ impl Metrics {
             )
             .expect("a String takes everything");
         }
+        text.push_str("# HELP meridian_senders Senders, 1 at the state each is in\n");
+        text.push_str("# TYPE meridian_senders gauge\n");
+        for SenderState { sender, channel, status, trouble_until } in senders {
+            let state = match status.as_str() {
+                "active" => Breaker::of(trouble_until, clocks.wall).as_str(),
+                other => other,
+            };
+            writeln!(
+                text,
+                "meridian_senders{{sender=\"{sender}\",channel=\"{channel}\",state=\"{state}\"}} 1"
+            )
+            .expect("a String takes everything");
+        }
         Ok(text)
     }
 }
@@ -80,7 +96,7 @@ fn describe() {
     describe_counter!("meridian_transitions_total", "Signals that the machine applied");
     describe_counter!("meridian_sends_total", "Sends by their outcome");
     describe_counter!("meridian_gate_refusals_total", "Sends the gate kept back, by its answer");
-    describe_histogram!("meridian_call_seconds", "How long calls to mail servers took");
+    describe_histogram!("meridian_call_seconds", "How long calls to providers took");
     describe_counter!("meridian_webhooks_total", "Posts of providers, by provider and answer");
     describe_histogram!("meridian_http_seconds", "How long HTTP answers took, by route and status");
     describe_gauge!("meridian_connections", "Connections to the database");

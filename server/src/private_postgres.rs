@@ -11,6 +11,7 @@ mod cluster;
 mod database;
 mod guardian;
 mod holder;
+mod keeper;
 mod patience;
 mod place;
 mod server;
@@ -22,6 +23,7 @@ use std::{
 };
 
 use guardian::Guardian;
+pub use keeper::Keeper;
 use place::Place;
 
 /// The role that owns the cluster and its databases.
@@ -188,7 +190,8 @@ fn offered(majors: &[u32]) -> String {
 ///
 /// The process that started the server owns it: the server stops when this value is dropped, when
 /// [`stop`](Self::stop) is called and, on Linux, when the process dies in whatever way. A process
-/// that found it running is attached: it never stops the server, and loses it when the owner goes.
+/// that found it running is attached: it never stops the server, and loses it when the owner goes,
+/// unless a [`Keeper`] starts it again.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     url: String,
@@ -216,6 +219,11 @@ impl PrivatePostgres {
     /// The server's process.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the server's process is there.
+    pub fn is_running(&self) -> bool {
+        holder::is_server(self.pid, &self.data)
     }
 
     /// Stops the server and waits until it is gone; does nothing if attached.

@@ -38,7 +38,12 @@ impl Process {
     /// # Errors
     ///
     /// When the address is taken or the database fails. What was opened is closed then.
-    pub async fn start(session: Session, mut config: Config, http: Http) -> anyhow::Result<Self> {
+    pub async fn start(
+        mut session: Session,
+        mut config: Config,
+        http: Http,
+    ) -> anyhow::Result<Self> {
+        session.keep_database(&config);
         match Self::begin(&session, &mut config, http).await {
             Ok((runner, server, address)) => Ok(Self { session, runner, server, address }),
             Err(error) => {
@@ -67,7 +72,7 @@ impl Process {
             .await
             .context("the engine did not start")?;
         let routes = match http {
-            Http::All => Routes::All,
+            Http::All => Routes::All { proxies: config.proxies.clone() },
             Http::Probes | Http::Off => Routes::Probes,
         };
         let server = listener.map(|listener| {

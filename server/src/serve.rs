@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use activities::error::ActivityError;
 use activities::ids;
 use activities::mailroom::Mailroom;
-use activities::store::Store;
+use activities::store::{Store, clock};
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -29,9 +30,13 @@ use tracing::Span;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
+use crate::webhooks::proxies::Proxies;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the database may take to answer a probe.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// How many requests are worked on at once.
 const REQUESTS_MAX: usize = 512;
@@ -76,10 +81,13 @@ pub struct Server {
 }
 
 /// Which routes a process answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Routes {
     /// Everything.
-    All,
+    All {
+        /// The proxies that are believed about whom they pass requests on for.
+        proxies: Proxies,
+    },
     /// Health and metrics.
     Probes,
 }
@@ -98,9 +106,9 @@ pub fn router(
         .route("/metrics", get(show_metrics))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
-    if routes == Routes::All {
+    if let Routes::All { proxies } = routes {
         router = router
-            .merge(webhooks::router(room.clone()))
+            .merge(webhooks::router(room.clone(), proxies))
             .merge(api::router(api::App::new(room.clone())));
     }
     let mut router = router
@@ -144,7 +152,8 @@ impl Server {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(told.cancelled_owned()).await
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service).with_graceful_shutdown(told.cancelled_owned()).await
         });
         Self { stop, task }
     }
@@ -205,12 +214,22 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Turns run.
+/// Turns run, and the database answers: an engine with nothing to do does not notice at once that it
+/// is gone.
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    if *probes.ready.borrow() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    if !*probes.ready.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n");
+    }
+    let asked = async {
+        let mut tx = probes.store.begin_outside().await?;
+        clock::read(&mut tx).await?;
+        Ok::<(), ActivityError>(tx.commit().await?)
+    };
+    match tokio::time::timeout(PROBE, asked).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database does not answer\n")
+        }
     }
 }
 

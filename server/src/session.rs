@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::config::{Config, Database, KeySource};
-use crate::private_postgres::{self, PrivatePostgres};
+use crate::private_postgres::{self, Keeper, PrivatePostgres};
 
 /// The database of the private Postgres.
 const PRIVATE_DATABASE: &str = "meridian";
@@ -30,7 +30,17 @@ pub struct Session {
     pub workspace: WorkspaceId,
     /// How the database is reached. It may hold a password: not for logs.
     pub url: String,
-    postgres: Option<PrivatePostgres>,
+    postgres: Private,
+}
+
+/// The private Postgres of a session.
+enum Private {
+    /// There is none: somebody else runs the database.
+    None,
+    /// As it was found or started.
+    Found(PrivatePostgres),
+    /// Started again when it goes.
+    Kept(Keeper),
 }
 
 impl Session {
@@ -69,7 +79,19 @@ impl Session {
         let store =
             Store::open(&url, config.connections).await.context("the database cannot be used")?;
         let workspace = workspace(&store, &config.workspace).await?;
+        let postgres = postgres.map_or(Private::None, Private::Found);
         Ok(Self { store, keys, workspace, url, postgres })
+    }
+
+    /// From here on a private Postgres that goes is started again: whoever started it may be a
+    /// command that ends in a moment. For processes that stay.
+    pub fn keep_database(&mut self, config: &Config) {
+        self.postgres = match std::mem::replace(&mut self.postgres, Private::None) {
+            Private::Found(postgres) => {
+                Private::Kept(Keeper::new(postgres, private_settings(config)))
+            }
+            same @ (Private::None | Private::Kept(_)) => same,
+        };
     }
 
     /// Returns both clocks.
@@ -101,15 +123,27 @@ impl Session {
         let public_url = Url::parse(&base).with_context(|| format!("{base} is no address"))?;
         let runner = ids::new::<machine::ids::Workspace>().uuid();
         let (store, keys) = (self.store.clone(), Arc::clone(&self.keys));
-        Ok(Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner))
+        let mut room = Mailroom::new(store, keys, public_url, config.reply_domain.clone(), runner);
+        room.reach = config.reach;
+        Ok(room)
     }
 
     /// Closes the connections, then stops the private Postgres if it is ours to stop.
     pub async fn close(self) {
         self.store.close().await;
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
+        match self.postgres {
+            Private::None => {}
+            Private::Found(postgres) => postgres.stop().await,
+            Private::Kept(keeper) => keeper.stop().await,
         }
+    }
+}
+
+fn private_settings(config: &Config) -> private_postgres::Settings {
+    private_postgres::Settings {
+        state_dir: config.data_dir.clone(),
+        database: PRIVATE_DATABASE.to_owned(),
+        extra: Vec::new(),
     }
 }
 
@@ -122,12 +156,7 @@ pub async fn start_database(config: &Config) -> anyhow::Result<(String, Option<P
     match &config.database {
         Database::Url(url) => Ok((url.clone(), None)),
         Database::Private => {
-            let settings = private_postgres::Settings {
-                state_dir: config.data_dir.clone(),
-                database: PRIVATE_DATABASE.to_owned(),
-                extra: Vec::new(),
-            };
-            let postgres = private_postgres::start(settings)
+            let postgres = private_postgres::start(private_settings(config))
                 .await
                 .context("the private Postgres did not start")?;
             Ok((postgres.url().to_owned(), Some(postgres)))

@@ -4,6 +4,7 @@
 use activities::enrollment_view::{EnrollmentView, signal_of};
 use activities::store::journal::Entry;
 use chrono::{DateTime, Utc};
+use machine::explain::Shown;
 use machine::ids::{SendId, WorkspaceId};
 use machine::key::StepKey;
 use machine::signal::{
@@ -35,12 +36,27 @@ pub struct Event {
 /// Tells a journal.
 pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::with_capacity(entries.len());
+    let mut offered: Option<Responder> = None;
     for entry in entries {
         let step_of = |send: SendId| view.step_of(workspace, send);
         let what = match signal_of(entry) {
             Some(signal) => sentence(&signal, entry, view, &step_of),
             // A later build knew more kinds of signals.
             None => entry.cause.replace('_', " "),
+        };
+        let what = match (offer(entry), offered) {
+            (Some(to), Some(before)) if to == before => {
+                format!("{} was reminded", responder(to))
+            }
+            (Some(Responder::Fallback), Some(Responder::First)) => {
+                "nobody took it in time: offered to the fallback".to_owned()
+            }
+            (Some(_) | None, _) => what,
+        };
+        offered = if entry.to_state == Shown::WithPerson.as_str() {
+            offer(entry).or(offered)
+        } else {
+            None
         };
         events.push(Event {
             turn: entry.turn,
@@ -52,6 +68,21 @@ pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) ->
         });
     }
     events
+}
+
+/// Returns whom an entry offers the lead to.
+fn offer(entry: &Entry) -> Option<Responder> {
+    let asked: serde_json::Value = serde_json::from_str(entry.effects.as_deref()?).ok()?;
+    let mut asked = asked["asked"].as_array()?.iter();
+    let offer = asked.find(|effect| effect["effect"] == "offer_handover")?;
+    serde_json::from_value(offer["to"].clone()).ok()
+}
+
+fn responder(responder: Responder) -> &'static str {
+    match responder {
+        Responder::First => "the team",
+        Responder::Fallback => "the fallback",
+    }
 }
 
 fn sentence(

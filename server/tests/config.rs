@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use activities::mail::reach::Reach;
 use clap::CommandFactory as _;
 use server::cli::Cli;
-use server::config::{self, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags};
+use server::config::reader::{Environment, Faults};
+use server::config::{self, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
+use server::webhooks::proxies::Proxies;
 
 struct Variables(Vec<(&'static str, &'static str)>);
 
@@ -26,7 +29,7 @@ fn file(text: &str) -> (tempfile::TempDir, Flags) {
 }
 
 /// Takes the path out, which is another one in every run.
-fn told(faults: &config::Faults, place: &tempfile::TempDir) -> String {
+fn told(faults: &Faults, place: &tempfile::TempDir) -> String {
     faults.to_string().replace(&place.path().display().to_string(), "")
 }
 
@@ -63,7 +66,7 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
 #[test]
 fn every_fault_is_told_at_once() {
     let (place, flags) = file(
-        "listen = \"everywhere\"\nconections = 7\nworkspace = [\"a\"]\nreply_domain = \"no domain\"\n",
+        "listen = \"everywhere\"\nconections = 7\nallow_internal_hosts = \"maybe\"\ntrusted_proxies = \"10.0.0.0/40\"\nworkspace = [\"a\"]\nreply_domain = \"no domain\"\n",
     );
     let environment = Variables(vec![
         ("DATABASE_URL", "mysql://root:secret@example.com/x"),
@@ -110,6 +113,19 @@ fn a_variable_without_effect_is_worth_a_word() {
     ]);
     let config = config::read(&flags, &RunFlags::default(), &environment, Needs::Nothing).unwrap();
     insta::assert_debug_snapshot!(config.warnings);
+}
+
+#[test]
+fn who_is_believed_and_who_is_spoken_to_has_to_be_said() {
+    let (_place, flags) = file("allow_internal_hosts = true\n");
+    let environment = Variables(vec![("MERIDIAN_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]);
+    let config = config::read(&flags, &RunFlags::default(), &environment, Needs::Nothing).unwrap();
+    assert_eq!(config.reach, Reach::Anywhere);
+    assert_ne!(config.proxies, Proxies::default());
+    let (_place, flags) = file("");
+    let nothing = Variables(Vec::new());
+    let config = config::read(&flags, &RunFlags::default(), &nothing, Needs::Nothing).unwrap();
+    assert_eq!((config.reach, config.proxies), (Reach::Public, Proxies::default()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use server::private_postgres::{PrivatePostgres, Settings, StartError, start};
+use server::private_postgres::{Keeper, PrivatePostgres, Settings, StartError, start};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -278,6 +278,32 @@ async fn the_server_goes_with_its_killed_owner() {
     assert_eq!(next.url(), url);
     until("the old server is gone", || is_gone(guest.pid())).await;
     next.stop().await;
+}
+
+#[tokio::test]
+async fn a_guest_that_is_kept_takes_over_when_the_owner_goes() {
+    let state = scratch();
+    let owner = started(state.path()).await;
+    let guest = started(state.path()).await;
+    let (url, first) = (owner.url().to_owned(), owner.pid());
+    run(&url, "CREATE TABLE kept AS SELECT 'still here' AS word").await;
+    let keeper = Keeper::new(guest, settings(state.path()));
+
+    owner.stop().await;
+
+    let mut answer = None;
+    let started_at = Instant::now();
+    while answer.is_none() && started_at.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = PgConnection::connect(&url).await.ok();
+    }
+    answer.expect("the server is back at its place").close().await.unwrap();
+    assert_eq!(ask(&url, "SELECT word FROM kept").await, "still here");
+    let guest = started(state.path()).await;
+    let second = guest.pid();
+    assert_ne!(second, first);
+    keeper.stop().await;
+    assert!(is_gone(second), "whoever took over stops it in the end");
 }
 
 #[tokio::test]

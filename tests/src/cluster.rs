@@ -12,6 +12,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
+use crate::janitor;
+
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static DATABASES: AtomicU64 = AtomicU64::new(0);
 
@@ -22,13 +24,13 @@ struct Cluster {
     _place: tempfile::TempDir,
 }
 
-/// Ends the test cluster's server as a power cut would, and starts it again after `down`. Every test
-/// of the process feels it.
+/// Ends the test cluster's server as a power cut would, and starts it again when `meanwhile` is over.
+/// Every test of the process feels it.
 ///
 /// # Panics
 ///
 /// When there is no cluster yet, or it does not come back where it was.
-pub async fn power_cut(down: Duration) {
+pub async fn power_cut(meanwhile: impl Future<Output = ()>) {
     let cluster = CLUSTER.get().expect("a database was made before");
     let mut server = cluster.server.lock().await;
     let pid = libc::pid_t::try_from(server.pid()).expect("a process id");
@@ -38,7 +40,7 @@ pub async fn power_cut(down: Duration) {
     while signal(0) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tokio::time::sleep(down).await;
+    meanwhile.await;
     *server = start(cluster.settings.clone()).await.expect("the test cluster recovers");
     let url: Url = server.url().parse().expect("our own URL");
     assert_eq!(url.port(), cluster.url.port(), "it is back where it was");
@@ -59,6 +61,26 @@ impl Database {
         let name = format!("t{n}");
         cluster.run(&format!("CREATE DATABASE {name} TEMPLATE template_meridian")).await;
         Self { url: cluster.url(&name) }
+    }
+
+    /// Makes another one with the same content. Nobody may be connected to this one.
+    pub async fn copy(&self) -> Self {
+        let cluster = CLUSTER.get().expect("a database was made before");
+        let n = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{n}");
+        cluster.run(&format!("CREATE DATABASE {name} TEMPLATE {}", self.name())).await;
+        Self { url: cluster.url(&name) }
+    }
+
+    /// Removes it, and ends whoever is connected.
+    pub async fn remove(self) {
+        let cluster = CLUSTER.get().expect("a database was made before");
+        cluster.run(&format!("DROP DATABASE {} WITH (FORCE)", self.name())).await;
+    }
+
+    fn name(&self) -> String {
+        let url: Url = self.url.parse().expect("our own URL");
+        url.path().trim_start_matches('/').to_owned()
     }
 
     /// Opens the store on it.
@@ -95,14 +117,21 @@ impl Cluster {
             builder.permissions(std::fs::Permissions::from_mode(0o711));
         }
         let place = builder.tempdir_in(parent).expect("a directory for the test cluster");
+        janitor::remove_at_end(place.path());
         let settings = Settings {
             state_dir: place.path().to_owned(),
             database: "meridian".to_owned(),
-            extra: vec![("max_connections".to_owned(), "300".to_owned())],
+            extra: vec![
+                ("max_connections".to_owned(), "300".to_owned()),
+                // Memory is not slow to write.
+                ("wal_compression".to_owned(), "off".to_owned()),
+            ],
         };
         let server = start(settings.clone()).await.expect("the test cluster starts");
+        take_plain_passwords(&server).expect("the test cluster's files are ours");
         let url = server.url().parse().expect("our own URL");
         let cluster = Self { url, settings, server: Mutex::new(server), _place: place };
+        cluster.run("SELECT pg_reload_conf()").await;
         cluster.run("CREATE DATABASE template_meridian").await;
         pool::migrate(&cluster.url("template_meridian")).await.expect("migrations apply");
         cluster
@@ -122,13 +151,21 @@ impl Cluster {
     }
 }
 
+/// Lets passwords come over loopback as they are. The proof that SCRAM asks for takes a program without
+/// optimisation longer than everything else that a test does.
+fn take_plain_passwords(server: &PrivatePostgres) -> std::io::Result<()> {
+    let rules = server.data_dir().join("pg_hba.conf");
+    let text = std::fs::read_to_string(&rules)?;
+    std::fs::write(&rules, text.replace("scram-sha-256", "password"))
+}
+
 /// Memory where there is some: the settings are durable, the disk need not be.
 fn place() -> PathBuf {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
 }
 
-/// A static is never dropped, so the directory of an earlier run may still lie there.
+/// What the janitor of an earlier run could not remove, because it was killed too.
 fn sweep_leftovers(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -2,5 +2,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod emulators;
 pub mod end_to_end;
+mod janitor;
 pub mod world;

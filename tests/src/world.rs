@@ -244,7 +244,7 @@ macro_rules! scenarios {
     ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)*) => {
         $($(#[$meta])* async fn $name($world: $crate::world::World) $body)*
 
-        $crate::scenarios!(@on [memory postgres] ($($name)*));
+        $crate::scenarios!(@on [memory postgres postgres_twice] ($($name)*));
     };
     (@on [$($backend:ident)*] $names:tt) => {
         $($crate::scenarios!(@backend $backend $names);)*

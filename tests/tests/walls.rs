@@ -13,23 +13,26 @@ use tests::cluster::Database;
 /// Names of workspaces are found across the walls, so they are unique across them.
 const GLOBAL_KEYS: [&str; 1] = ["workspaces_name_key"];
 
-/// What the finder tells the program across the walls: ids, times and sums; the one text is a word for
-/// a state.
-const FINDER_ANSWERS: [&str; 6] = [
+/// What the finder tells the program across the walls: ids, times and sums; the texts are words for
+/// states and channels.
+const FINDER_ANSWERS: [&str; 7] = [
     "campaign_states: TABLE(campaign_id uuid, state text, n bigint)",
     "due_workspaces: TABLE(workspace_id uuid, wake_at timestamp with time zone)",
     "find_workspace: uuid",
     "playing_workspaces: TABLE(workspace_id uuid, play_at timestamp with time zone)",
+    "sender_states: TABLE(sender_id uuid, channel text, status text, trouble_count integer, \
+     trouble_until timestamp with time zone)",
     "uninterpreted_workspaces: TABLE(workspace_id uuid)",
     "untold_campaigns: TABLE(workspace_id uuid, campaign_id uuid)",
 ];
 
 /// What the finder itself may read.
-const FINDER_READS: [&str; 6] = [
+const FINDER_READS: [&str; 7] = [
     "campaigns: campaign_id, verb_seq, verbs_told, workspace_id",
     "captured_messages: play_at, workspace_id",
     "counter_deltas: campaign_id, measure, n",
     "enrollments: engine, enrollment_id, parked_at, wake_at, workspace_id",
+    "senders: channel, sender_id, status, trouble_count, trouble_until",
     "signals: enrollment_id, kind, seq, workspace_id",
     "workspaces: created_at, name, workspace_id",
 ];

@@ -1,7 +1,7 @@
 //! Applying a campaign file: everything that can be wrong is said at once, then a version is
 //! published if the document is not the newest one already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use machine::document::{self, CampaignDocument, Fault};
@@ -23,12 +23,14 @@ use crate::store::campaigns::{self as store, CampaignRow};
 use crate::store::senders::{self, SenderRow};
 use crate::store::sequence_versions::{self, SequenceVersionRow};
 use crate::store::{Store, Tx};
+use crate::versions;
 
-/// The name of the sender that is made where a workspace has none.
-const CAPTURE: &str = "capture";
-
-/// From whom captured messages seem to come. The domain is reserved and belongs to nobody.
-const CAPTURE_FROM: &str = "campaigns@meridian.example";
+/// The senders that are made where a workspace has none, by the channel they serve, and from whom the
+/// messages they keep seem to come. The domain and the number are reserved and belong to nobody.
+const CAPTURES: [(Channel, &str, &str); 2] = [
+    (Channel::Email, "capture", "campaigns@meridian.example"),
+    (Channel::Sms, "capture-texts", "+12025550100"),
+];
 
 /// The most senders a workspace may have.
 const SENDERS_MAX: i64 = 1_000;
@@ -50,6 +52,8 @@ pub struct Applied {
     pub capture_made: bool,
     /// The steps on a channel that none of the senders serves; leads will be held there.
     pub unserved: Vec<StepKey>,
+    /// The senders without a name, where a text prints `sender.name`; their leads will be held.
+    pub nameless: Vec<String>,
 }
 
 /// What became of the campaign.
@@ -104,6 +108,7 @@ pub async fn apply(
             version,
             capture_made: checked.capture_made,
             unserved: checked.unserved,
+            nameless: checked.nameless,
         }));
     }
 }
@@ -120,6 +125,7 @@ struct Checked {
     settings: CampaignSettings,
     capture_made: bool,
     unserved: Vec<StepKey>,
+    nameless: Vec<String>,
 }
 
 async fn check(
@@ -144,6 +150,11 @@ async fn check(
     if !faults.is_empty() {
         return Ok(Err(faults));
     }
+    if handover.is_some() && senders.iter().all(|sender| sender.channel != Channel::Email) {
+        let message =
+            "names nobody who sends mails, by which a person is told of a handover: name one";
+        return Ok(Err(vec![Fault { field: "senders".to_owned(), message: message.to_owned() }]));
+    }
     let settings = CampaignSettings {
         senders: senders.iter().map(|sender| sender.id).collect(),
         per_day: document.caps.per_day,
@@ -151,7 +162,8 @@ async fn check(
         handover,
     };
     let unserved = unserved(document, &senders)?;
-    Ok(Ok(Checked { settings, capture_made, unserved }))
+    let nameless = nameless(document, &senders);
+    Ok(Ok(Checked { settings, capture_made, unserved, nameless }))
 }
 
 fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<HandoverAddresses> {
@@ -184,10 +196,17 @@ async fn senders(
 ) -> Result<(Vec<Sender>, bool)> {
     let rows = senders::list(tx, workspace, SENDERS_MAX).await?;
     let known: Vec<Sender> = rows.into_iter().map(Sender::try_from).collect::<Result<_>>()?;
-    if document.senders.is_empty() && known.is_empty() && sends_mail(document) {
-        return Ok((vec![make_capture(tx, workspace, now).await?], true));
+    let channels = channels(document);
+    if document.senders.is_empty() && known.is_empty() && !channels.is_empty() {
+        let mut made = Vec::new();
+        for (channel, name, from) in CAPTURES {
+            if channels.contains(&channel) {
+                made.push(make_capture(tx, workspace, channel, name, from, now).await?);
+            }
+        }
+        return Ok((made, true));
     }
-    if document.senders.is_empty() && sends_mail(document) {
+    if document.senders.is_empty() && !channels.is_empty() {
         let names: Vec<&str> = known.iter().map(|sender| sender.name.as_str()).collect();
         faults.push(Fault {
             field: "senders".to_owned(),
@@ -221,15 +240,18 @@ async fn senders(
 async fn make_capture(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
+    channel: Channel,
+    name: &str,
+    from: &str,
     now: DateTime<Utc>,
 ) -> Result<Sender> {
     let row = SenderRow {
         sender_id: ids::new::<machine::ids::Sender>().uuid(),
-        name: CAPTURE.to_owned(),
-        channel: Channel::Email.as_str().to_owned(),
+        name: name.to_owned(),
+        channel: channel.as_str().to_owned(),
         url: Transport::Capture { script: None }.to_string(),
         secret: None,
-        from_address: CAPTURE_FROM.to_owned(),
+        from_address: from.to_owned(),
         from_name: None,
         postal_address: None,
         zone: "UTC".to_owned(),
@@ -239,19 +261,30 @@ async fn make_capture(
         status: "active".to_owned(),
         status_reason: None,
         next_free_at: None,
+        trouble_count: 0,
+        trouble: None,
+        trouble_until: None,
     };
     let (id, _) = senders::upsert(conn, workspace, &row, now).await?;
     Sender::try_from(SenderRow { sender_id: id.uuid(), ..row })
 }
 
-fn sends_mail(document: &CampaignDocument) -> bool {
-    fn any(steps: &[machine::document::StepDocument]) -> bool {
-        steps.iter().any(|step| {
-            let lanes = step.condition.iter().any(|it| any(&it.then) || any(&it.otherwise));
-            step.email.is_some() || lanes
-        })
+/// The channels on which messages leave; an offer to a person of ours is a mail.
+fn channels(document: &CampaignDocument) -> BTreeSet<Channel> {
+    fn collect(steps: &[machine::document::StepDocument], channels: &mut BTreeSet<Channel>) {
+        for step in steps {
+            channels.extend(step.email.as_ref().map(|_| Channel::Email));
+            channels.extend(step.sms.as_ref().map(|_| Channel::Sms));
+            if let Some(condition) = &step.condition {
+                collect(&condition.then, channels);
+                collect(&condition.otherwise, channels);
+            }
+        }
     }
-    any(&document.steps)
+    let mut channels = BTreeSet::new();
+    collect(&document.steps, &mut channels);
+    channels.extend(document.handover.as_ref().map(|_| Channel::Email));
+    channels
 }
 
 fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepKey>> {
@@ -259,7 +292,7 @@ fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepK
     let mut keys = Vec::new();
     version.each_step(&mut |step| match &step.kind {
         StepKind::Message { channel, .. } => {
-            if senders.iter().all(|sender| sender.transport.channel() != *channel) {
+            if senders.iter().all(|sender| sender.channel != *channel) {
                 keys.push(step.key.clone());
             }
         }
@@ -270,6 +303,16 @@ fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepK
         | StepKind::Finish => {}
     });
     Ok(keys)
+}
+
+fn nameless(document: &CampaignDocument, senders: &[Sender]) -> Vec<String> {
+    let wordings = versions::wordings(document);
+    let mut wordings = wordings.values().filter_map(|wording| wording.as_ref().ok());
+    if !wordings.any(|wording| wording.always_prints("sender.name")) {
+        return Vec::new();
+    }
+    let nameless = senders.iter().filter(|sender| sender.from_name.is_none());
+    nameless.map(|sender| sender.name.clone()).collect()
 }
 
 /// Returns the hash of a document, and the document as data.

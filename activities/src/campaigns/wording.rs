@@ -7,6 +7,9 @@ use crate::content::Part;
 use crate::content::step::{BodySource, CompiledStep};
 use crate::content::template::{Template, TemplateFault};
 
+/// What every mail has beside the lead's own fields.
+const OURS: [(&str, &[&str]); 2] = [("sender", &["name", "address"]), ("campaign", &["name"])];
+
 /// Returns every fault of every wording, in the order of the document.
 pub fn check(document: &CampaignDocument) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -90,9 +93,24 @@ fn check_wording(
         // Told by the document's own rules.
         (None, None) => return,
     };
-    if let Err(found) = CompiledStep::compile(subject, source) {
-        faults.extend(found.into_iter().map(|fault| at(path, &fault)));
+    match CompiledStep::compile(subject, source) {
+        Ok(wording) => {
+            faults.extend(wording.fields().iter().filter_map(|field| foreign(path, field)));
+        }
+        Err(found) => faults.extend(found.into_iter().map(|fault| at(path, &fault))),
     }
+}
+
+/// What we say of a mail ourselves has few fields; no lead could ever fill another one.
+fn foreign(path: &str, field: &str) -> Option<Fault> {
+    let (root, known) =
+        OURS.into_iter().find(|(root, _)| field.split('.').next() == Some(*root))?;
+    let is_known = known.iter().any(|name| field == format!("{root}.{name}"));
+    let names: Vec<String> = known.iter().map(|name| format!("{{{{ {root}.{name} }}}}")).collect();
+    (!is_known).then(|| Fault {
+        field: path.to_owned(),
+        message: format!("names `{field}`, which no mail has: use {}", names.join(" or ")),
+    })
 }
 
 fn check_sms(path: &str, sms: &SmsDocument, faults: &mut Vec<Fault>) {
@@ -155,6 +173,21 @@ mod tests {
         assert!(
             found[2].starts_with("steps[1].condition.then[0].sms.body: line 1: "),
             "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn a_field_of_the_sender_that_no_sender_has_is_a_fault() {
+        let found = faults(serde_json::json!([
+            { "key": "intro", "email": {
+                "subject": "Hello {{ first_name }}",
+                "body": "{{ sender.name }}, {{ sender.phone | default('-') }}, {{ campaign.name }}",
+            } },
+        ]));
+        assert_eq!(
+            found,
+            ["steps[0].email: names `sender.phone`, which no mail has: \
+              use {{ sender.name }} or {{ sender.address }}"]
         );
     }
 

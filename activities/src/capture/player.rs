@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use lettre::message::header::ContentType;
 use machine::ids::{LeadId, SendId, SenderId, WorkspaceId};
 use machine::key::StepKey;
+use machine::sequence::Channel;
 
 use super::script::{Act, Rule, Script};
 use crate::error::{ActivityError, Result};
@@ -94,6 +95,9 @@ fn answer(room: &Mailroom, workspace: WorkspaceId, sender: &Sender, due: &Due) -
         Act::OptOut => NewEvent::of_played(send, key, Played::OptedOut),
         Act::Complain => NewEvent::of_played(send, key, Played::Complained),
         Act::Click => NewEvent::of_played(send, key, Played::Clicked),
+        Act::Reply | Act::AutoReply if sender.channel == Channel::Sms => {
+            NewEvent::of_played_text(key, due.recipient.parse().ok(), rule.text())
+        }
         Act::Reply | Act::AutoReply => {
             let raw = mail(sender, due, rule, send)?;
             let envelope = Envelope {
@@ -120,10 +124,11 @@ fn mail(sender: &Sender, due: &Due, rule: &Rule, send: SendId) -> Option<Vec<u8>
         (Act::AutoReply, None) => (format!("Automatic reply: {subject}"), rule.text().to_owned()),
         _ => (format!("Re: {subject}"), rule.text().to_owned()),
     };
-    let original = MessageId::of_send(send, &sender.from).to_string();
+    let from = sender.from.mailbox()?;
+    let original = MessageId::of_send(send, from).to_string();
     let mut message = lettre::Message::builder()
         .from(due.recipient.parse().ok()?)
-        .to(sender.from.as_str().parse().ok()?)
+        .to(from.as_str().parse().ok()?)
         .subject(subject)
         .date(due.play_at.into())
         .message_id(Some(format!("<played-{send}@recipients.invalid>")))

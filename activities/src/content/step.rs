@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Map;
+
 use super::Part;
 use super::body::{self, Footer};
 use super::template::{Gaps, OUTPUT_MAX, Template, TemplateFault, TooLong};
@@ -44,7 +46,7 @@ enum Body {
 /// What one lead gets to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// None if the step has no subject of its own: it answers in the thread of the first mail.
+    /// None if the step has no subject of its own: it answers the mail before it.
     pub subject: Option<HeaderText>,
     /// The plain part.
     pub text: String,
@@ -87,7 +89,7 @@ pub enum RenderFault {
 }
 
 impl CompiledStep {
-    /// Checks a wording. `subject` is None for a follow-up in the thread of the first mail.
+    /// Checks a wording. `subject` is None for a follow-up that answers the mail before it.
     ///
     /// # Errors
     ///
@@ -137,6 +139,22 @@ impl CompiledStep {
     /// Every field the wording names, whether or not a lead will need it.
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.fields
+    }
+
+    /// Whether the wording prints `field`, a full name, even for a lead of which nothing is known.
+    pub fn always_prints(&self, field: &str) -> bool {
+        let nothing = Map::new();
+        match self.render(Values::new(&nothing, &nothing), None) {
+            Err(RenderFault::Missing { fields }) => fields.iter().any(|it| it == field),
+            Ok(_)
+            | Err(
+                RenderFault::Unusable { .. }
+                | RenderFault::Subject(_)
+                | RenderFault::EmptyBody
+                | RenderFault::TooLong { .. }
+                | RenderFault::NoPlainText,
+            ) => false,
+        }
     }
 
     /// Renders the wording for one lead, with the footer under both parts.

@@ -1,15 +1,20 @@
 //! What the columns of a file are, by their headers.
 
+use std::collections::BTreeMap;
+
 use csv::StringRecord;
 use machine::key::AttributeName;
 
 use super::source::Unreadable;
-use super::{Reason, RowFault};
+
+/// Columns of our own export that nobody sets.
+const OURS: [&str; 5] = ["lead_id", "lead_source", "lead_since", "other_emails", "text_numbers"];
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Column {
     Email,
+    Phone,
     Zone,
     Tags,
     Consent(ConsentTo),
@@ -25,6 +30,46 @@ pub(super) enum ConsentTo {
     Calls,
 }
 
+/// Columns whose headers do not say what they hold, by their headers.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping(BTreeMap<String, Column>);
+
+/// A column was mapped to what is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{name}` is nothing that a column can hold: use email, phone, zone, tags, consent, \
+     sms_consent, call_consent, `-` to leave it out, or the name of an attribute such as first_name"
+)]
+pub struct InvalidMapping {
+    /// The header.
+    pub header: String,
+    /// What it was mapped to.
+    pub name: String,
+}
+
+impl Mapping {
+    /// Reads what each header stands for, as in `First name` for `first_name`.
+    ///
+    /// # Errors
+    ///
+    /// When one stands for nothing.
+    pub fn new(names: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidMapping> {
+        let read = |(header, name): (String, String)| {
+            let column = match name.as_str() {
+                "-" => Column::Ignored,
+                // An attribute keeps the name it is given, where a header is translated.
+                name if name.parse::<AttributeName>().is_ok() => match Column::named(name) {
+                    Column::Attribute(_) => Column::attribute(name),
+                    known => known,
+                },
+                _ => return Err(InvalidMapping { header, name }),
+            };
+            Ok((header.trim().to_owned(), column))
+        };
+        names.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// The columns of a file.
 #[derive(Debug)]
 pub(super) struct Columns {
@@ -34,13 +79,25 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Reads the header.
-    pub(super) fn of(header: &StringRecord) -> Result<Self, Unreadable> {
+    /// Reads the header; what is mapped goes before what a header says by itself.
+    pub(super) fn of(header: &StringRecord, mapping: &Mapping) -> Result<Self, Unreadable> {
         let mut columns: Vec<(String, Column)> = Vec::with_capacity(header.len());
         let mut ignored = Vec::new();
+        let mut missing: Vec<&str> = mapping.0.keys().map(String::as_str).collect();
+        let mapped: Vec<&Column> = mapping.0.values().collect();
         for cell in header {
+            let given = mapping.0.get(cell.trim());
+            missing.retain(|header| *header != cell.trim());
             let cell: String = cell.trim().chars().take(100).collect();
-            let mut column = Column::named(&name(&cell));
+            let name = name(&cell);
+            let is_unwanted =
+                given.map_or(OURS.contains(&name.as_str()), |it| *it == Column::Ignored);
+            if is_unwanted {
+                columns.push((cell, Column::Ignored));
+                continue;
+            }
+            let named = || Some(Column::named(&name)).filter(|column| !mapped.contains(&column));
+            let mut column = given.cloned().or_else(named).unwrap_or(Column::Ignored);
             // Of two columns for the same thing the first one counts.
             if columns.iter().any(|(_, known)| *known == column) {
                 column = Column::Ignored;
@@ -50,11 +107,20 @@ impl Columns {
             }
             columns.push((cell, column));
         }
+        let headers = || {
+            let headers: Vec<_> = columns.iter().map(|(cell, _)| format!("`{cell}`")).collect();
+            headers.join(", ")
+        };
+        if let Some(header) = missing.first() {
+            return Err(Unreadable::NoSuchColumn {
+                header: (*header).to_owned(),
+                headers: headers(),
+            });
+        }
         if columns.iter().any(|(_, column)| *column == Column::Email) {
             return Ok(Self { columns, ignored });
         }
-        let headers: Vec<_> = columns.iter().map(|(cell, _)| format!("`{cell}`")).collect();
-        Err(Unreadable::NoAddresses { headers: headers.join(", ") })
+        Err(Unreadable::NoAddresses { headers: headers() })
     }
 
     /// The columns in order, each with its header.
@@ -68,10 +134,10 @@ impl Columns {
         addresses.next().map_or("email", |(header, _)| header)
     }
 
-    /// The fault of a row whose address stood on `of_line` before.
-    pub(super) fn duplicate(&self, line: u64, of_line: u64) -> RowFault {
-        let field = self.address_header().to_owned();
-        RowFault { line, field, reason: Reason::Duplicate { of_line } }
+    /// The header of the column with the numbers.
+    pub(super) fn phone_header(&self) -> &str {
+        let mut numbers = self.iter().filter(|(_, column)| **column == Column::Phone);
+        numbers.next().map_or("phone", |(header, _)| header)
     }
 }
 
@@ -93,7 +159,8 @@ impl Column {
             "firstname" | "given_name" | "forename" => Self::attribute("first_name"),
             "lastname" | "surname" | "family_name" => Self::attribute("last_name"),
             "company_name" | "organisation" | "organization" => Self::attribute("company"),
-            "phone_number" | "telephone" | "tel" | "mobile" => Self::attribute("phone"),
+            "phone" | "phone_number" | "telephone" | "tel" | "mobile" | "mobile_phone" | "cell"
+            | "cell_phone" | "sms" => Self::Phone,
             other => Self::attribute(other),
         }
     }
@@ -131,7 +198,7 @@ fn name(header: &str) -> String {
 mod tests {
     use csv::StringRecord;
 
-    use super::{Column, Columns, name};
+    use super::{Column, Columns, Mapping, name};
     use crate::import::source::Unreadable;
 
     #[test]
@@ -151,7 +218,7 @@ mod tests {
     fn columns_are_known_by_many_names_and_once() {
         let header =
             ["E-Mail", "Vorname", "Surname", "TimeZone", "2nd", "客室数", "mail", "Tags", ""];
-        let columns = Columns::of(&StringRecord::from(header.to_vec())).unwrap();
+        let columns = read(&header, &Mapping::default()).unwrap();
         let kinds: Vec<_> = columns.iter().map(|(_, column)| column.clone()).collect();
         let attribute = |name: &str| Column::Attribute(name.parse().unwrap());
         let ignored = || Column::Ignored;
@@ -172,10 +239,36 @@ mod tests {
 
     #[test]
     fn a_file_without_addresses_is_refused_with_what_it_has() {
-        let header = StringRecord::from(vec!["name", "town"]);
-        let Err(Unreadable::NoAddresses { headers }) = Columns::of(&header) else {
+        let Err(Unreadable::NoAddresses { headers }) = read(&["name", "town"], &Mapping::default())
+        else {
             panic!("refused")
         };
         assert_eq!(headers, "`name`, `town`");
+    }
+
+    #[test]
+    fn a_mapping_goes_before_what_headers_say() {
+        let names = [("Kontakt", "email"), ("Vorname", "first_name"), ("Notes", "-")];
+        let owned = |(a, b): (&str, &str)| (a.to_owned(), b.to_owned());
+        let mapping = Mapping::new(names.map(owned)).unwrap();
+        let columns =
+            read(&["E-Mail", "Kontakt", "Vorname", "First name", "Notes"], &mapping).unwrap();
+        let kinds: Vec<_> = columns.iter().map(|(_, column)| column.clone()).collect();
+        let first_name = Column::Attribute("first_name".parse().unwrap());
+        let ignored = Column::Ignored;
+        let expected = [ignored.clone(), Column::Email, first_name, ignored.clone(), ignored];
+        assert_eq!(kinds, expected);
+        assert_eq!(columns.ignored, ["E-Mail", "First name"]);
+
+        let Err(Unreadable::NoSuchColumn { header, .. }) = read(&["email"], &mapping) else {
+            panic!("refused")
+        };
+        assert_eq!(header, "Kontakt");
+        let wrong = Mapping::new([owned(("Name", "First Name"))]).unwrap_err();
+        assert_eq!((wrong.header.as_str(), wrong.name.as_str()), ("Name", "First Name"));
+    }
+
+    fn read(header: &[&str], mapping: &Mapping) -> Result<Columns, Unreadable> {
+        Columns::of(&StringRecord::from(header.to_vec()), mapping)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use super::row::VALUE_MAX;
 use crate::address::InvalidEmail;
+use crate::phone::InvalidPhone;
 use crate::tag::InvalidTag;
+
+/// The longest value, in characters.
+const VALUE_MAX: usize = 10_000;
 
 /// Something wrong with one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +48,41 @@ pub enum Reason {
     TooLong,
     /// More cells than columns: a delimiter stands unquoted in one.
     ExtraCells,
+    /// Its owner was erased, and we promised never to write there again.
+    Erased,
     /// It reads as a formula. It is kept as text.
     Formula,
+    /// Not a telephone number. It is kept as text, and nobody is texted there.
+    Phone(InvalidPhone),
+    /// The number was on another line before, and a telephone is one person's here.
+    PhoneOnLine {
+        /// Which.
+        of_line: u64,
+    },
+    /// The number belongs to another lead.
+    PhoneOfAnother,
 }
 
 impl Reason {
+    /// Says why nothing about a lead may hold `text`.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+            Some(Self::Control)
+        } else if text.contains('\u{fffd}') {
+            Some(Self::Garbled)
+        } else if text.len() > VALUE_MAX && text.chars().count() > VALUE_MAX {
+            Some(Self::TooLong)
+        } else {
+            None
+        }
+    }
+
     /// Whether the row is left out for it.
     pub fn refuses(&self) -> bool {
         match self {
-            Self::Formula => false,
+            Self::Formula | Self::Phone(_) | Self::PhoneOnLine { .. } | Self::PhoneOfAnother => {
+                false
+            }
             Self::MissingAddress
             | Self::Address(_)
             | Self::SeveralAddresses
@@ -64,7 +93,8 @@ impl Reason {
             | Self::Control
             | Self::Garbled
             | Self::TooLong
-            | Self::ExtraCells => true,
+            | Self::ExtraCells
+            | Self::Erased => true,
         }
     }
 }
@@ -92,7 +122,16 @@ impl fmt::Display for Reason {
                 "it has more cells than there are columns; put quotation marks round text that \
                  holds a delimiter",
             ),
+            Self::Erased => f.write_str(
+                "its owner was erased and is not written to again; whoever may lifts the \
+                 suppression first",
+            ),
             Self::Formula => f.write_str("it reads as a formula; it was kept as text"),
+            Self::Phone(error) => write!(f, "{error}; it was kept as text"),
+            Self::PhoneOnLine { of_line } => {
+                write!(f, "the same number is on line {of_line}; nobody is texted twice")
+            }
+            Self::PhoneOfAnother => f.write_str("the number belongs to another lead"),
         }
     }
 }

@@ -10,16 +10,15 @@ use super::columns::{Column, Columns, ConsentTo};
 use super::fault::{Reason, RowFault};
 use super::source::Record;
 use crate::address::EmailAddress;
+use crate::phone::{Country, PhoneNumber};
 use crate::tag::Tag;
-
-/// The longest value, in characters.
-pub(super) const VALUE_MAX: usize = 10_000;
 
 /// A row without a fault that matters.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     pub(super) line: u64,
     pub(super) address: EmailAddress,
+    pub(super) phone: Option<PhoneNumber>,
     pub(super) zone: Option<Tz>,
     /// Unknown where the file says nothing.
     pub(super) consent: Consents,
@@ -36,11 +35,19 @@ pub(super) enum Parsed {
     Blank,
 }
 
+/// What the caller adds to every row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    pub(super) tags: Vec<Tag>,
+    /// Where numbers without a country code are dialled.
+    pub(super) country: Option<Country>,
+}
+
 /// Reads a row. Every fault is named; those that matter leave the row out.
 pub(super) fn parse(
     columns: &Columns,
     record: &Record,
-    tags: &[Tag],
+    given: &Given,
     faults: &mut Vec<RowFault>,
 ) -> Parsed {
     if record.cells.iter().all(|cell| trimmed(cell).is_empty()) {
@@ -48,15 +55,17 @@ pub(super) fn parse(
     }
     let mut row = Row {
         address: None,
+        phone: None,
+        country: given.country,
         zone: None,
         consent: Consents::default(),
         attributes: BTreeMap::new(),
-        tags: tags.iter().cloned().collect(),
+        tags: given.tags.iter().cloned().collect(),
     };
     let mut found: Vec<(&str, Reason)> = Vec::new();
     let mut cells = record.cells.iter();
     for (header, column) in columns.iter() {
-        let text = trimmed(cells.next().unwrap_or_default());
+        let text = unquoted(trimmed(cells.next().unwrap_or_default()));
         found.extend(row.cell(column, text).map(|reason| (header, reason)));
     }
     if cells.any(|cell| !trimmed(cell).is_empty()) {
@@ -72,6 +81,7 @@ pub(super) fn parse(
         Some(address) if !is_refused => Parsed::Person(Box::new(Person {
             line: record.line,
             address,
+            phone: row.phone,
             zone: row.zone,
             consent: row.consent,
             attributes: row.attributes,
@@ -83,6 +93,8 @@ pub(super) fn parse(
 
 struct Row {
     address: Option<EmailAddress>,
+    phone: Option<PhoneNumber>,
+    country: Option<Country>,
     zone: Option<Tz>,
     consent: Consents,
     attributes: BTreeMap<AttributeName, String>,
@@ -96,6 +108,7 @@ impl Row {
             Column::Ignored => return None,
             Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
             Column::Email
+            | Column::Phone
             | Column::Zone
             | Column::Tags
             | Column::Consent(_)
@@ -104,11 +117,12 @@ impl Row {
         if text.is_empty() {
             return None;
         }
-        if let Some(reason) = unusable(text) {
+        if let Some(reason) = Reason::of_text(text) {
             return Some(reason);
         }
         match column {
             Column::Email => self.address(text),
+            Column::Phone => self.phone(text),
             Column::Zone => self.zone(text),
             Column::Tags => self.tags(text),
             Column::Consent(to) => self.consent(*to, text),
@@ -131,6 +145,22 @@ impl Row {
                 None
             }
             Err(error) => Some(Reason::Address(error)),
+        }
+    }
+
+    /// A number is an attribute, too, in the spelling in which it is dialled: texts of mails name it.
+    fn phone(&mut self, text: &str) -> Option<Reason> {
+        let name = "phone".parse().expect("a name");
+        match PhoneNumber::read(text, self.country) {
+            Ok(number) => {
+                self.attributes.insert(name, number.to_string());
+                self.phone = Some(number);
+                None
+            }
+            Err(error) => {
+                self.attributes.insert(name, text.to_owned());
+                Some(Reason::Phone(error))
+            }
         }
     }
 
@@ -180,16 +210,12 @@ fn trimmed(cell: &str) -> &str {
     cell.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'))
 }
 
-/// What no cell may hold.
-fn unusable(text: &str) -> Option<Reason> {
-    if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-        Some(Reason::Control)
-    } else if text.contains('\u{fffd}') {
-        Some(Reason::Garbled)
-    } else if text.len() > VALUE_MAX && text.chars().count() > VALUE_MAX {
-        Some(Reason::TooLong)
-    } else {
-        None
+/// Takes off the apostrophe by which spreadsheet programs, and our own export, mark text that they
+/// would calculate otherwise.
+fn unquoted(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(text) if text.starts_with(['=', '+', '-', '@']) => text,
+        Some(_) | None => cell,
     }
 }
 
@@ -213,9 +239,9 @@ mod tests {
     use machine::context::Consent;
     use proptest::prelude::*;
 
-    use super::{Parsed, Person, parse};
+    use super::{Given, Parsed, Person, parse};
     use crate::address::InvalidEmail;
-    use crate::import::columns::Columns;
+    use crate::import::columns::{Columns, Mapping};
     use crate::import::fault::Reason;
     use crate::import::source::Record;
 
@@ -223,10 +249,11 @@ mod tests {
         ["email", "first_name", "zone", "tags", "consent", "sms_consent", "rooms"];
 
     fn read(cells: &[&str]) -> (Parsed, Vec<(String, Reason)>) {
-        let columns = Columns::of(&StringRecord::from(HEADER.to_vec())).unwrap();
+        let header = StringRecord::from(HEADER.to_vec());
+        let columns = Columns::of(&header, &Mapping::default()).unwrap();
         let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
         let mut faults = Vec::new();
-        let parsed = parse(&columns, &record, &[], &mut faults);
+        let parsed = parse(&columns, &record, &Given::default(), &mut faults);
         assert!(faults.iter().all(|fault| fault.line == 7));
         (parsed, faults.into_iter().map(|fault| (fault.field, fault.reason)).collect())
     }
@@ -256,6 +283,29 @@ mod tests {
         let tags: Vec<_> = person.tags.iter().map(|tag| tag.as_str()).collect();
         assert_eq!(tags, ["lisbon", "vip"]);
         assert_eq!(person.attributes.len(), 2);
+    }
+
+    #[test]
+    fn a_number_is_read_in_the_country_that_is_given() {
+        let header = StringRecord::from(vec!["email", "Mobile"]);
+        let columns = Columns::of(&header, &Mapping::default()).unwrap();
+        let read = |cell: &str, country: &str| {
+            let cells = StringRecord::from(vec!["ada@example.com", cell]);
+            let given = Given { country: country.parse().ok(), ..Given::default() };
+            let mut faults = Vec::new();
+            let record = Record { line: 2, cells };
+            let Parsed::Person(person) = parse(&columns, &record, &given, &mut faults) else {
+                panic!("a bad number leaves nobody out")
+            };
+            let number = person.phone.map(String::from);
+            (number, person.attributes.values().next().cloned(), faults.len())
+        };
+        let whole = Some("+351912345678".to_owned());
+        assert_eq!(read("912 345 678", "PT"), (whole.clone(), whole.clone(), 0));
+        assert_eq!(read("+351 912-345-678", ""), (whole.clone(), whole, 0));
+        assert_eq!(read("912 345 678", ""), (None, Some("912 345 678".to_owned()), 1));
+        assert_eq!(read("ask her", "PT"), (None, Some("ask her".to_owned()), 1));
+        assert_eq!(read("", "PT"), (None, None, 0));
     }
 
     #[test]
@@ -304,10 +354,15 @@ mod tests {
             ("+351 21 000 0000", false),
             ("-4.5", false),
             ("a=b", false),
+            ("'=1+1", true),
+            ("'+351 21 000 0000", false),
+            ("'s-Gravenhage", false),
         ] {
             let (parsed, faults) = read(&["ada@example.com", text]);
             let Parsed::Person(person) = parsed else { panic!("{text}") };
-            assert_eq!(person.attributes.values().next().map(String::as_str), Some(text));
+            let kept = text.strip_prefix('\'').filter(|text| !text.starts_with('s'));
+            let kept = kept.unwrap_or(text);
+            assert_eq!(person.attributes.values().next().map(String::as_str), Some(kept));
             assert_eq!(
                 faults.iter().any(|(_, reason)| *reason == Reason::Formula),
                 is_told,

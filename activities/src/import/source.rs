@@ -38,6 +38,14 @@ pub enum Unreadable {
         /// What the columns are named.
         headers: String,
     },
+    /// A column was mapped that is not there.
+    #[error("the file has no column `{header}`, only {headers}")]
+    NoSuchColumn {
+        /// The one that was mapped.
+        header: String,
+        /// What the columns are named.
+        headers: String,
+    },
     /// A record without an end.
     #[error("the record on line {line} is longer than 1 MiB; a closing quotation mark is missing")]
     RecordTooLong {

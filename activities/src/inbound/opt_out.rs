@@ -265,7 +265,11 @@ pub fn asks(text: &str, subject: &str) -> bool {
 
 /// Folded words without the polite ones.
 fn words_of(text: &str) -> Vec<String> {
-    let space = words::phrase_space(text);
+    without_politeness(&words::phrase_space(text))
+}
+
+/// Leaves the polite words out of a text made by [`words::phrase_space`].
+pub(super) fn without_politeness(space: &str) -> Vec<String> {
     let all: Vec<&str> = space.split_whitespace().collect();
     let mut kept = Vec::new();
     for (at, word) in all.iter().enumerate() {

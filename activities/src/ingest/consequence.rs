@@ -1,8 +1,9 @@
 //! What follows from an event for the person it is about.
 
-use machine::signal::{Bounce, Signal};
+use machine::sequence::Channel;
+use machine::signal::{Bounce, ReplyTo, Signal};
 
-use super::event::{Author, Fact};
+use super::event::{Author, Fact, Said};
 use super::target::Target;
 use crate::store::signals::Content;
 use crate::store::suppressions::Reason;
@@ -45,11 +46,25 @@ impl Consequence {
             Fact::Bounced(severity @ Bounce::Hard) => Self {
                 suppress: Some(Reason::HardBounce),
                 own: known(Signal::Bounced { step, severity: *severity }),
-                others: known(Signal::Bounced { step: None, severity: *severity }),
+                others: match target.channel {
+                    Channel::Email => known(Signal::Bounced { step: None, severity: *severity }),
+                    // A number that takes no texts says nothing about the mailbox that others write to;
+                    // those who would text it too are kept from it by its suppression.
+                    Channel::Sms | Channel::Call => None,
+                },
                 locks: Locks::Lead(Some(Reason::HardBounce)),
             },
             Fact::Complained => Self::stop(Reason::Complained, Signal::Complained),
             Fact::OptedOut => Self::stop(Reason::OptedOut, Signal::OptedOut),
+            Fact::Text(Said::Stop) => Self::stop(Reason::OptedOut, Signal::OptedOut),
+            // Whether it means a beginning was found out before.
+            Fact::Text(Said::Reply | Said::Start) => Self {
+                suppress: None,
+                own: known(Signal::Replied { to: ReplyTo::This, step }),
+                others: known(Signal::Replied { to: ReplyTo::Other, step: None }),
+                locks: Locks::Lead(None),
+            },
+            Fact::Text(Said::Help) => Self::quiet(None),
             Fact::Mail(author) => Self {
                 suppress: None,
                 own: Some(Content::Uninterpreted),

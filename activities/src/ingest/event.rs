@@ -9,7 +9,6 @@ use machine::signal::Bounce;
 use uuid::Uuid;
 
 use super::stored_mail::StoredMail;
-use crate::address::EmailAddress;
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{BounceClass, Dsn};
 use crate::inbound::feedback::Feedback;
@@ -18,6 +17,7 @@ use crate::mailgun::{
     About, Failure, FailureMeaning, MailgunEvent, MailgunPost, SendMode, SuppressionList, Visitor,
 };
 use crate::mailroom::Mailroom;
+use crate::origin::Correspondent;
 
 /// The longest word for a kind of event, in characters.
 const KIND_MAX: usize = 60;
@@ -27,6 +27,10 @@ const KIND_MAX: usize = 60;
 pub enum Provider {
     /// Mailgun's webhooks and routes.
     Mailgun,
+    /// Twilio's webhooks.
+    Twilio,
+    /// The answer to a call of ours.
+    Refusal,
     /// A link in a mail of ours.
     Link,
     /// The capture sender, which plays recipients.
@@ -41,6 +45,12 @@ pub struct NewEvent {
     pub(super) event_key: String,
     /// Used up by the event.
     pub(super) token: Option<String>,
+    /// Which ask of the send it names, where it says so.
+    pub(super) attempt: Option<i32>,
+    /// How far the message is by it, where such events have an order.
+    pub(super) progress: Option<MessageProgress>,
+    /// What it says against our own account.
+    pub(super) account_fault: Option<String>,
     pub(super) fact: Fact,
     pub(super) names: Names,
     pub(super) payload: Vec<u8>,
@@ -63,6 +73,30 @@ pub(super) enum Fact {
     OptedOut,
     /// A mail came in.
     Mail(Author),
+    /// A text came in.
+    Text(Said),
+}
+
+/// How far a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageProgress {
+    /// The provider's name for the message.
+    pub(super) message: String,
+    /// It never falls.
+    pub(super) rank: u8,
+}
+
+/// What a text asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// No more texts.
+    Stop,
+    /// Texts again, if they were stopped; else it is an answer like any other.
+    Start,
+    /// Who we are; its provider answers that.
+    Help,
+    /// Anything else: an answer.
+    Reply,
 }
 
 /// Who wrote a mail, at first sight. Only what belongs to no enrollment is judged by it.
@@ -82,7 +116,14 @@ pub(super) struct Names {
     /// Sends it claims to be about, best first. That they are ours is still to be looked up.
     pub(super) sends: Vec<SendId>,
     /// Who says to have written it.
-    pub(super) sender: Option<EmailAddress>,
+    pub(super) sender: Option<Correspondent>,
+}
+
+impl Names {
+    /// A send.
+    pub(super) fn send(send: SendId) -> Self {
+        Self { sends: vec![send], sender: None }
+    }
 }
 
 /// What Mailgun posted, as it is kept.
@@ -99,6 +140,8 @@ impl Provider {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mailgun => "mailgun",
+            Self::Twilio => "twilio",
+            Self::Refusal => "refusal",
             Self::Link => "link",
             Self::Capture => "capture",
         }
@@ -124,9 +167,27 @@ impl NewEvent {
             provider: Provider::Mailgun,
             event_key: post.event_key,
             token: Some(post.signature.token),
+            attempt: attempt_of(&post.event),
+            progress: None,
+            account_fault: None,
             fact,
             names,
             payload,
+        }
+    }
+
+    /// An event about nothing more than this.
+    pub(super) fn plain(provider: Provider, event_key: String, fact: Fact, names: Names) -> Self {
+        Self {
+            provider,
+            event_key,
+            token: None,
+            attempt: None,
+            progress: None,
+            account_fault: None,
+            fact,
+            names,
+            payload: Vec::new(),
         }
     }
 
@@ -146,7 +207,7 @@ impl NewEvent {
             // No mail at all: a person may still make sense of it.
             Err(_) => (Fact::Mail(Author::Person), Names::default()),
         };
-        Self { provider, event_key, token: None, fact, names, payload: stored.to_bytes() }
+        Self { payload: stored.to_bytes(), ..Self::plain(provider, event_key, fact, names) }
     }
 
     /// The played recipient of `send` did something. `event_key` is the same for every repeat.
@@ -159,26 +220,12 @@ impl NewEvent {
             Played::Complained => Fact::Complained,
             Played::OptedOut => Fact::OptedOut,
         };
-        Self {
-            provider: Provider::Capture,
-            event_key,
-            token: None,
-            fact,
-            names: Names { sends: vec![send], sender: None },
-            payload: Vec::new(),
-        }
+        Self::plain(Provider::Capture, event_key, fact, Names::send(send))
     }
 
     /// The recipient of `send` used the link in it, for the `nth` time that this means something.
     pub(super) fn of_opt_out_link(send: SendId, nth: i64) -> Self {
-        Self {
-            provider: Provider::Link,
-            event_key: format!("{send}/{nth}"),
-            token: None,
-            fact: Fact::OptedOut,
-            names: Names { sends: vec![send], sender: None },
-            payload: Vec::new(),
-        }
+        Self::plain(Provider::Link, format!("{send}/{nth}"), Fact::OptedOut, Names::send(send))
     }
 }
 
@@ -211,6 +258,10 @@ impl Fact {
             Self::Complained => "complained",
             Self::OptedOut => "opted_out",
             Self::Mail(_) => "mail",
+            Self::Text(Said::Stop) => "text_stop",
+            Self::Text(Said::Start) => "text_start",
+            Self::Text(Said::Help) => "text_help",
+            Self::Text(Said::Reply) => "text",
         }
     }
 }
@@ -245,6 +296,20 @@ fn of_post(
         SendMode::Real => (fact, names_of_event(about)),
         // Nothing was sent to anyone, so nothing happened.
         SendMode::Test => (noted("test"), Names::default()),
+    }
+}
+
+fn attempt_of(event: &MailgunEvent) -> Option<i32> {
+    match event {
+        MailgunEvent::Accepted(about)
+        | MailgunEvent::Delivered(about)
+        | MailgunEvent::FailedPermanent { about, .. }
+        | MailgunEvent::FailedTemporary { about, .. }
+        | MailgunEvent::Complained(about)
+        | MailgunEvent::Unsubscribed(about)
+        | MailgunEvent::Opened { about, .. }
+        | MailgunEvent::Clicked { about, .. } => about.attempt,
+        MailgunEvent::Inbound(_) | MailgunEvent::Ignored { .. } => None,
     }
 }
 
@@ -289,7 +354,9 @@ fn of_mail(
                 let ours = claim.filter(|claim| claim.workspace == workspace.uuid());
                 names.sends.extend(ours.map(|claim| SendId::new(claim.id)));
             }
-            Correlator::Sender(address) => names.sender = address.parse().ok(),
+            Correlator::Sender(address) => {
+                names.sender = address.parse().ok().map(Correspondent::Mailbox);
+            }
         }
     }
     // What reads the content must not keep the mail from being stored.

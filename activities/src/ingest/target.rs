@@ -2,11 +2,13 @@
 
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::key::StepKey;
+use machine::sequence::Channel;
 use machine::signal::ReplyTo;
 use sqlx::PgConnection;
 
 use super::event::Names;
 use crate::error::Result;
+use crate::origin::Correspondent;
 use crate::store::matches::{self, Message, NamedSend};
 use crate::store::signals::{MatchedBy, Refs};
 
@@ -16,6 +18,8 @@ pub(super) enum Found {
     Lead(Target),
     /// To a person of ours, who was offered a lead.
     Responder(NamedSend),
+    /// To a lead that was erased.
+    Erased(NamedSend),
     /// To nobody.
     Nobody,
 }
@@ -29,6 +33,10 @@ pub(super) struct Target {
     pub(super) by: MatchedBy,
     /// The send it names.
     pub(super) named: Option<NamedSend>,
+    /// On which channel it came, or its message went.
+    pub(super) channel: Channel,
+    /// Where its message went, or it came from.
+    address: Option<String>,
 }
 
 /// The one of a person's enrollments that an event is about.
@@ -38,25 +46,42 @@ pub(super) struct Own {
     pub(super) sent: Option<(SendId, StepKey)>,
 }
 
-/// Looks for whom the names stand.
+/// Looks for whom the names stand. What is said about an earlier ask of a send than the newest is about
+/// the person, and about no message that is under way: `attempt` is the one that is meant.
 pub(super) async fn find(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     names: &Names,
+    attempt: Option<i32>,
 ) -> Result<Found> {
     if let Some(named) = matches::first_send(conn, workspace, &names.sends).await? {
         let Message::Step(step) = &named.message else { return Ok(Found::Responder(named)) };
-        let own = Own { enrollment: named.enrollment, sent: Some((named.send, step.clone())) };
-        let (lead, own, by) = (named.lead, Some(own), MatchedBy::Send);
-        return Ok(Found::Lead(Target { lead, own, by, named: Some(named) }));
+        if named.erased {
+            return Ok(Found::Erased(named));
+        }
+        let is_newest = attempt.is_none_or(|attempt| attempt == named.attempt);
+        let sent = is_newest.then(|| (named.send, step.clone()));
+        return Ok(Found::Lead(Target {
+            lead: named.lead,
+            own: Some(Own { enrollment: named.enrollment, sent }),
+            by: MatchedBy::Send,
+            channel: named.channel,
+            address: named.address.clone(),
+            named: Some(named),
+        }));
     }
     let Some(sender) = &names.sender else { return Ok(Found::Nobody) };
     let Some(lead) = matches::lead_at(conn, workspace, sender).await? else {
         return Ok(Found::Nobody);
     };
-    let last = matches::last_written_to(conn, workspace, lead).await?;
+    let channel = sender.channel();
+    let last = matches::last_written_to(conn, workspace, lead, channel).await?;
     let own = last.map(|last| Own { enrollment: last.enrollment, sent: last.sent });
-    Ok(Found::Lead(Target { lead, own, by: MatchedBy::Sender, named: None }))
+    let (by, address) = match sender {
+        Correspondent::Mailbox(_) => (MatchedBy::Sender, None),
+        Correspondent::Phone(number) => (MatchedBy::Number, Some(number.to_string())),
+    };
+    Ok(Found::Lead(Target { lead, own, by, channel, address, named: None }))
 }
 
 impl Found {
@@ -64,16 +89,24 @@ impl Found {
     pub(super) fn named(&self) -> Option<&NamedSend> {
         match self {
             Self::Lead(target) => target.named.as_ref(),
-            Self::Responder(named) => Some(named),
+            Self::Responder(named) | Self::Erased(named) => Some(named),
             Self::Nobody => None,
+        }
+    }
+
+    /// The lead it is about.
+    pub(super) fn lead(&self) -> Option<LeadId> {
+        match self {
+            Self::Lead(target) => Some(target.lead),
+            Self::Responder(_) | Self::Erased(_) | Self::Nobody => None,
         }
     }
 }
 
 impl Target {
-    /// Where the message in question went.
+    /// Where the message in question went, or the text came from.
     pub(super) fn sent_to(&self) -> Option<&str> {
-        self.named.as_ref().and_then(|named| named.address.as_deref())
+        self.address.as_deref()
     }
 
     /// The step of the message in question.

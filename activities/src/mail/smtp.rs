@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::account::{Security, SmtpAccount};
 use super::message::wire_address;
+use super::reach::Reach;
 use crate::address::EmailAddress;
 use crate::outcome::smtp_replies::Stage;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass};
@@ -40,6 +41,7 @@ pub struct SmtpTransport {
     credentials: Option<Credentials>,
     tls: Option<TlsParameters>,
     limits: Limits,
+    reach: Reach,
 }
 
 /// How long to wait for a mail server.
@@ -118,7 +120,14 @@ impl SmtpTransport {
             Security::Plain => None,
             Security::StartTls | Security::Tls => Some(tls_parameters(&account)?),
         };
-        Ok(Self { account, credentials, tls, limits: Limits::default() })
+        Ok(Self { account, credentials, tls, limits: Limits::default(), reach: Reach::Public })
+    }
+
+    /// The same account where other servers may be spoken to.
+    #[must_use]
+    pub fn within(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
     }
 
     /// The same account with other waiting times.
@@ -170,7 +179,7 @@ impl SmtpTransport {
         let server = (self.account.host(), self.account.port());
         let addresses: Vec<SocketAddr> = match timeout_at(at, tokio::net::lookup_host(server)).await
         {
-            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Ok(addresses)) => self.admitted(addresses)?,
             Ok(Err(error)) => return Err(Stop::local(Stage::Connect, Cause::Name, &error)),
             Err(_) => return Err(Stop::late(Stage::Connect)),
         };
@@ -218,6 +227,28 @@ impl SmtpTransport {
             step(Stage::Login, at, connection.auth(&mechanisms, credentials)).await?;
         }
         Ok(Line { connection, features })
+    }
+
+    /// Returns the addresses that may be spoken to.
+    fn admitted(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, Stop> {
+        let mut refused = None;
+        let mut admitted = Vec::new();
+        for address in addresses {
+            match self.reach.admits(address) {
+                Ok(()) => admitted.push(address),
+                Err(fault) => refused = Some(fault),
+            }
+        }
+        match refused {
+            Some(fault) if admitted.is_empty() => {
+                let (class, detail) = (RefusalClass::Account, fault.to_string());
+                Err(Stop::ours(Stage::Connect, Cause::OutOfReach, class, &detail))
+            }
+            Some(_) | None => Ok(admitted),
+        }
     }
 }
 
@@ -363,7 +394,7 @@ impl Line {
                 Outcome::Unknown { detail: Detail::new(format!("after the message: {seen}")) }
             } else {
                 let detail = format!("{}: {seen}", Stage::Data.name());
-                Outcome::Refused(Refusal::of(RefusalClass::Retry, detail))
+                Outcome::Refused(Refusal::of(RefusalClass::Retry, detail).of_sender())
             }
         };
         match answer {

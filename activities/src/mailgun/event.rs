@@ -65,6 +65,7 @@ fn about(data: &Value) -> About {
         recipient: text(data, "/recipient").map(|address| address.trim().to_lowercase()),
         message_id: text(data, "/message/headers/message-id").as_deref().and_then(bare_message_id),
         send_id: send_id.and_then(|id| id.trim().parse().ok()),
+        attempt: text(data, "/user-variables/attempt").and_then(|it| it.trim().parse().ok()),
         mode: if is_test { SendMode::Test } else { SendMode::Real },
     }
 }

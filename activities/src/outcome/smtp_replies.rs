@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Detail, EnhancedCode, Refusal, RefusalClass};
+use super::{Detail, EnhancedCode, Refusal, RefusalClass, Scope};
 use RefusalClass::{Account, Content, Recipient, Retry};
 
 /// How far the dialogue had come when the server answered. The same code means another thing at
@@ -47,7 +47,14 @@ impl Stage {
 pub fn read(stage: Stage, code: u16, text: &str) -> Refusal {
     let enhanced = EnhancedCode::at_start_of(text);
     let (class, retry_after) = classify(stage, code, enhanced, text);
-    Refusal { class, retry_after, code: Some(code), enhanced, detail: Detail::new(text) }
+    let scope = scope(stage, code, class);
+    Refusal { class, scope, retry_after, code: Some(code), enhanced, detail: Detail::new(text) }
+}
+
+/// Before the recipient is named a refusal is about the sender; so is a server that shuts down.
+fn scope(stage: Stage, code: u16, class: RefusalClass) -> Scope {
+    let early = BEFORE_SENDER.contains(&stage) || SENDER.contains(&stage) && class == Retry;
+    if early || code == 421 || class == Account { Scope::Sender } else { Scope::Message }
 }
 
 /// Classifies a negative reply: what it is about, and how long to wait at least.

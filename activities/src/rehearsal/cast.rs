@@ -1,11 +1,12 @@
 //! Who takes part in a rehearsal, and what the gate would know: read once, before it begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use machine::context::Facts;
+use machine::country;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SenderId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::sequence::{Channel, StepKind};
@@ -22,11 +23,15 @@ use crate::error::Result;
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::mailroom::Mailroom;
-use crate::send::slots::{Book, CampaignLimits, SenderLimits};
+use crate::phone::PhoneNumber;
+use crate::send::slots::{Book, CampaignLimits, Outage, SenderLimits};
 use crate::senders::{self, Sender, SenderStatus};
+use crate::sms::{self, Measure};
 use crate::store::leads::{self, Lead};
+use crate::store::prepares::LeadRow;
 use crate::store::quotas::{self, Scope};
 use crate::store::{Tx, prepares, suppressions};
+use crate::suppression_key::SuppressionHash;
 use crate::versions::Loaded;
 
 /// Leads that are read at a time.
@@ -46,10 +51,15 @@ pub struct Actor {
     pub(super) lead: LeadId,
     pub(super) enrollment: EnrollmentId,
     pub(super) email: Option<EmailAddress>,
+    pub(super) phone: Option<PhoneNumber>,
     pub(super) zone: Tz,
+    /// All zones it may live in.
+    pub(super) zones: Vec<Tz>,
     pub(super) facts: Facts,
-    pub(super) sender: Option<SenderId>,
-    pub(super) is_suppressed: bool,
+    /// Who writes to the lead on each channel.
+    pub(super) senders: BTreeMap<Channel, SenderId>,
+    /// The channels on which nobody may.
+    pub(super) suppressed: BTreeSet<Channel>,
     attributes: Map<String, Value>,
 }
 
@@ -114,6 +124,7 @@ async fn open_book(
         spacing: TimeDelta::seconds(sender.spacing_s.into()),
         zone: sender.zone,
         next_free_at: sender.next_free_at,
+        outage: Outage::None,
     };
     Ok(Book {
         senders: senders.iter().map(|(id, sender)| (id.uuid(), of_sender(sender))).collect(),
@@ -133,29 +144,56 @@ async fn read_page(
 ) -> Result<()> {
     let workspace = tx.workspace();
     let uuids: Vec<Uuid> = page.iter().map(|lead| lead.uuid()).collect();
-    let emails: HashMap<Uuid, Option<String>> = prepares::leads(tx, workspace, &uuids)
+    let found: HashMap<Uuid, LeadRow> = prepares::leads(tx, workspace, &uuids)
         .await?
         .into_iter()
-        .map(|row| (row.lead_id, row.email))
+        .map(|row| (row.lead_id, row))
         .collect();
-    let hash = |email: &EmailAddress| {
-        let key = &room.suppressions;
-        [key.address(email.as_str()), key.domain(email.domain())]
-    };
+    let key = &room.suppressions;
+    let of_mailbox = |it: &EmailAddress| vec![key.address(it.as_str()), key.domain(it.domain())];
+    let of_phone = |it: &PhoneNumber| vec![key.address(it.as_str())];
     let email_of = |lead: &Lead| -> Option<EmailAddress> {
-        emails.get(&lead.id.uuid())?.as_deref()?.parse().ok()
+        found.get(&lead.id.uuid())?.email.as_deref()?.parse().ok()
+    };
+    let phone_of = |lead: &Lead| -> Option<PhoneNumber> {
+        found.get(&lead.id.uuid())?.phone.as_deref()?.parse().ok()
     };
     let mut leads = leads::read(tx, workspace, page).await?;
     leads.sort_by_key(|lead| lead.id);
-    let hashes: Vec<_> = leads.iter().filter_map(email_of).flat_map(|it| hash(&it)).collect();
-    let suppressed = suppressions::in_force(tx, workspace, &hashes).await?;
+    let hashes: Vec<_> = leads
+        .iter()
+        .flat_map(|lead| {
+            let phones = phone_of(lead).iter().flat_map(of_phone).collect::<Vec<_>>();
+            email_of(lead).iter().flat_map(of_mailbox).chain(phones).collect::<Vec<_>>()
+        })
+        .collect();
+    let in_force = suppressions::in_force(tx, workspace, &hashes).await?;
     for lead in leads {
-        let email = email_of(&lead);
-        let is_suppressed =
-            email.as_ref().is_some_and(|it| hash(it).iter().any(|it| suppressed.contains(it)));
+        let (email, phone) = (email_of(&lead), phone_of(&lead));
+        let is_in_force =
+            |hashes: Vec<SuppressionHash>| hashes.iter().any(|it| in_force.contains(it));
+        let channels = [
+            (Channel::Email, email.as_ref().is_some_and(|it| is_in_force(of_mailbox(it)))),
+            (Channel::Sms, phone.as_ref().is_some_and(|it| is_in_force(of_phone(it)))),
+        ];
+        let suppressed = channels.into_iter().filter(|(_, is)| *is).map(|(channel, _)| channel);
+        let chosen = [Channel::Email, Channel::Sms].into_iter().filter_map(|channel| {
+            let fit = senders.values().filter(|sender| {
+                sender.channel == channel && sender.status == SenderStatus::Active
+            });
+            Some((
+                channel,
+                senders::choose(
+                    fit.map(|it| (it.id, i32::try_from(it.weight).unwrap_or(i32::MAX))),
+                    lead.id,
+                )?,
+            ))
+        });
         let named = version.version.attributes.iter();
+        let country = lead.attributes.get("country").and_then(Value::as_str);
         let facts = Facts {
             zone: lead.zone,
+            country: country.and_then(|country| country.parse().ok()),
             consent: lead.consent,
             attributes: named
                 .filter_map(|name| {
@@ -164,14 +202,21 @@ async fn read_page(
                 .collect(),
             in_flight: Vec::new(),
         };
+        let campaign = &version.version.zone;
+        let zones = country::candidates(facts.zone.as_ref(), facts.country, campaign);
         actors.push(Actor {
             lead: lead.id,
             enrollment: ids::new(),
             email,
-            zone: lead.zone.unwrap_or(version.version.zone),
+            phone,
+            zone: match zones {
+                [only] => *only,
+                _ => version.version.zone,
+            },
+            zones: zones.to_vec(),
             facts,
-            sender: senders::choose(senders.values(), Channel::Email, lead.id),
-            is_suppressed,
+            senders: chosen.collect(),
+            suppressed: suppressed.collect(),
             attributes: lead.attributes,
         });
     }
@@ -195,26 +240,37 @@ impl Stage {
         });
     }
 
-    /// Returns what would stand against a mail, if anything.
+    /// Returns what a message comes to if it is a text, or what would stand against it.
     pub(super) fn check_wording(
         &self,
         actor: &Actor,
         step: &StepKey,
         variant: Option<&VariantKey>,
         channel: Channel,
-    ) -> Result<(), Answer> {
+    ) -> Result<Option<Measure>, Answer> {
         let content = || Answer::Rejected { class: Refusal::Content, retry_after_s: None };
         let held = |fields| Answer::Held { missing: Missing::Variables { fields } };
-        let email = actor.email.as_ref();
-        let email = email.ok_or(Answer::Held { missing: Missing::Address { channel } })?;
-        let sender = actor.sender.and_then(|sender| self.senders.get(&sender));
+        let has_address = match channel {
+            Channel::Email => actor.email.is_some(),
+            Channel::Sms => actor.phone.is_some(),
+            Channel::Call => false,
+        };
+        if !has_address {
+            return Err(Answer::Held { missing: Missing::Address { channel } });
+        }
+        let sender = actor.senders.get(&channel).and_then(|sender| self.senders.get(sender));
         let sender = sender.ok_or(Answer::Held { missing: Missing::Sender { channel } })?;
         let Some(Ok(wording)) = self.version.wordings.get(&(step.clone(), variant.cloned())) else {
             return Err(content());
         };
         let way_out = "https://example.com/u/rehearsal";
-        match self.render(wording, actor, sender, email, way_out, None) {
-            Ok(_) => Ok(()),
+        match self.render(wording, actor, sender, way_out, None) {
+            Ok(rendered) if channel == Channel::Sms => {
+                let text = sms::travelling(rendered.text.trim_end());
+                let fits = text.chars().count() <= sms::CHARACTERS_MAX;
+                fits.then(|| Some(sms::measure(&text))).ok_or_else(content)
+            }
+            Ok(_) => Ok(None),
             Err(RenderFault::Missing { fields }) => Err(held(fields)),
             Err(RenderFault::Unusable { field, .. }) => Err(held(vec![field])),
             Err(
@@ -226,40 +282,32 @@ impl Stage {
         }
     }
 
-    /// Renders a wording with an actor's data, as if it went to `to`.
+    /// Renders a wording with an actor's data.
     pub(super) fn render(
         &self,
         wording: &CompiledStep,
         actor: &Actor,
         sender: &Sender,
-        to: &EmailAddress,
         way_out: &str,
         footer: Option<&Footer<'_>>,
     ) -> Result<Rendered, RenderFault> {
-        let sending = self.sending_values(sender, to, way_out);
+        let sending = self.sending_values(actor, sender, way_out);
         wording.render(Values::new(&actor.attributes, &sending), footer)
     }
 
-    fn sending_values(
-        &self,
-        sender: &Sender,
-        to: &EmailAddress,
-        way_out: &str,
-    ) -> Map<String, Value> {
+    fn sending_values(&self, actor: &Actor, sender: &Sender, way_out: &str) -> Map<String, Value> {
         let name = sender.from_name.as_ref().map(HeaderText::as_str);
-        let values = json!({
-            "email": to.as_str(),
-            "sender": { "name": name, "address": sender.from.as_str() },
-            "campaign": { "name": self.version.document.name },
-            "unsubscribe_url": way_out,
-        });
-        match values {
-            Value::Object(map) => map,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Map::new(),
+        let mut values = Map::new();
+        if let Some(email) = &actor.email {
+            values.insert("email".to_owned(), email.as_str().into());
         }
+        if let Some(phone) = &actor.phone {
+            values.insert("phone".to_owned(), phone.as_str().into());
+        }
+        let sender = json!({ "name": name, "address": sender.from.as_str() });
+        values.insert("sender".to_owned(), sender);
+        values.insert("campaign".to_owned(), json!({ "name": self.version.document.name }));
+        values.insert("unsubscribe_url".to_owned(), way_out.into());
+        values
     }
 }

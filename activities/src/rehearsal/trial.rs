@@ -1,9 +1,11 @@
-//! A trial: every mail of a campaign, made with one lead's data and sent to an address of ours at
-//! once. It stands outside the ledger: nobody's sequence moves, no quota is used.
+//! A trial: every mail of a campaign, or every text, made with one lead's data and sent to an address or
+//! a number of ours at once. It stands outside the ledger: nobody's sequence moves, no quota is used.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use machine::document::StepDocument;
 use machine::ids::{SendId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use serde::Serialize;
@@ -11,23 +13,32 @@ use serde::Serialize;
 use super::{Actor, Stage};
 use crate::address::EmailAddress;
 use crate::content::body::Footer;
-use crate::content::step::RenderFault;
+use crate::content::step::{RenderFault, Rendered};
 use crate::error::{ActivityError, Result};
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::mail::message::{Message, Purpose};
+use crate::mail::smtp::Envelope;
+use crate::mailgun::client::Mail as MailgunMail;
 use crate::mailroom::{Mailroom, Outlet};
+use crate::origin::{Correspondent, Origin};
 use crate::outcome::Outcome;
+use crate::phone::PhoneNumber;
 use crate::senders::Sender;
-use crate::token::{Claim, TokenKind};
+use crate::sms::{self, Measure};
+use crate::token::{Claim, SendClaim, TokenKind};
+use crate::twilio::client::{From, Text as TwilioText};
 
-/// How long one mail may take.
+/// How long a text may wait for its carrier.
+const VALIDITY: Duration = Duration::from_secs(600);
+
+/// How long one message may take.
 const BUDGET: Duration = Duration::from_secs(60);
 
-/// What stands before every subject.
+/// What stands before every subject and every text.
 const MARK: &str = "[test] ";
 
-/// One mail of a trial.
+/// One message of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tried {
     /// The step.
@@ -39,54 +50,70 @@ pub struct Tried {
     pub result: TrialResult,
 }
 
-/// What became of a mail.
+/// What became of a message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum TrialResult {
-    /// The mail server took it.
+    /// The provider took it.
     Sent {
-        /// Under this subject.
-        subject: String,
+        /// Under this subject; a text has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// What a text comes to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parts: Option<Measure>,
     },
     /// The sender keeps what it is given, so it is shown here instead.
     Shown {
-        /// The subject.
-        subject: String,
+        /// The subject; a text has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
         /// The plain part.
         text: String,
+        /// What a text comes to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parts: Option<Measure>,
     },
     /// It cannot be made from this lead's data.
     NotMade {
         /// Why.
         why: String,
     },
-    /// The mail server did not take it, or it is not known whether it did.
+    /// The provider did not take it, or it is not known whether it did.
     NotSent {
         /// What was seen.
         why: String,
     },
 }
 
-/// Makes every mail of the campaign with the data of `actor` and sends it to `to` through `sender`.
+/// Makes every message of the campaign on the channel of `to` with the data of `actor` and sends it
+/// there.
 ///
 /// # Errors
 ///
-/// When the sender cannot be used at all.
+/// When there is no sender for it, or it cannot be used at all.
 pub async fn send(
     room: &Mailroom,
     workspace: WorkspaceId,
     stage: &Stage,
     actor: &Actor,
-    to: &EmailAddress,
+    to: &Correspondent,
     now: DateTime<Utc>,
 ) -> Result<Vec<Tried>> {
     let wrong = |why: &str| ActivityError::Stored { what: "campaign", why: why.to_owned() };
-    let sender = stage.senders.values().next();
-    let sender = sender.ok_or_else(|| wrong("none of its senders is active"))?;
+    let channel = to.channel();
+    let sender = stage.senders.values().find(|sender| sender.channel == channel);
+    let sender = sender.ok_or_else(|| wrong("none of its senders on that channel is active"))?;
     let outlet = room.outlet(workspace, sender)?.map_err(|why| wrong(&why))?;
-    let mut first_subject = None;
+    let trial = Trial { room, workspace, stage, actor, sender, outlet: &outlet, now };
+    let steps = match to {
+        Correspondent::Mailbox(_) => &stage.version.mails,
+        Correspondent::Phone(_) => &stage.version.texts,
+    };
+    let before = mails_before(&stage.version.document.steps);
+    let mut subjects: HashMap<StepKey, HeaderText> = HashMap::new();
     let mut tried = Vec::new();
-    for step in &stage.version.mails {
+    for step in steps {
         let mut variants: Vec<&Option<VariantKey>> = stage
             .version
             .wordings
@@ -96,20 +123,59 @@ pub async fn send(
             .collect();
         variants.sort();
         for variant in variants {
-            let send: SendId = ids::new();
-            let made = make(room, workspace, stage, actor, sender, to, send, (step, variant));
-            let result = match made {
-                Ok(mail) => {
-                    let subject = mail.subject(first_subject.as_ref());
-                    first_subject.get_or_insert_with(|| subject.clone());
-                    deliver(&outlet, sender, to, send, &subject, &mail, now).await
+            let result = match to {
+                Correspondent::Mailbox(to) => {
+                    let earlier = before.get(step).and_then(|key| subjects.get(key)).cloned();
+                    let (result, subject) = trial.mail(to, (step, variant), earlier.as_ref()).await;
+                    if let Some(subject) = subject {
+                        subjects.entry(step.clone()).or_insert(subject);
+                    }
+                    result
                 }
-                Err(why) => TrialResult::NotMade { why },
+                Correspondent::Phone(to) => trial.text(to, (step, variant)).await,
             };
             tried.push(Tried { step: step.clone(), variant: variant.clone(), result });
         }
     }
     Ok(tried)
+}
+
+/// What all messages of a trial share.
+struct Trial<'a> {
+    room: &'a Mailroom,
+    workspace: WorkspaceId,
+    stage: &'a Stage,
+    actor: &'a Actor,
+    sender: &'a Sender,
+    outlet: &'a Outlet,
+    now: DateTime<Utc>,
+}
+
+type Wording<'a> = (&'a StepKey, &'a Option<VariantKey>);
+
+/// Returns the mail before each mail, on the same lane; behind a decision that of its first lane that
+/// has one.
+fn mails_before(steps: &[StepDocument]) -> HashMap<StepKey, StepKey> {
+    fn walk(
+        steps: &[StepDocument],
+        mut newest: Option<StepKey>,
+        before: &mut HashMap<StepKey, StepKey>,
+    ) -> Option<StepKey> {
+        for step in steps {
+            if step.email.is_some() {
+                before.extend(newest.replace(step.key.clone()).map(|it| (step.key.clone(), it)));
+            }
+            if let Some(condition) = &step.condition {
+                let then = walk(&condition.then, newest.clone(), before);
+                let otherwise = walk(&condition.otherwise, newest.clone(), before);
+                newest = if then == newest { otherwise } else { then };
+            }
+        }
+        newest
+    }
+    let mut before = HashMap::new();
+    walk(steps, None, &mut before);
+    before
 }
 
 struct Mail {
@@ -120,14 +186,12 @@ struct Mail {
 }
 
 impl Mail {
-    /// Returns the subject, which of a follow-up is an answer to the first.
-    fn subject(&self, first: Option<&HeaderText>) -> HeaderText {
-        let own = match (&self.subject, first) {
+    /// Returns the subject, which of a follow-up is an answer to the mail `before` it.
+    fn subject(&self, before: Option<&HeaderText>) -> HeaderText {
+        let before = before.and_then(|it| it.as_str().trim_start_matches(MARK).parse().ok());
+        let own = match (&self.subject, before) {
             (Some(own), _) => own.as_str().to_owned(),
-            (None, Some(first)) => {
-                let first = first.as_str().trim_start_matches(MARK);
-                format!("Re: {first}")
-            }
+            (None, Some(before)) => HeaderText::reply_subject(&before).to_string(),
             (None, None) => String::new(),
         };
         let marked: String = format!("{MARK}{own}").chars().take(250).collect();
@@ -135,73 +199,136 @@ impl Mail {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one mail is made of")]
-fn make(
-    room: &Mailroom,
-    workspace: WorkspaceId,
-    stage: &Stage,
-    actor: &Actor,
-    sender: &Sender,
-    to: &EmailAddress,
-    send: SendId,
-    (step, variant): (&StepKey, &Option<VariantKey>),
-) -> Result<Mail, String> {
-    let wording = match stage.version.wordings.get(&(step.clone(), variant.clone())) {
-        Some(Ok(wording)) => wording,
-        Some(Err(why)) => return Err(why.clone()),
-        None => return Err("it has no wording".to_owned()),
-    };
-    // The link works and opts nobody out: no send has this id.
-    let claim = Claim { workspace: workspace.uuid(), id: send.uuid() };
-    let token = room.tokens.sign(TokenKind::OptOut, claim);
-    let way_out = room.public_url.join(&format!("u/{token}")).map_err(|it| it.to_string())?;
-    let footer = Footer {
-        address: sender.postal_address.as_deref().unwrap_or_default(),
-        unsubscribe_url: way_out.as_str(),
-        unsubscribe_text: "Unsubscribe",
-    };
-    let rendered = stage
-        .render(wording, actor, sender, to, way_out.as_str(), Some(&footer))
-        .map_err(|fault: RenderFault| fault.to_string())?;
-    Ok(Mail { subject: rendered.subject, text: rendered.text, html: rendered.html, way_out })
+impl Trial<'_> {
+    async fn mail(
+        &self,
+        to: &EmailAddress,
+        wording: Wording<'_>,
+        before: Option<&HeaderText>,
+    ) -> (TrialResult, Option<HeaderText>) {
+        let send: SendId = ids::new();
+        match self.make_mail(send, wording) {
+            Ok(mail) => {
+                let subject = mail.subject(before);
+                (self.deliver(to, send, &subject, mail).await, Some(subject))
+            }
+            Err(why) => (TrialResult::NotMade { why }, None),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        to: &EmailAddress,
+        send: SendId,
+        subject: &HeaderText,
+        mail: Mail,
+    ) -> TrialResult {
+        let shown = || Some(subject.to_string());
+        let Some(from) = self.sender.from.mailbox() else {
+            return TrialResult::NotMade { why: "the sender has no mail address".to_owned() };
+        };
+        let message = Message {
+            send,
+            from,
+            from_name: self.sender.from_name.as_ref(),
+            to,
+            reply_to: None,
+            subject,
+            date: self.now,
+            thread: &[],
+            text: &mail.text,
+            html: &mail.html,
+            purpose: Purpose::Outreach { unsubscribe: &mail.way_out },
+        };
+        let bytes = match message.to_bytes() {
+            Ok(bytes) => bytes,
+            Err(fault) => return TrialResult::NotMade { why: crate::error::chain(&fault) },
+        };
+        let outcome = match self.outlet {
+            Outlet::Smtp(transport) => {
+                transport.send(&Envelope { from, to, send }, &bytes, BUDGET).await
+            }
+            Outlet::Mailgun(client) => {
+                let mail = MailgunMail { send, attempt: 0, to, message: &bytes };
+                client.send(&mail, BUDGET).await
+            }
+            Outlet::Capture | Outlet::Discard | Outlet::Twilio(_) => {
+                return TrialResult::Shown { subject: shown(), text: mail.text, parts: None };
+            }
+        };
+        told(outcome, shown(), None)
+    }
+
+    async fn text(&self, to: &PhoneNumber, wording: Wording<'_>) -> TrialResult {
+        let send: SendId = ids::new();
+        let (text, _) = match self.render(send, wording, None) {
+            Ok(rendered) => rendered,
+            Err(why) => return TrialResult::NotMade { why },
+        };
+        let text = sms::travelling(&format!("{MARK}{}", text.text.trim_end()));
+        let parts = Some(sms::measure(&text));
+        let from = match &self.sender.from {
+            Origin::Number(number) => From::Number(number),
+            Origin::Service(service) => From::Service(service),
+            Origin::Mailbox(_) => {
+                return TrialResult::NotMade { why: "the sender has no number".to_owned() };
+            }
+        };
+        let Outlet::Twilio(client) = self.outlet else {
+            return TrialResult::Shown { subject: None, text, parts };
+        };
+        // Nothing waits for what becomes of it: no send has this id.
+        let (workspace, id) = (self.workspace.uuid(), send.uuid());
+        let token = self.room.tokens.sign_send(SendClaim { workspace, send: id, attempt: 0 });
+        let callback = self.room.public_url.join(&format!("webhooks/twilio/status/{token}"));
+        let callback = match callback {
+            Ok(callback) => callback,
+            Err(error) => return TrialResult::NotMade { why: error.to_string() },
+        };
+        let (body, status_callback) = (text.as_str(), &callback);
+        let text = TwilioText { from, to, body, status_callback, validity: VALIDITY };
+        told(client.send(&text, BUDGET).await, None, parts)
+    }
+
+    fn make_mail(&self, send: SendId, wording: Wording<'_>) -> Result<Mail, String> {
+        let address = self.sender.postal_address.as_deref().unwrap_or_default();
+        let (rendered, way_out) = self.render(send, wording, Some(address))?;
+        Ok(Mail { subject: rendered.subject, text: rendered.text, html: rendered.html, way_out })
+    }
+
+    /// Renders a wording, with the footer of a mail that names this postal address.
+    fn render(
+        &self,
+        send: SendId,
+        (step, variant): Wording<'_>,
+        postal_address: Option<&str>,
+    ) -> Result<(Rendered, url::Url), String> {
+        let wording = match self.stage.version.wordings.get(&(step.clone(), variant.clone())) {
+            Some(Ok(wording)) => wording,
+            Some(Err(why)) => return Err(why.clone()),
+            None => return Err("it has no wording".to_owned()),
+        };
+        // The link works and opts nobody out: no send has this id.
+        let claim = Claim { workspace: self.workspace.uuid(), id: send.uuid() };
+        let token = self.room.tokens.sign(TokenKind::OptOut, claim);
+        let way_out = self.room.public_url.join(&format!("u/{token}"));
+        let way_out = way_out.map_err(|error| error.to_string())?;
+        let footer = postal_address.map(|address| Footer {
+            address,
+            unsubscribe_url: way_out.as_str(),
+            unsubscribe_text: "Unsubscribe",
+        });
+        let rendered = self
+            .stage
+            .render(wording, self.actor, self.sender, way_out.as_str(), footer.as_ref())
+            .map_err(|fault: RenderFault| fault.to_string())?;
+        Ok((rendered, way_out))
+    }
 }
 
-async fn deliver(
-    outlet: &Outlet,
-    sender: &Sender,
-    to: &EmailAddress,
-    send: SendId,
-    subject: &HeaderText,
-    mail: &Mail,
-    now: DateTime<Utc>,
-) -> TrialResult {
-    let transport = match outlet {
-        Outlet::Smtp(transport) => transport,
-        Outlet::Capture | Outlet::Discard => {
-            let (subject, text) = (subject.to_string(), mail.text.clone());
-            return TrialResult::Shown { subject, text };
-        }
-    };
-    let message = Message {
-        send,
-        from: &sender.from,
-        from_name: sender.from_name.as_ref(),
-        to,
-        reply_to: None,
-        subject,
-        date: now,
-        thread: &[],
-        text: &mail.text,
-        html: &mail.html,
-        purpose: Purpose::Outreach { unsubscribe: &mail.way_out },
-    };
-    let bytes = match message.to_bytes() {
-        Ok(bytes) => bytes,
-        Err(fault) => return TrialResult::NotMade { why: crate::error::chain(&fault) },
-    };
-    let envelope = crate::mail::smtp::Envelope { from: &sender.from, to, send };
-    match transport.send(&envelope, &bytes, BUDGET).await {
-        Outcome::Accepted { .. } => TrialResult::Sent { subject: subject.to_string() },
+fn told(outcome: Outcome, subject: Option<String>, parts: Option<Measure>) -> TrialResult {
+    match outcome {
+        Outcome::Accepted { .. } => TrialResult::Sent { subject, parts },
         Outcome::Refused(refusal) => {
             TrialResult::NotSent { why: refusal.detail.as_str().to_owned() }
         }

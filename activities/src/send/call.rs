@@ -4,15 +4,25 @@
 use std::time::Duration;
 
 use machine::ids::WorkspaceId;
+use url::Url;
 
-use super::gate::{Dispatch, LEASE};
+use super::content::{Content, Mail};
+use super::gate::Dispatch;
 use crate::capture::player;
-use crate::mail::message::{Message, Purpose};
+use crate::mail::message::{Message, MessageFault, Purpose};
 use crate::mail::smtp::Envelope;
+use crate::mailgun::client::Mail as MailgunMail;
 use crate::mailroom::{Mailroom, Outlet};
+use crate::origin::Origin;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass};
+use crate::senders::trouble;
 use crate::store::captures;
+use crate::token::SendClaim;
 use crate::turn::What;
+use crate::twilio::client::{From, Text as TwilioText};
+
+/// What is left of a lease for recording the outcome.
+const REST: Duration = Duration::from_secs(5);
 
 /// What became of a call.
 #[derive(Debug)]
@@ -23,55 +33,117 @@ pub enum Called {
     TooLate,
 }
 
-/// Sends one message that is past the gate. `waited` is how long ago the gate was, in wall time.
+/// Sends one message that is past the gate, and notes what its outcome says about the sender.
+/// `waited` is how long ago the gate was, in wall time.
 pub async fn call(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     dispatch: &Dispatch,
     waited: Duration,
 ) -> Called {
-    let lease = LEASE.to_std().unwrap_or(Duration::from_secs(900));
+    let message = &dispatch.message;
+    let lease = message.outlet.lease().to_std().expect("a lease is not negative");
     if waited > lease / 2 {
         return Called::TooLate;
     }
-    let message = &dispatch.message;
-    if let Outlet::Discard = message.outlet {
-        return accepted("discarded");
-    }
-    let purpose = match &message.unsubscribe {
-        Some(unsubscribe) => Purpose::Outreach { unsubscribe },
-        None => Purpose::Notice,
+    let budget = lease.saturating_sub(waited).saturating_sub(REST);
+    let outcome = match (&message.outlet, &message.content) {
+        (Outlet::Discard, _) => return Called::Answered(accepted("discarded")),
+        (Outlet::Capture, content) => {
+            return Called::Answered(match bytes_of(content, dispatch) {
+                Ok(bytes) => capture(mailroom, workspace, dispatch, &bytes).await,
+                Err(refused) => refused,
+            });
+        }
+        (Outlet::Smtp(transport), Content::Mail(mail)) => match mime(mail, dispatch) {
+            Ok(bytes) => {
+                let send = message.ask.send;
+                let envelope = Envelope { from: &mail.from, to: &mail.to, send };
+                transport.send(&envelope, &bytes, budget).await
+            }
+            Err(refused) => refused,
+        },
+        (Outlet::Mailgun(client), Content::Mail(mail)) => match mime(mail, dispatch) {
+            Ok(bytes) => {
+                let (send, attempt) = (message.ask.send, message.ask.attempt);
+                let mail = MailgunMail { send, attempt, to: &mail.to, message: &bytes };
+                client.send(&mail, budget).await
+            }
+            Err(refused) => refused,
+        },
+        (Outlet::Twilio(client), Content::Text(text)) => {
+            match twilio_ends(mailroom, workspace, dispatch) {
+                Some((status_callback, from)) => {
+                    let validity = dispatch.open_for.to_std().unwrap_or_default();
+                    let validity = validity.saturating_sub(waited);
+                    let (to, body) = (&text.to, text.text.as_str());
+                    let status_callback = &status_callback;
+                    let text = TwilioText { from, to, body, status_callback, validity };
+                    client.send(&text, budget).await
+                }
+                None => wrong_channel(),
+            }
+        }
+        (Outlet::Smtp(_) | Outlet::Mailgun(_), Content::Text(_))
+        | (Outlet::Twilio(_), Content::Mail(_)) => wrong_channel(),
     };
-    let mail = Message {
-        send: message.ask.send,
-        from: &message.sender.from,
-        from_name: message.sender.from_name.as_ref(),
-        to: &message.to,
-        reply_to: message.reply_to.as_ref(),
-        subject: &message.subject,
+    trouble::note(mailroom, workspace, &message.sender, &outcome).await;
+    Called::Answered(outcome)
+}
+
+/// A message as the capture sender keeps it: a mail whole, of a text what it says.
+fn bytes_of(content: &Content, dispatch: &Dispatch) -> Result<Vec<u8>, Outcome> {
+    match content {
+        Content::Mail(mail) => mime(mail, dispatch),
+        Content::Text(text) => Ok(text.text.clone().into_bytes()),
+    }
+}
+
+fn mime(mail: &Mail, dispatch: &Dispatch) -> Result<Vec<u8>, Outcome> {
+    let message = Message {
+        send: dispatch.message.ask.send,
+        from: &mail.from,
+        from_name: dispatch.message.sender.from_name.as_ref(),
+        to: &mail.to,
+        reply_to: mail.reply_to.as_ref(),
+        subject: &mail.subject,
         date: dispatch.gate_at,
-        thread: &message.thread,
-        text: &message.text,
-        html: &message.html,
-        purpose,
+        thread: &mail.thread,
+        text: &mail.text,
+        html: &mail.html,
+        purpose: match &mail.unsubscribe {
+            Some(unsubscribe) => Purpose::Outreach { unsubscribe },
+            None => Purpose::Notice,
+        },
     };
-    let bytes = match mail.to_bytes() {
-        Ok(bytes) => bytes,
-        Err(fault) => {
-            let detail = crate::error::chain(&fault);
-            return Called::Answered(Outcome::Refused(Refusal::of(RefusalClass::Content, detail)));
-        }
+    message.to_bytes().map_err(|fault: MessageFault| {
+        Outcome::Refused(Refusal::of(RefusalClass::Content, crate::error::chain(&fault)))
+    })
+}
+
+/// Where Twilio reports about a text, and from whom it comes.
+fn twilio_ends<'a>(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    dispatch: &'a Dispatch,
+) -> Option<(Url, From<'a>)> {
+    let ask = &dispatch.message.ask;
+    let (send, attempt) = (ask.send.uuid(), ask.attempt);
+    let claim = SendClaim { workspace: workspace.uuid(), send, attempt };
+    let token = mailroom.tokens.sign_send(claim);
+    let callback = mailroom.public_url.join(&format!("webhooks/twilio/status/{token}")).ok()?;
+    let from = match &dispatch.message.sender.from {
+        Origin::Number(number) => From::Number(number),
+        Origin::Service(service) => From::Service(service),
+        Origin::Mailbox(_) => return None,
     };
-    match &message.outlet {
-        Outlet::Discard => accepted("discarded"),
-        Outlet::Smtp(transport) => {
-            let envelope =
-                Envelope { from: &message.sender.from, to: &message.to, send: message.ask.send };
-            let budget = lease.saturating_sub(waited).saturating_sub(Duration::from_secs(5));
-            Called::Answered(transport.send(&envelope, &bytes, budget).await)
-        }
-        Outlet::Capture => capture(mailroom, workspace, dispatch, &bytes).await,
-    }
+    Some((callback, from))
+}
+
+/// The sender was changed into one of another channel since the message was prepared.
+fn wrong_channel() -> Outcome {
+    let detail = "the sender does not serve this channel";
+    Outcome::Refused(Refusal::of(RefusalClass::Retry, detail))
 }
 
 /// The capture sender's own accept: it is on disk before it is said.
@@ -80,14 +152,14 @@ async fn capture(
     workspace: WorkspaceId,
     dispatch: &Dispatch,
     bytes: &[u8],
-) -> Called {
+) -> Outcome {
     let ask = &dispatch.message.ask;
     let keep = async {
         let mut tx = mailroom.store.begin(workspace).await?;
         let new = captures::New {
             send: ask.send.uuid(),
             attempt: ask.attempt,
-            recipient: dispatch.message.to.as_str(),
+            recipient: dispatch.message.content.address(),
             message: bytes,
             at: dispatch.gate_at,
             play_at: play_at(mailroom, dispatch),
@@ -97,10 +169,7 @@ async fn capture(
     };
     match keep.await {
         Ok(()) => accepted("captured"),
-        Err(error) => {
-            let detail = Detail::new(crate::error::chain(&error));
-            Called::Answered(Outcome::Unknown { detail })
-        }
+        Err(error) => Outcome::Unknown { detail: Detail::new(crate::error::chain(&error)) },
     }
 }
 
@@ -112,6 +181,6 @@ fn play_at(mailroom: &Mailroom, dispatch: &Dispatch) -> Option<chrono::DateTime<
     player::play_at(&script, dispatch.message.ask.lead, step, dispatch.gate_at, sender.zone)
 }
 
-fn accepted(detail: &str) -> Called {
-    Called::Answered(Outcome::Accepted { provider_id: None, detail: Detail::new(detail) })
+fn accepted(detail: &str) -> Outcome {
+    Outcome::Accepted { provider_id: None, detail: Detail::new(detail) }
 }

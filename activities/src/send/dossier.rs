@@ -1,12 +1,14 @@
-//! The mail that offers a lead to a person of ours, with what they should read before acting: who
-//! it is, what was sent, what happened.
+//! The mail that offers a lead to a person of ours, with what they should read before acting: what
+//! the lead said, what to do next, who it is, what was sent and what happened.
+
+mod history;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use machine::ids::WorkspaceId;
+use machine::ids::{Subject, WorkspaceId, send_id};
 use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Responder;
 use serde_json::{Map, Value, json};
@@ -16,17 +18,45 @@ use crate::address::EmailAddress;
 use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
 use crate::header_text::HeaderText;
-use crate::store::Tx;
+use crate::mailroom::Mailroom;
+use crate::received::{self, Letter, Received};
+use crate::senders::Sender;
+use crate::store::dossiers::{self, Home, Sent};
 use crate::store::journal::{self, Entry};
 use crate::store::prepares::LeadRow;
+use crate::store::received_mails::{self, ReceivedRow};
+use crate::store::{Tx, clock, workspaces};
 use crate::turn::{Ask, What};
+use history::Cause;
 
-/// How many journal rows a dossier tells.
+/// How many journal rows a dossier tells, the newest.
 const ROWS_MAX: i64 = 200;
+
+/// How many of a lead's answers a dossier shows, the newest.
+const LETTERS_MAX: i64 = 3;
+
+/// How many of a lead's attributes a dossier shows.
+const ATTRIBUTES_MAX: usize = 100;
+
+/// How much of one text a dossier shows, in characters.
+const TEXT_MAX: usize = 5_000;
 
 /// What is known of one enrollment.
 pub(super) struct Dossier {
     entries: Vec<Entry>,
+    letters: Vec<Received>,
+    sent: Vec<Sent>,
+    home: Option<Home>,
+    now: DateTime<Utc>,
+}
+
+/// What is known of enrollments, as it is stored.
+pub(super) struct Files {
+    entries: HashMap<Uuid, Vec<Entry>>,
+    letters: Vec<ReceivedRow>,
+    sent: Vec<Sent>,
+    homes: Vec<Home>,
+    now: DateTime<Utc>,
 }
 
 /// A mail to a person of ours.
@@ -37,18 +67,68 @@ pub(super) struct Offer {
     pub(super) html: String,
 }
 
-/// Reads what the offers among `asks` have to tell.
+/// Reads what the offers among `asks` have to tell; `None` if there is no offer.
 pub(super) async fn read(
     tx: &mut Tx,
     workspace: WorkspaceId,
     asks: &[Ask],
-) -> Result<HashMap<Uuid, Dossier>> {
-    let mut dossiers = HashMap::new();
+) -> Result<Option<Files>> {
+    let mut enrollments = Vec::new();
+    let mut sends = Vec::new();
+    let mut entries = HashMap::new();
     for ask in asks.iter().filter(|ask| matches!(ask.what, What::Handover { .. })) {
-        let entries = journal::entries(tx, workspace, ask.enrollment, 0, ROWS_MAX).await?;
-        dossiers.insert(ask.enrollment.uuid(), Dossier { entries });
+        let id = ask.enrollment;
+        enrollments.push(id.uuid());
+        let steps = ask.version.mails.iter().chain(&ask.version.texts);
+        sends
+            .extend(steps.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()));
+        entries.insert(id.uuid(), journal::newest(tx, workspace, id, ROWS_MAX).await?);
     }
-    Ok(dossiers)
+    if enrollments.is_empty() {
+        return Ok(None);
+    }
+    let kind = Some("replied");
+    Ok(Some(Files {
+        entries,
+        letters: received_mails::newest(tx, workspace, &enrollments, kind, LETTERS_MAX).await?,
+        sent: dossiers::sent(tx, workspace, &sends).await?,
+        homes: dossiers::homes(tx, workspace, &enrollments).await?,
+        now: clock::read(tx).await?.campaign,
+    }))
+}
+
+/// Opens what was read, for each enrollment.
+pub(super) async fn open(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    files: Option<Files>,
+) -> HashMap<Uuid, Dossier> {
+    let Some(files) = files else { return HashMap::new() };
+    let now = files.now;
+    let mut dossiers: HashMap<Uuid, Dossier> = files
+        .entries
+        .into_iter()
+        .map(|(enrollment, entries)| {
+            let (letters, sent) = (Vec::new(), Vec::new());
+            (enrollment, Dossier { entries, letters, sent, home: None, now })
+        })
+        .collect();
+    for letter in received::open(&mailroom.keys, workspace, files.letters).await {
+        if let Some(dossier) = dossiers.get_mut(&letter.enrollment) {
+            dossier.letters.push(letter);
+        }
+    }
+    for sent in files.sent {
+        if let Some(dossier) = dossiers.get_mut(&sent.enrollment_id) {
+            dossier.sent.push(sent);
+        }
+    }
+    for home in files.homes {
+        if let Some(dossier) = dossiers.get_mut(&home.enrollment_id) {
+            dossier.home = Some(home);
+        }
+    }
+    dossiers
 }
 
 /// Writes the offer.
@@ -57,7 +137,8 @@ pub(super) fn compose(
     to: Responder,
     answer_by: Option<DateTime<Utc>>,
     lead: &LeadRow,
-    dossier: Option<&Dossier>,
+    sender: &Sender,
+    dossier: &Dossier,
 ) -> std::result::Result<Offer, Answer> {
     let no_address =
         Answer::Held { missing: Missing::Address { channel: machine::sequence::Channel::Email } };
@@ -69,12 +150,16 @@ pub(super) fn compose(
     let Some(to) = address.and_then(|address| address.parse().ok()) else {
         return Err(no_address);
     };
-    let text = tell(ask, answer_by, lead, dossier);
-    let values = json!({ "who": who(lead), "campaign": ask.version.document.name, "text": text });
+    let telling = Telling { ask, answer_by, lead, sender, dossier, cause: Cause::of(dossier) };
+    let values = json!({
+        "subject": telling.subject(),
+        "campaign": ask.version.document.name,
+        "text": telling.text(),
+    });
     let values = values.as_object().cloned().unwrap_or_default();
     let empty = Map::new();
     let wording = CompiledStep::compile(
-        Some("{{ who }} needs you ({{ campaign }})"),
+        Some("{{ subject }} ({{ campaign }})"),
         BodySource::Text("{{ text }}"),
     );
     let rendered = wording.ok().and_then(|it| it.render(Values::new(&empty, &values), None).ok());
@@ -84,77 +169,201 @@ pub(super) fn compose(
     Ok(Offer { to, subject, text: rendered.text, html: rendered.html })
 }
 
-/// The person's name, company or address, in one line.
-fn who(lead: &LeadRow) -> String {
-    let field = |name: &str| {
-        let value = lead.attributes.get(name).and_then(Value::as_str).unwrap_or_default();
-        value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
-    };
-    let name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
-    let company = field("company");
-    let parts: Vec<String> = [name, company].into_iter().filter(|part| !part.is_empty()).collect();
-    match parts.is_empty() {
-        true => lead.email.clone().unwrap_or_else(|| "A lead".to_owned()),
-        false => parts.join(", "),
-    }
-}
-
-fn tell(
-    ask: &Ask,
+/// Everything an offer is told from.
+struct Telling<'a> {
+    ask: &'a Ask,
     answer_by: Option<DateTime<Utc>>,
-    lead: &LeadRow,
-    dossier: Option<&Dossier>,
-) -> String {
-    let zone = ask.settings.zone;
-    let mut text = String::new();
-    let _ = writeln!(text, "{} needs a person.", who(lead));
-    if let Some(answer_by) = answer_by {
-        let _ = writeln!(text, "Please answer by {}.", local(answer_by, zone));
-    }
-    text.push_str("\nWho\n");
-    if let Some(email) = &lead.email {
-        let _ = writeln!(text, "email: {email}");
-    }
-    for (name, value) in lead.attributes.as_object().into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        let _ = writeln!(text, "{name}: {value}");
-    }
-    text.push_str("\nWhat happened\n");
-    for entry in dossier.into_iter().flat_map(|dossier| &dossier.entries) {
-        if let Some(words) = words(entry) {
-            let _ = writeln!(text, "{}: {words}", local(entry.at, zone));
-        }
-    }
-    text.push_str("\nWhat you can do\n");
-    let id = ask.enrollment;
-    let _ = writeln!(text, "Take it: meridian handover accept {id}");
-    let _ = writeln!(text, "Close it: meridian handover close {id} --won, or --lost");
-    let _ = writeln!(text, "Give it back to the campaign: meridian handover give-back {id}");
-    text
+    lead: &'a LeadRow,
+    sender: &'a Sender,
+    dossier: &'a Dossier,
+    cause: Cause,
 }
 
-fn local(at: DateTime<Utc>, zone: Tz) -> String {
-    at.with_timezone(&zone).format("%a %-d %b %Y %H:%M %Z").to_string()
+impl Telling<'_> {
+    fn subject(&self) -> String {
+        let who = self.who();
+        match (self.is_overdue(), self.cause) {
+            (true, Cause::Replied) => format!("Reminder: {who} waits for an answer"),
+            (true, Cause::Asked | Cause::Step) => format!("Reminder: {who} needs you"),
+            (false, Cause::Replied) => format!("{who} answered"),
+            (false, Cause::Asked | Cause::Step) => format!("{who} needs you"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let who = self.who();
+        let _ = match self.cause {
+            Cause::Replied => writeln!(text, "{who} answered and waits for a person."),
+            Cause::Asked => writeln!(text, "{who} needs a person: one of you asked for it."),
+            Cause::Step => writeln!(text, "{who} needs a person: the campaign has come so far."),
+        };
+        if let Some(answer_by) = self.answer_by {
+            let answer_by = self.local(answer_by);
+            let _ = match self.is_overdue() {
+                true => writeln!(text, "It was to be answered by {answer_by}, and nobody has."),
+                false => writeln!(text, "Please answer by {answer_by}."),
+            };
+        }
+        self.letters(&mut text);
+        self.next(&mut text);
+        self.person(&mut text);
+        text.push_str("\nWhat was sent, and what happened\n");
+        for (at, words) in history::of(self.dossier) {
+            let _ = writeln!(text, "{}: {words}", self.local(at));
+        }
+        self.answered_mail(&mut text);
+        text
+    }
+
+    /// What they said.
+    fn letters(&self, text: &mut String) {
+        for letter in &self.dossier.letters {
+            let _ = writeln!(text, "\nWhat they said on {}", self.local(letter.at));
+            match &letter.letter {
+                Letter::Read { from, subject, text: said } => {
+                    let from = from.as_deref().unwrap_or("nobody");
+                    let subject = subject.as_deref().map(|subject| format!(": {subject}"));
+                    let _ = writeln!(text, "from {from}{}", subject.unwrap_or_default());
+                    if !letter.proven {
+                        text.push_str(
+                            "It does not name a mail of ours: make sure that it is from them.\n",
+                        );
+                    }
+                    quote(text, said);
+                }
+                Letter::Unreadable(why) => {
+                    let _ = writeln!(text, "Their mail cannot be read here: {why}.");
+                }
+            }
+        }
+        if self.cause == Cause::Replied && self.dossier.letters.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nWhat they said\nTheir answer did not come through here: it is in the mailbox of {}.",
+                self.sender.from
+            );
+        }
+    }
+
+    /// What to do next.
+    fn next(&self, text: &mut String) {
+        let email = self.lead.email.as_deref().unwrap_or("them");
+        let wrote = self.dossier.letters.last().is_some_and(|letter| letter.is_text());
+        let number = self.lead.phone.as_deref().filter(|_| wrote);
+        let subject = self.dossier.sent.last().and_then(|sent| sent.subject.as_deref());
+        let subject = subject.and_then(|subject| subject.parse::<HeaderText>().ok());
+        text.push_str("\nWhat to do next\n");
+        let _ = match (self.cause, number, subject) {
+            (Cause::Replied, Some(number), _) => {
+                writeln!(text, "Answer {number}: call them, or write to {email}.")
+            }
+            (Cause::Replied, None, Some(subject)) => writeln!(
+                text,
+                "Answer {email}. With the subject “{}” it stays in their conversation.",
+                subject.reply_subject()
+            ),
+            (Cause::Replied, None, None) => writeln!(text, "Answer {email}."),
+            (Cause::Asked | Cause::Step, _, _) => {
+                writeln!(text, "Call them, or write to {email}: no more mails leave meanwhile.")
+            }
+        };
+        if let Some(zone) = self.zone() {
+            let now = self.dossier.now.with_timezone(&zone);
+            let _ = writeln!(text, "It is {} there ({zone}).", now.format("%A %H:%M"));
+        }
+        let meridian = match &self.dossier.home {
+            Some(home) if home.workspace != workspaces::DEFAULT => {
+                format!("meridian --workspace {} handover", home.workspace)
+            }
+            Some(_) | None => "meridian handover".to_owned(),
+        };
+        let id = self.ask.enrollment;
+        let fallback = match &self.ask.what {
+            What::Handover { to: Responder::Fallback, .. } => " --fallback",
+            What::Handover { to: Responder::First, .. } | What::Step { .. } => "",
+        };
+        let _ = write!(
+            text,
+            "\nTell the others\n\
+             you take it: {meridian} accept {id}{fallback}\n\
+             you have answered: {meridian} answered {id}\n\
+             it came to something: {meridian} close {id} won\n\
+             or to nothing: {meridian} close {id} lost\n\
+             the campaign may go on: {meridian} give-back {id}\n"
+        );
+    }
+
+    /// Who it is.
+    fn person(&self, text: &mut String) {
+        text.push_str("\nWho it is\n");
+        if let Some(email) = &self.lead.email {
+            let _ = writeln!(text, "email: {email}");
+        }
+        if let Some(phone) = &self.lead.phone {
+            let _ = writeln!(text, "phone: {phone}");
+        }
+        let attributes = self.lead.attributes.as_object().into_iter().flatten();
+        for (name, value) in attributes.take(ATTRIBUTES_MAX) {
+            let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            let _ = writeln!(text, "{name}: {}", shortened(value.trim()).replace('\n', " "));
+        }
+    }
+
+    /// The last mail that they got: the one they answer, as a rule.
+    fn answered_mail(&self, text: &mut String) {
+        let Some(last) = self.dossier.sent.last() else { return };
+        let Some(said) = &last.text else { return };
+        let _ = writeln!(text, "\nThe last message they got, on {}", self.local(last.gate_at));
+        quote(text, said);
+    }
+
+    /// The person's name, company or address, in one line.
+    fn who(&self) -> String {
+        let field = |name: &str| {
+            let value = self.lead.attributes.get(name).and_then(Value::as_str).unwrap_or_default();
+            value
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(100)
+                .collect::<String>()
+                .trim()
+                .to_owned()
+        };
+        let name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
+        let company = field("company");
+        let parts: Vec<String> =
+            [name, company].into_iter().filter(|part| !part.is_empty()).collect();
+        match parts.is_empty() {
+            true => self.lead.email.clone().unwrap_or_else(|| "A lead".to_owned()),
+            false => parts.join(", "),
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.answer_by.is_some_and(|answer_by| answer_by < self.dossier.now)
+    }
+
+    fn zone(&self) -> Option<Tz> {
+        self.dossier.home.as_ref()?.zone.as_deref()?.parse().ok()
+    }
+
+    fn local(&self, at: DateTime<Utc>) -> String {
+        let zone = self.ask.settings.zone;
+        at.with_timezone(&zone).format("%a %-d %b %Y %H:%M %Z").to_string()
+    }
 }
 
-/// Tells one journal row, if it is worth telling.
-fn words(entry: &Entry) -> Option<String> {
-    let signal: Value = serde_json::from_str(&entry.signal).unwrap_or(Value::Null);
-    let step = signal.get("step").and_then(Value::as_str).unwrap_or("a message");
-    match entry.cause.as_str() {
-        "enrolled" => Some("entered the campaign".to_owned()),
-        "send_answered" if signal.pointer("/answer/answer") == Some(&json!("accepted")) => {
-            Some(match &entry.next_step {
-                Some(next) => format!("was written to; next would have been {next}"),
-                None => "was written to".to_owned(),
-            })
-        }
-        "delivered" => Some(format!("{step} was delivered")),
-        "clicked" => Some(format!("followed a link in {step}")),
-        "replied" => Some(format!("answered {step}")),
-        "auto_replied" => Some("sent an automatic answer".to_owned()),
-        "hand_over" => Some("was handed over by a person".to_owned()),
-        "given_back" => Some("was given back to the campaign".to_owned()),
-        _ => None,
+/// Writes a text as mail programs quote.
+fn quote(text: &mut String, said: &str) {
+    for line in shortened(said.trim()).lines() {
+        let _ = writeln!(text, "> {line}");
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{} […]", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -4,30 +4,36 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::ids::WorkspaceId;
-use machine::sequence::Channel;
+use chrono_tz::Tz;
+use machine::country;
+use machine::ids::{SendId, WorkspaceId};
+use machine::sequence::{Channel, Version};
 use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Why;
 use uuid::Uuid;
 
 use super::prepare::Prepared;
-use super::slots::{Book, Booking, CampaignLimits, Candidate as Asking, SenderLimits, Verdict};
+use super::slots::{
+    Book, Booking, CampaignLimits, Candidate as Asking, Outage, SenderLimits, Verdict,
+};
 use crate::error::Result;
 use crate::mailroom::Mailroom;
+use crate::senders::trouble::Breaker;
+use crate::store::clock::{self, Clocks};
 use crate::store::gates::{self, Campaign, Candidate, Passed, PutOff};
 use crate::store::quotas::{self, Scope};
-use crate::store::{Tx, clock, locks};
+use crate::store::{Tx, locks};
 use crate::turn::{Ask, What};
 
 /// The most sends one gate takes: it holds an advisory lock for each lead and each address, and
 /// the lock table of a server at its default settings is full between ten and twenty thousand.
 pub const BATCH_MAX: usize = 500;
 
-/// How long a call by SMTP may take in all, wall time: the wait after the final dot alone is ten
-/// minutes (RFC 5321, 4.5.3.2).
-pub const LEASE: TimeDelta = TimeDelta::minutes(15);
+/// How long a sender in trouble waits for the one call that tries before another one does, wall time.
+const TRIAL: TimeDelta = TimeDelta::seconds(60);
 
-/// How long before a window closes a send must leave, wall time.
+/// How long before a window closes a send must leave, campaign time: on a clock that runs fast, wall
+/// time would be longer than any window.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A send past the gate.
@@ -38,6 +44,8 @@ pub struct Dispatch {
     pub fence: i32,
     /// When it passed, campaign time.
     pub gate_at: DateTime<Utc>,
+    /// How long it may take to leave, wall time: then its window closes.
+    pub open_for: TimeDelta,
 }
 
 /// What the gate made of a batch.
@@ -85,7 +93,7 @@ pub async fn gate(
     for message in messages {
         // Not planned any more, or locked by a turn: whoever has it hands it out again.
         let Some(candidate) = seen.candidates.get(&message.ask.send.uuid()) else { continue };
-        match inspect(&message, candidate, &seen) {
+        match inspect(&message, candidate, &seen, now) {
             Inspection::Stands => standing.push((message, candidate)),
             Inspection::Changed => gated.changed.push(message.ask),
             Inspection::Waits => gated.waiting.push(message.ask),
@@ -95,33 +103,41 @@ pub async fn gate(
     standing.sort_by_key(|(message, candidate)| {
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
-    let mut book = open_book(&mut tx, &standing, now).await?;
-    let margin = clocks.campaign_in(MARGIN) - now;
-    let lease_until = clocks.wall + LEASE;
+    let mut book = open_book(&mut tx, &standing, clocks).await?;
     let mut passed = Passed::default();
     let mut put_off = PutOff::default();
     for (message, candidate) in standing {
         let sender = message.sender.id.uuid();
         if !book.senders.contains_key(&sender) {
-            let missing = Missing::Sender { channel: Channel::Email };
+            let missing = Missing::Sender { channel: message.sender.channel };
             gated.answered.push((message.ask, Answer::Held { missing }));
             continue;
         }
-        match allot(&mut book, &message, candidate, now, margin) {
+        match allot(&mut book, &message, candidate, now) {
             Verdict::Go { sender_day, campaign_day } => {
+                let lease_until = clocks.wall + message.outlet.lease();
+                gated.lease_until = gated.lease_until.max(Some(lease_until));
+                let content = &message.content;
                 passed.ids.push(message.ask.send.uuid());
-                passed.addresses.push(message.to.as_str().to_owned());
-                passed.message_ids.push(message_id(&message));
+                passed.addresses.push(content.address().to_owned());
+                let id = content.message_id(message.ask.send);
+                passed.message_ids.push(id.map(|id| id.as_str().to_owned()));
+                passed.leases.push(lease_until);
                 passed.days.push(sender_day);
                 passed.campaign_days.push(campaign_day);
-                passed.hashes.push(message.hash().to_vec());
-                passed.subjects.push(message.subject.as_str().to_owned());
-                passed.texts.push(message.text.clone());
-                passed.htmls.push(message.html.clone());
+                passed.hashes.push(content.hash().to_vec());
+                passed.subjects.push(content.subject().map(str::to_owned));
+                passed.texts.push(content.text().to_owned());
+                passed.htmls.push(content.html().map(str::to_owned));
+                let open_for = open_for(&message, candidate, clocks);
                 let fence = candidate.fence + 1;
-                gated.dispatched.push(Dispatch { message, fence, gate_at: now });
+                gated.dispatched.push(Dispatch { message, fence, gate_at: now, open_for });
             }
             Verdict::Defer { until, because, days } => {
+                let outage = because == Why::ProviderOutage;
+                let spread =
+                    if outage { spread(message.ask.send, clocks) } else { TimeDelta::zero() };
+                let until = until + spread;
                 put_off.ids.push(message.ask.send.uuid());
                 put_off.details.push(because.as_str());
                 put_off.slot_ats.push(until);
@@ -132,14 +148,13 @@ pub async fn gate(
             }
         }
     }
-    gates::pass(&mut tx, workspace, &passed, mailroom.runner, now, lease_until).await?;
+    gates::pass(&mut tx, workspace, &passed, mailroom.runner, now).await?;
     gates::put_off(&mut tx, workspace, &put_off).await?;
-    close_book(&mut tx, &book).await?;
+    close_book(&mut tx, &book, clocks).await?;
     if let Err(error) = tx.commit().await {
         tracing::error!(error = crate::error::chain(&error), "nobody knows what passed the gate");
         return Ok(gated.in_doubt(&seen.candidates));
     }
-    gated.lease_until = Some(lease_until);
     Ok(gated)
 }
 
@@ -220,7 +235,12 @@ enum Inspection {
 }
 
 /// Looks at everything that may stop a send, short of room.
-fn inspect(message: &Prepared, candidate: &Candidate, seen: &Seen) -> Inspection {
+fn inspect(
+    message: &Prepared,
+    candidate: &Candidate,
+    seen: &Seen,
+    now: DateTime<Utc>,
+) -> Inspection {
     let What::Step { channel, .. } = &message.ask.what else {
         // A mail to one of our own people: the lead's wishes are not about it.
         return if candidate.held_up { Inspection::Waits } else { Inspection::Stands };
@@ -254,21 +274,32 @@ fn inspect(message: &Prepared, candidate: &Candidate, seen: &Seen) -> Inspection
         "refused" => false,
         _ => !granted_needed,
     };
-    if consents {
-        Inspection::Stands
-    } else {
+    if !consents {
         let missing = Missing::Consent { channel: *channel };
-        Inspection::Answered(Answer::Held { missing })
+        return Inspection::Answered(Answer::Held { missing });
     }
+    let version = &message.ask.version.version;
+    if !version.calendar_of(*channel).suits(&zones(candidate, version), now) {
+        return Inspection::Answered(Answer::Held { missing: Missing::zone() });
+    }
+    Inspection::Stands
+}
+
+/// The zones in each of which the message must leave inside its window.
+fn zones(candidate: &Candidate, version: &Version) -> Vec<Tz> {
+    let own = candidate.zone.as_deref().and_then(|zone| zone.parse().ok());
+    let country = candidate.country.as_deref().and_then(|country| country.parse().ok());
+    country::candidates(own.as_ref(), country, &version.zone).to_vec()
 }
 
 /// Locks senders and quotas in the order of their keys and reads their limits.
 async fn open_book(
     tx: &mut Tx,
     standing: &[(Prepared, &Candidate)],
-    now: DateTime<Utc>,
+    clocks: Clocks,
 ) -> Result<Book> {
     let workspace = tx.workspace();
+    let now = clocks.campaign;
     let mut book = Book::default();
     let mut campaigns = BTreeMap::new();
     let mut ids = BTreeSet::new();
@@ -299,6 +330,11 @@ async fn open_book(
             spacing: TimeDelta::seconds(sender.spacing_s.into()),
             zone: sender.zone.parse().unwrap_or(chrono_tz::UTC),
             next_free_at: sender.next_free_at,
+            outage: match Breaker::of(sender.trouble_until, clocks.wall) {
+                Breaker::Closed => Outage::None,
+                Breaker::Open { until } => Outage::Until(clocks.campaign_in(until - clocks.wall)),
+                Breaker::HalfOpen => Outage::OneMayTry { next: clocks.campaign_in(TRIAL) },
+            },
         };
         book.senders.insert(sender.sender_id, limits);
     }
@@ -313,8 +349,12 @@ async fn open_book(
     Ok(book)
 }
 
-async fn close_book(tx: &mut Tx, book: &Book) -> Result<()> {
+async fn close_book(tx: &mut Tx, book: &Book, clocks: Clocks) -> Result<()> {
     let workspace = tx.workspace();
+    if !book.trials.is_empty() {
+        let ids: Vec<Uuid> = book.trials.iter().copied().collect();
+        gates::begin_trials(tx, workspace, &ids, clocks.wall + TRIAL).await?;
+    }
     let paced = book.senders.iter().filter(|(_, it)| it.spacing > TimeDelta::zero());
     let (ids, next): (Vec<Uuid>, Vec<DateTime<Utc>>) =
         paced.filter_map(|(id, it)| Some((*id, it.next_free_at?))).unzip();
@@ -328,7 +368,6 @@ fn allot(
     message: &Prepared,
     candidate: &Candidate,
     now: DateTime<Utc>,
-    margin: TimeDelta,
 ) -> Verdict {
     let version = &message.ask.version.version;
     if let What::Handover { .. } = message.ask.what {
@@ -349,19 +388,33 @@ fn allot(
         }
         _ => None,
     };
-    let zone = candidate.zone.as_deref().and_then(|zone| zone.parse().ok());
+    let zones = zones(candidate, version);
     let asking = Asking {
         sender: message.sender.id.uuid(),
         campaign: message.ask.campaign.uuid(),
-        calendar: &version.calendar,
-        zone: zone.unwrap_or(version.zone),
+        calendar: version.calendar_of(message.sender.channel),
+        windows: &version.calendar,
+        zones: &zones,
         booked,
-        margin,
+        margin: MARGIN,
     };
     book.allot(&asking, now)
 }
 
-fn message_id(message: &Prepared) -> String {
-    let id = crate::mail::message_id::MessageId::of_send(message.ask.send, &message.sender.from);
-    id.as_str().to_owned()
+/// Those whom an outage put off do not all come back at once.
+fn spread(send: SendId, clocks: Clocks) -> TimeDelta {
+    let seconds = i64::from(send.uuid().as_fields().0 % 30);
+    clocks.campaign_in(TimeDelta::seconds(seconds)) - clocks.campaign
+}
+
+/// How long a message that passes now may take to leave, wall time.
+fn open_for(message: &Prepared, candidate: &Candidate, clocks: Clocks) -> TimeDelta {
+    let version = &message.ask.version.version;
+    let calendar = version.calendar_of(message.sender.channel);
+    let zones = zones(candidate, version);
+    match calendar.first_closing(&zones, clocks.campaign) {
+        Some(closes) => clocks.wall_until(closes),
+        // A mail to one of our own people has no window.
+        None => message.outlet.lease(),
+    }
 }

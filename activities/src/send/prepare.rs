@@ -8,19 +8,20 @@ use machine::ids::{SenderId, Subject, WorkspaceId, send_id};
 use machine::sequence::Channel;
 use machine::signal::{Answer, Missing, Refusal};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 use uuid::Uuid;
 
+use super::content::{Content, Mail, Text};
 use super::dossier;
 use crate::address::EmailAddress;
 use crate::content::body::Footer;
-use crate::content::step::{RenderFault, Values};
-use crate::error::Result;
+use crate::content::step::{CompiledStep, RenderFault, Values};
+use crate::error::{Result, chain};
 use crate::header_text::HeaderText;
-use crate::mail::message_id::MessageId;
 use crate::mailroom::{Mailroom, Outlet};
+use crate::phone::PhoneNumber;
 use crate::senders::Sender;
+use crate::sms;
 use crate::store::prepares::{self, Earlier, LeadRow};
 use crate::store::{Tx, senders};
 use crate::suppression_key::SuppressionHash;
@@ -34,40 +35,16 @@ pub struct Prepared {
     pub ask: Ask,
     /// The version of the lead's data it was made from.
     pub lead_version: i32,
-    /// To whom.
-    pub to: EmailAddress,
     /// The address's key on the list of suppressions.
     pub address_hash: SuppressionHash,
-    /// Its domain's key on that list.
+    /// Its domain's key on that list; a number has none, and this is its own.
     pub domain_hash: SuppressionHash,
     /// From whom.
     pub sender: Arc<Sender>,
     /// How it leaves.
     pub outlet: Outlet,
-    /// The subject line.
-    pub subject: HeaderText,
-    /// The plain part.
-    pub text: String,
-    /// The HTML part.
-    pub html: String,
-    /// The messages of the thread before it, oldest first.
-    pub thread: Vec<MessageId>,
-    /// Where one click opts out; `None` for mails to our own people.
-    pub unsubscribe: Option<Url>,
-    /// Where answers go, if not to the sender.
-    pub reply_to: Option<EmailAddress>,
-}
-
-impl Prepared {
-    /// Returns the hash of everything the reader sees.
-    pub fn hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for part in [self.subject.as_str(), &self.text, &self.html] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        hash.finalize().into()
-    }
+    /// What goes out.
+    pub content: Content,
 }
 
 /// What became of an ask.
@@ -82,7 +59,7 @@ pub enum Readied {
 ///
 /// # Errors
 ///
-/// When the database fails, or a stored secret cannot be opened.
+/// When the database fails.
 pub async fn prepare(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
@@ -110,14 +87,19 @@ pub async fn prepare(
     let mut ready_senders = HashMap::new();
     for row in senders::by_ids(&mut tx, workspace, &sender_ids).await? {
         let sender = Arc::new(Sender::try_from(row)?);
-        let outlet = mailroom.outlet(workspace, &sender)?;
+        // A password that cannot be opened is this sender's trouble, not that of the others.
+        let outlet = match mailroom.outlet(workspace, &sender) {
+            Err(error) if !error.is_transient() => Err(chain(&error)),
+            answer => answer?,
+        };
         if let Err(reason) = &outlet {
             tracing::warn!(sender.id = %sender.id, reason, "sender cannot be used");
         }
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
-    let mut dossiers = dossier::read(&mut tx, workspace, &asks).await?;
+    let files = dossier::read(&mut tx, workspace, &asks).await?;
     tx.commit().await?;
+    let mut dossiers = dossier::open(mailroom, workspace, files).await;
 
     let mut readied = Vec::with_capacity(asks.len());
     for ask in asks {
@@ -125,7 +107,7 @@ pub async fn prepare(
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
-        let subject = thread.first().and_then(|first| subjects.get(&first.send_id));
+        let subject = thread.last().and_then(|before| subjects.get(&before.send_id));
         let subject = subject.and_then(|subject| subject.parse().ok());
         let parts = Parts { lead, sender, thread, subject, dossier };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
@@ -158,11 +140,11 @@ async fn thread_subjects(
         }
         What::Handover { .. } => true,
     };
-    let openings = asks.iter().filter(|ask| !brings_one(ask));
-    let openings = openings.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.first());
-    let openings: Vec<Uuid> = openings.map(|earlier| earlier.send_id).collect();
+    let befores = asks.iter().filter(|ask| !brings_one(ask));
+    let befores = befores.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.last());
+    let befores: Vec<Uuid> = befores.map(|earlier| earlier.send_id).collect();
     let workspace = tx.workspace();
-    Ok(prepares::subjects(tx, workspace, &openings).await?)
+    Ok(prepares::subjects(tx, workspace, &befores).await?)
 }
 
 /// What one message is made of.
@@ -178,16 +160,10 @@ struct Parts<'a> {
 /// A message without its ask.
 struct Composed {
     lead_version: i32,
-    to: EmailAddress,
     hashes: (SuppressionHash, SuppressionHash),
     sender: Arc<Sender>,
     outlet: Outlet,
-    subject: HeaderText,
-    text: String,
-    html: String,
-    thread: Vec<MessageId>,
-    unsubscribe: Option<Url>,
-    reply_to: Option<EmailAddress>,
+    content: Content,
 }
 
 impl Composed {
@@ -195,17 +171,11 @@ impl Composed {
         Prepared {
             ask,
             lead_version: self.lead_version,
-            to: self.to,
             address_hash: self.hashes.0,
             domain_hash: self.hashes.1,
             sender: self.sender,
             outlet: self.outlet,
-            subject: self.subject,
-            text: self.text,
-            html: self.html,
-            thread: self.thread,
-            unsubscribe: self.unsubscribe,
-            reply_to: self.reply_to,
+            content: self.content,
         }
     }
 }
@@ -222,56 +192,89 @@ fn compose(
     };
     let no_sender = || Answer::Held { missing: Missing::Sender { channel } };
     let no_address = || Answer::Held { missing: Missing::Address { channel } };
-    if channel != Channel::Email {
-        return Err(no_sender());
-    }
     let (sender, outlet) = parts.sender.ok_or_else(no_sender)?;
     let outlet = outlet.clone().ok_or_else(no_sender)?;
     let lead = parts.lead.ok_or_else(no_address)?;
-    let message = match &ask.what {
+    let content = match (channel, sender.from.mailbox()) {
+        (Channel::Email, Some(from)) => {
+            let addressing = Addressing { lead, sender, from };
+            Content::Mail(Box::new(compose_mail(mailroom, workspace, ask, parts, &addressing)?))
+        }
+        (Channel::Sms, None) => {
+            let to = lead.phone.as_deref().and_then(|phone| phone.parse().ok());
+            let to: PhoneNumber = to.ok_or_else(no_address)?;
+            let text = step_text(mailroom, workspace, ask, lead, sender)?;
+            Content::Text(Text { to, text })
+        }
+        (Channel::Email | Channel::Sms | Channel::Call, _) => return Err(no_sender()),
+    };
+    let key = &mailroom.suppressions;
+    let address = key.address(content.address());
+    let domain = match &content {
+        Content::Mail(mail) => key.domain(mail.to.domain()),
+        Content::Text(_) => address,
+    };
+    Ok(Composed {
+        lead_version: lead.version,
+        hashes: (address, domain),
+        sender: Arc::clone(sender),
+        outlet,
+        content,
+    })
+}
+
+/// Who writes a mail about whom.
+struct Addressing<'a> {
+    lead: &'a LeadRow,
+    sender: &'a Sender,
+    from: &'a EmailAddress,
+}
+
+fn compose_mail(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    ask: &Ask,
+    parts: &Parts<'_>,
+    Addressing { lead, sender, from }: &Addressing<'_>,
+) -> std::result::Result<Mail, Answer> {
+    let no_address = || Answer::Held { missing: Missing::Address { channel: Channel::Email } };
+    let (to, wording) = match &ask.what {
         What::Step { .. } => {
             let to = lead.email.as_deref().and_then(|email| email.parse().ok());
             let to: EmailAddress = to.ok_or_else(no_address)?;
-            step_mail(mailroom, workspace, ask, lead, sender, &to, parts.subject.as_ref())
-                .map(|mail| (to, mail))?
+            let thread_subject = parts.subject.as_ref();
+            let wording = step_mail(mailroom, workspace, ask, lead, sender, thread_subject)?;
+            (to, wording)
         }
         What::Handover { to, answer_by } => {
-            let mail = dossier::compose(ask, *to, *answer_by, lead, parts.dossier.as_ref())?;
-            (
-                mail.to,
-                Mail { subject: mail.subject, text: mail.text, html: mail.html, way_out: None },
-            )
+            let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
+            let offer = dossier::compose(ask, *to, *answer_by, lead, sender, dossier)?;
+            let (subject, text, html) = (offer.subject, offer.text, offer.html);
+            (offer.to, Wording { subject, text, html, way_out: None })
         }
     };
-    let (to, mail) = message;
     let thread = parts
         .thread
         .iter()
         .filter_map(|earlier| earlier.message_id.as_deref().and_then(|id| id.parse().ok()));
-    let reply_to = mailroom.reply_domain.as_ref().filter(|_| mail.way_out.is_some());
+    let reply_to = mailroom.reply_domain.as_ref().filter(|_| wording.way_out.is_some());
     let reply_to = reply_to.and_then(|domain| {
         let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
         format!("{}@{domain}", mailroom.tokens.reply_local_part(claim)).parse().ok()
     });
-    Ok(Composed {
-        lead_version: lead.version,
-        hashes: (
-            mailroom.suppressions.address(to.as_str()),
-            mailroom.suppressions.domain(to.domain()),
-        ),
+    Ok(Mail {
+        from: (*from).clone(),
         to,
-        sender: Arc::clone(sender),
-        outlet,
-        subject: mail.subject,
-        text: mail.text,
-        html: mail.html,
+        subject: wording.subject,
+        text: wording.text,
+        html: wording.html,
         thread: thread.collect(),
-        unsubscribe: mail.way_out,
+        unsubscribe: wording.way_out,
         reply_to,
     })
 }
 
-struct Mail {
+struct Wording {
     subject: HeaderText,
     text: String,
     html: String,
@@ -284,51 +287,78 @@ fn step_mail(
     ask: &Ask,
     lead: &LeadRow,
     sender: &Sender,
-    to: &EmailAddress,
     thread_subject: Option<&HeaderText>,
-) -> std::result::Result<Mail, Answer> {
-    let content = || Answer::Rejected { class: Refusal::Content, retry_after_s: None };
-    let What::Step { step, variant, .. } = &ask.what else { return Err(content()) };
-    let wording = ask.version.wordings.get(&(step.clone(), variant.clone()));
-    let wording = match wording {
-        Some(Ok(wording)) => wording,
-        Some(Err(_)) | None => return Err(content()),
-    };
-    let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
-    let token = mailroom.tokens.sign(TokenKind::OptOut, claim);
-    let way_out = mailroom.public_url.join(&format!("u/{token}")).map_err(|_| content())?;
+) -> std::result::Result<Wording, Answer> {
+    let way_out = way_out(mailroom, workspace, ask)?;
     let empty = Map::new();
     let attributes = lead.attributes.as_object().unwrap_or(&empty);
-    let sending = sending_values(ask, sender, to, &way_out);
+    let sending = sending_values(ask, lead, sender, &way_out);
+    let values = Values::new(attributes, &sending);
     let footer = Footer {
         address: sender.postal_address.as_deref().unwrap_or_default(),
         unsubscribe_url: way_out.as_str(),
         unsubscribe_text: "Unsubscribe",
     };
-    let rendered =
-        wording.render(Values::new(attributes, &sending), Some(&footer)).map_err(|fault| {
-            match fault {
-                RenderFault::Missing { fields } => {
-                    Answer::Held { missing: Missing::Variables { fields } }
-                }
-                RenderFault::Unusable { field, .. } => {
-                    Answer::Held { missing: Missing::Variables { fields: vec![field] } }
-                }
-                RenderFault::Subject(_)
-                | RenderFault::EmptyBody
-                | RenderFault::TooLong { .. }
-                | RenderFault::NoPlainText => content(),
-            }
-        })?;
+    let rendered = wording(ask)?.render(values, Some(&footer)).map_err(unrendered)?;
     let subject = match (rendered.subject, thread_subject) {
         (Some(subject), _) => subject,
-        (None, Some(first)) => first.reply_subject(),
+        (None, Some(before)) => before.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.
-        (None, None) => {
-            opening_subject(ask, Values::new(attributes, &sending)).ok_or_else(content)?
-        }
+        (None, None) => opening_subject(ask, values).ok_or_else(content_fault)?,
     };
-    Ok(Mail { subject, text: rendered.text, html: rendered.html, way_out: Some(way_out) })
+    Ok(Wording { subject, text: rendered.text, html: rendered.html, way_out: Some(way_out) })
+}
+
+/// Returns what a text says, in the alphabet it travels in.
+fn step_text(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    ask: &Ask,
+    lead: &LeadRow,
+    sender: &Sender,
+) -> std::result::Result<String, Answer> {
+    let way_out = way_out(mailroom, workspace, ask)?;
+    let empty = Map::new();
+    let attributes = lead.attributes.as_object().unwrap_or(&empty);
+    let sending = sending_values(ask, lead, sender, &way_out);
+    let rendered = wording(ask)?.render(Values::new(attributes, &sending), None);
+    let text = sms::travelling(rendered.map_err(unrendered)?.text.trim_end());
+    if text.chars().count() > sms::CHARACTERS_MAX { Err(content_fault()) } else { Ok(text) }
+}
+
+fn wording(ask: &Ask) -> std::result::Result<&CompiledStep, Answer> {
+    let What::Step { step, variant, .. } = &ask.what else { return Err(content_fault()) };
+    match ask.version.wordings.get(&(step.clone(), variant.clone())) {
+        Some(Ok(wording)) => Ok(wording),
+        Some(Err(_)) | None => Err(content_fault()),
+    }
+}
+
+fn way_out(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    ask: &Ask,
+) -> std::result::Result<Url, Answer> {
+    let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
+    let token = mailroom.tokens.sign(TokenKind::OptOut, claim);
+    mailroom.public_url.join(&format!("u/{token}")).map_err(|_| content_fault())
+}
+
+fn content_fault() -> Answer {
+    Answer::Rejected { class: Refusal::Content, retry_after_s: None }
+}
+
+fn unrendered(fault: RenderFault) -> Answer {
+    match fault {
+        RenderFault::Missing { fields } => Answer::Held { missing: Missing::Variables { fields } },
+        RenderFault::Unusable { field, .. } => {
+            Answer::Held { missing: Missing::Variables { fields: vec![field] } }
+        }
+        RenderFault::Subject(_)
+        | RenderFault::EmptyBody
+        | RenderFault::TooLong { .. }
+        | RenderFault::NoPlainText => content_fault(),
+    }
 }
 
 /// The subject of the first mail of the sequence that has one, for a lead that did not get it.
@@ -343,21 +373,14 @@ fn opening_subject(ask: &Ask, values: Values<'_>) -> Option<HeaderText> {
     })
 }
 
-fn sending_values(
-    ask: &Ask,
-    sender: &Sender,
-    to: &EmailAddress,
-    way_out: &Url,
-) -> Map<String, Value> {
+fn sending_values(ask: &Ask, lead: &LeadRow, sender: &Sender, way_out: &Url) -> Map<String, Value> {
     let name = sender.from_name.as_ref().map(HeaderText::as_str);
-    let values = json!({
-        "email": to.as_str(),
-        "sender": { "name": name, "address": sender.from.as_str() },
-        "campaign": { "name": ask.version.document.name },
-        "unsubscribe_url": way_out.as_str(),
-    });
-    match values {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    let mut values = Map::new();
+    values.extend(lead.email.clone().map(|email| ("email".to_owned(), email.into())));
+    values.extend(lead.phone.clone().map(|phone| ("phone".to_owned(), phone.into())));
+    let sender = json!({ "name": name, "address": sender.from.as_str() });
+    values.insert("sender".to_owned(), sender);
+    values.insert("campaign".to_owned(), json!({ "name": ask.version.document.name }));
+    values.insert("unsubscribe_url".to_owned(), way_out.as_str().into());
+    values
 }

@@ -9,6 +9,7 @@ use machine::signal::{Answer, Refusal as Class, Signal};
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::ingest::{self, NewEvent};
 use crate::mailroom::Mailroom;
 use crate::outcome::{Outcome, RefusalClass};
 use crate::store::quotas::Released;
@@ -86,10 +87,29 @@ pub async fn record(
     workspace: WorkspaceId,
     recorded: &[Recorded],
 ) -> Result<Turned> {
+    note_opt_outs(mailroom, workspace, recorded).await?;
     let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
     tx.commit().await?;
     Ok(turned)
+}
+
+/// A provider that refuses a recipient because they told it to stop tells us of an opt-out that we
+/// have not heard: it is one like any other, and comes before the outcome it came with.
+async fn note_opt_outs(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    recorded: &[Recorded],
+) -> Result<()> {
+    for it in recorded {
+        if let Known::Call { outcome: Outcome::Refused(refusal), .. } = &it.what
+            && refusal.class == RefusalClass::OptedOut
+        {
+            let event = NewEvent::of_refused_opt_out(it.send, it.attempt);
+            ingest::signal(mailroom, workspace, event).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Records what somebody outside the runners knows, as [`record`] does, and wakes the runners: a lead
@@ -229,6 +249,7 @@ impl Row {
                     RefusalClass::Recipient => Class::Recipient,
                     RefusalClass::Content => Class::Content,
                     RefusalClass::Account => Class::Account,
+                    RefusalClass::OptedOut => Class::Suppressed,
                 };
                 let retry_after_s = refusal
                     .retry_after

@@ -5,7 +5,7 @@
 //! lead can say when it will be written to, and ten thousand leads do not storm one sender every
 //! morning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -32,6 +32,22 @@ pub struct SenderLimits {
     pub zone: Tz,
     /// The first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Whether its provider does not answer.
+    pub outage: Outage,
+}
+
+/// Whether the provider of a sender does not answer, in campaign time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outage {
+    /// It does.
+    None,
+    /// Nothing leaves before this.
+    Until(DateTime<Utc>),
+    /// One message may try.
+    OneMayTry {
+        /// When the next one may.
+        next: DateTime<Utc>,
+    },
 }
 
 /// A campaign's limits.
@@ -65,8 +81,10 @@ pub struct Candidate<'a> {
     pub campaign: Uuid,
     /// When it may leave.
     pub calendar: &'a Calendar,
-    /// On whose wall clock.
-    pub zone: Tz,
+    /// What of that the campaign's own windows and holidays say.
+    pub windows: &'a Calendar,
+    /// On whose wall clocks, each of which must be inside the window.
+    pub zones: &'a [Tz],
     /// Its slot, if it has one.
     pub booked: Option<Booking>,
     /// How long before its window closes it must leave.
@@ -105,6 +123,8 @@ pub struct Book {
     pub counts: BTreeMap<Key, Count>,
     /// The counts that changed.
     pub changed: BTreeMap<Key, Count>,
+    /// The senders through which one message tries.
+    pub trials: BTreeSet<Uuid>,
 }
 
 impl Book {
@@ -129,6 +149,12 @@ impl Book {
         if let Some((until, because)) = closed(candidate, now) {
             return Verdict::Defer { until, because, days: None };
         }
+        match sender.outage {
+            Outage::Until(until) if until > now => {
+                return Verdict::Defer { until, because: Why::ProviderOutage, days: None };
+            }
+            Outage::Until(_) | Outage::None | Outage::OneMayTry { .. } => {}
+        }
         let sender_day = day(now, sender.zone);
         let campaign_day = day(now, campaign.zone);
         if let Some(because) = self.full(candidate, sender_day, campaign_day) {
@@ -143,6 +169,9 @@ impl Book {
             if !paced {
                 self.move_cursor(candidate.sender, now + sender.spacing);
             }
+        }
+        if let Outage::OneMayTry { next } = sender.outage {
+            self.begin_trial(candidate.sender, next);
         }
         self.add(candidate, sender_day, campaign_day, Entry::Use);
         Verdict::Go { sender_day, campaign_day }
@@ -251,6 +280,13 @@ impl Book {
         }
     }
 
+    fn begin_trial(&mut self, sender: Uuid, next: DateTime<Utc>) {
+        if let Some(limits) = self.senders.get_mut(&sender) {
+            limits.outage = Outage::Until(next);
+            self.trials.insert(sender);
+        }
+    }
+
     fn move_cursor(&mut self, sender: Uuid, to: DateTime<Utc>) {
         if let Some(limits) = self.senders.get_mut(&sender) {
             limits.next_free_at = Some(to);
@@ -271,27 +307,43 @@ fn day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
 
 /// Returns when the window opens again, if `at` is outside it or too near its end.
 fn closed(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Why)> {
-    if candidate.calendar.is_open_for(candidate.zone, at, candidate.margin) {
+    if may_leave(candidate, at) {
         return None;
     }
-    let later = open_at(candidate, at)?;
-    let opening = candidate.calendar.next_opening(candidate.zone, at).ok()?;
-    let because = match opening.delayed_by {
+    // Where nothing opens nothing leaves.
+    let later = open_at(candidate, at).unwrap_or(at + TimeDelta::days(1));
+    // What the campaign itself would let leave is kept by the hours for texts.
+    if is_open(candidate, candidate.windows, at) {
+        return Some((later, Why::QuietHours));
+    }
+    let opening = candidate.windows.next_common_opening(candidate.zones, at).ok();
+    let because = match opening.and_then(|opening| opening.delayed_by) {
         Some(Closure::Holiday) => Why::Holiday,
         Some(Closure::Window) | None => Why::SendWindow,
     };
     Some((later, because))
 }
 
+/// Whether `at` is open for long enough, wherever the lead may be.
+fn may_leave(candidate: &Candidate<'_>, at: DateTime<Utc>) -> bool {
+    // What lies after midnight is another day's where texts are concerned, and may be open on the
+    // morning after a holiday where the campaign is not.
+    is_open(candidate, candidate.calendar, at) && is_open(candidate, candidate.windows, at)
+}
+
+fn is_open(candidate: &Candidate<'_>, calendar: &Calendar, at: DateTime<Utc>) -> bool {
+    candidate.zones.iter().all(|zone| calendar.is_open_for(*zone, at, candidate.margin))
+}
+
 /// Returns the first instant from `at` on that is open for long enough.
 fn open_at(candidate: &Candidate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut from = at;
     for _ in 0..64 {
-        let opening = candidate.calendar.next_opening(candidate.zone, from).ok()?.at;
-        if candidate.calendar.is_open_for(candidate.zone, opening, candidate.margin) {
+        let opening = candidate.calendar.next_common_opening(candidate.zones, from).ok()?.at;
+        if may_leave(candidate, opening) {
             return Some(opening);
         }
-        from = candidate.calendar.closes_at(candidate.zone, opening)?;
+        from = candidate.calendar.first_closing(candidate.zones, opening)?;
     }
     None
 }
@@ -303,7 +355,7 @@ fn spread(
     first: DateTime<Utc>,
     booked: i32,
 ) -> DateTime<Utc> {
-    let closes = candidate.calendar.closes_at(candidate.zone, first);
+    let closes = candidate.calendar.first_closing(candidate.zones, first);
     let length = closes.map_or(TimeDelta::days(1), |closes| closes - first).min(TimeDelta::days(1));
     let room = (length - candidate.margin).num_seconds().max(1);
     let step = match sender.per_day {
@@ -312,4 +364,57 @@ fn spread(
         None => 0,
     };
     first + TimeDelta::seconds((i64::from(booked) * step) % room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what a send is told that asks at `now`, where mail leaves from nine to ten.
+    fn told(now: &str, margin: TimeDelta) -> Verdict {
+        let nine_to_ten = serde_json::json!({
+            "windows": [{ "days": ["mon", "tue"], "from": "09:00", "to": "10:00" }],
+        });
+        let calendar: Calendar = serde_json::from_value(nine_to_ten).unwrap();
+        let id = Uuid::nil();
+        let sender = SenderLimits {
+            per_day: None,
+            spacing: TimeDelta::zero(),
+            zone: Tz::UTC,
+            next_free_at: None,
+            outage: Outage::None,
+        };
+        let mut book = Book::default();
+        book.senders.insert(id, sender);
+        book.campaigns.insert(id, CampaignLimits { per_day: None, zone: Tz::UTC });
+        let candidate = Candidate {
+            sender: id,
+            campaign: id,
+            calendar: &calendar,
+            windows: &calendar,
+            zones: &[Tz::UTC],
+            booked: None,
+            margin,
+        };
+        book.allot(&candidate, now.parse().unwrap())
+    }
+
+    #[test]
+    fn a_send_leaves_inside_its_window_and_not_at_its_very_end() {
+        let margin = TimeDelta::seconds(30);
+        assert!(matches!(told("2026-03-02T09:59:30Z", margin), Verdict::Go { .. }));
+        let tomorrow = "2026-03-03T09:00:00Z".parse().unwrap();
+        for late in ["2026-03-02T09:59:31Z", "2026-03-02T10:00:00Z"] {
+            let deferred = Verdict::Defer { until: tomorrow, because: Why::SendWindow, days: None };
+            assert_eq!(told(late, margin), deferred, "{late}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_open_for_long_enough_nothing_leaves() {
+        for now in ["2026-03-02T09:00:00Z", "2026-03-02T20:00:00Z"] {
+            let verdict = told(now, TimeDelta::hours(2));
+            assert!(matches!(verdict, Verdict::Defer { .. }), "{now}: {verdict:?}");
+        }
+    }
 }

@@ -3,8 +3,13 @@
 use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 
+/// The channel on which it rings; the payload is the workspace.
+pub const CHANNEL: &str = "meridian";
+
 /// Rings when the transaction commits, once, however often it is called inside.
 pub async fn ring(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<()> {
-    sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string()).fetch_one(conn).await?;
+    sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, workspace.to_string())
+        .fetch_one(conn)
+        .await?;
     Ok(())
 }

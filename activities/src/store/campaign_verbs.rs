@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use machine::ids::{CampaignId, WorkspaceId};
 use sqlx::PgConnection;
 
+use super::bell;
+
 /// Returns the status of a campaign.
 pub async fn status(
     conn: &mut PgConnection,
@@ -51,8 +53,7 @@ pub async fn add(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!("SELECT pg_notify('meridian', $1)", workspace.to_string()).fetch_one(conn).await?;
-    Ok(())
+    bell::ring(conn, workspace).await
 }
 
 /// Returns the number of the newest order.

@@ -84,6 +84,41 @@ pub async fn list(
     .await
 }
 
+/// Returns the enrollments of a person, in the order of their ids.
+///
+/// There is no index by lead: a lead is in a campaign at most once, so each campaign is asked.
+pub async fn of_lead(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step,
+            e.next_at, e.changed_at, e.parked_at
+        FROM campaigns c
+        CROSS JOIN LATERAL (
+            SELECT * FROM enrollments
+            WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND lead_id = $2
+            OFFSET 0) e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = $2
+        WHERE c.workspace_id = $1
+        ORDER BY e.enrollment_id
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        lead.uuid(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// One enrollment with what an explanation reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
@@ -201,11 +236,11 @@ pub async fn sends(
     .await
 }
 
-/// Returns enrollments that are held for `why`, behind `after` in the order of their ids.
-pub async fn held_for(
+/// Returns enrollments that are held for want of a sender, or of something that a sender has, behind
+/// `after` in the order of their ids.
+pub async fn held_for_a_sender(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    why: &str,
     after: Option<EnrollmentId>,
     limit: i64,
 ) -> sqlx::Result<Vec<EnrollmentId>> {
@@ -213,12 +248,16 @@ pub async fn held_for(
         r#"
         SELECT enrollment_id
         FROM enrollments
-        WHERE workspace_id = $1 AND state = 'held' AND why = $2 AND enrollment_id > $3
+        WHERE workspace_id = $1 AND state = 'held' AND enrollment_id > $2
+          AND CASE why
+              WHEN 'sender_disconnected' THEN true
+              WHEN 'missing_variable' THEN convert_from(snapshot, 'UTF8')::jsonb
+                  @? '$.state.missing.fields[*] ? (@ starts with "sender.")'
+              ELSE false END
         ORDER BY enrollment_id
-        LIMIT $4
+        LIMIT $3
         "#,
         workspace.uuid(),
-        why,
         after.map_or(Uuid::nil(), EnrollmentId::uuid),
         limit,
     )

@@ -20,6 +20,8 @@ pub struct Candidate {
     pub lead_version: i32,
     /// The person's zone as it is now.
     pub zone: Option<String>,
+    /// The person's country as it is now, where the zone is not known.
+    pub country: Option<String>,
     /// Consent to mail as it is now.
     pub email_consent: String,
     /// Consent to texts as it is now.
@@ -53,7 +55,7 @@ pub async fn lock_planned(
                    WHERE g.workspace_id = u.workspace_id AND g.enrollment_id = s.enrollment_id
                      AND g.seq > s.after_seq AND g.holds)
                ELSE false END AS "held_up!",
-               l.version AS lead_version, l.zone, l.email_consent, l.sms_consent,
+               l.version AS lead_version, l.zone, l.country, l.email_consent, l.sms_consent,
                s.slot_at, s.slot_day, s.slot_campaign_day, s.detail, s.fence
         FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS u (workspace_id, send_id, attempt)
         JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
@@ -63,7 +65,9 @@ pub async fn lock_planned(
             WHERE workspace_id = u.workspace_id AND enrollment_id = s.enrollment_id
             LIMIT 1) AS e
         CROSS JOIN LATERAL (
-            SELECT version, zone, email_consent, sms_consent FROM leads
+            SELECT version, zone, CASE WHEN zone IS NULL THEN attributes ->> 'country' END AS country,
+                   email_consent, sms_consent
+            FROM leads
             WHERE workspace_id = u.workspace_id AND lead_id = s.lead_id
             LIMIT 1) AS l
         ORDER BY s.send_id
@@ -149,6 +153,8 @@ pub struct Sender {
     pub zone: String,
     /// The first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Until when its provider's trouble lets nothing leave, wall time.
+    pub trouble_until: Option<DateTime<Utc>>,
 }
 
 /// Locks senders in the order of their ids.
@@ -160,7 +166,8 @@ pub async fn lock_senders(
     sqlx::query_as!(
         Sender,
         r#"
-        SELECT sender_id, status = 'active' AS "active!", per_day, spacing_s, zone, next_free_at
+        SELECT sender_id, status = 'active' AS "active!", per_day, spacing_s, zone, next_free_at,
+            trouble_until
         FROM senders
         WHERE workspace_id = $1 AND sender_id = ANY ($2)
         ORDER BY sender_id
@@ -219,6 +226,28 @@ pub async fn move_cursors(
     Ok(())
 }
 
+/// Lets one call of each of these senders try whether its provider answers again: until `until` no other
+/// does.
+pub async fn begin_trials(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    ids: &[Uuid],
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE senders SET trouble_until = $3
+        WHERE workspace_id = $1 AND sender_id = ANY ($2)
+        "#,
+        workspace.uuid(),
+        ids,
+        until,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Sends that pass, column by column.
 #[derive(Debug, Default)]
 pub struct Passed {
@@ -226,8 +255,10 @@ pub struct Passed {
     pub ids: Vec<Uuid>,
     /// To which address.
     pub addresses: Vec<String>,
-    /// The name of the message.
-    pub message_ids: Vec<String>,
+    /// The name of the message, where its channel has names.
+    pub message_ids: Vec<Option<String>>,
+    /// Until when its call may take, wall time.
+    pub leases: Vec<DateTime<Utc>>,
     /// Counted on which of the sender's days.
     pub days: Vec<NaiveDate>,
     /// Counted on which of the campaign's days.
@@ -235,11 +266,11 @@ pub struct Passed {
     /// The hash of the content.
     pub hashes: Vec<Vec<u8>>,
     /// The content.
-    pub subjects: Vec<String>,
+    pub subjects: Vec<Option<String>>,
     /// The content.
     pub texts: Vec<String>,
     /// The content.
-    pub htmls: Vec<String>,
+    pub htmls: Vec<Option<String>>,
 }
 
 /// Lets sends pass: dispatching, under a new fence and a lease. Their contents are kept.
@@ -249,7 +280,6 @@ pub async fn pass(
     passed: &Passed,
     runner: Uuid,
     now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     if passed.ids.is_empty() {
         return Ok(());
@@ -258,20 +288,21 @@ pub async fn pass(
         r#"
         UPDATE sends AS s
         SET state = 'dispatching', fence = s.fence + 1, runner_id = $2, gate_at = $3,
-            lease_until = $4, address = u.address, message_id = u.message_id, gate_day = u.day,
-            gate_campaign_day = u.campaign_day, slot_at = NULL, slot_day = NULL,
-            slot_campaign_day = NULL, detail = NULL
-        FROM unnest($1::uuid[], $5::uuid[], $6::text[], $7::text[], $8::date[], $9::date[])
-             AS u (workspace_id, send_id, address, message_id, day, campaign_day)
+            lease_until = u.lease_until, address = u.address, message_id = u.message_id,
+            gate_day = u.day, gate_campaign_day = u.campaign_day, slot_at = NULL, slot_day = NULL,
+            slot_campaign_day = NULL, detail = NULL, looks = 0, settle_at = NULL
+        FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::date[],
+                    $9::date[])
+             AS u (workspace_id, send_id, address, message_id, lease_until, day, campaign_day)
         WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         "#,
         &vec![workspace.uuid(); passed.ids.len()],
         runner,
         now,
-        lease_until,
         &passed.ids,
         &passed.addresses,
-        &passed.message_ids,
+        &passed.message_ids as _,
+        &passed.leases,
         &passed.days,
         &passed.campaign_days,
     )
@@ -288,9 +319,9 @@ pub async fn pass(
         workspace.uuid(),
         &passed.ids,
         &passed.hashes,
-        &passed.subjects,
+        &passed.subjects as _,
         &passed.texts,
-        &passed.htmls,
+        &passed.htmls as _,
     )
     .execute(conn)
     .await?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use machine::ids::{Id, SendId, WorkspaceId};
+use machine::ids::{Id, LeadId, SendId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -33,6 +33,10 @@ pub struct NewRow<'a> {
     pub kind: &'a str,
     /// The send it is about.
     pub send: Option<SendId>,
+    /// Which ask of it, where the event says so.
+    pub attempt: Option<i32>,
+    /// The lead it is about.
+    pub lead: Option<LeadId>,
     /// What came, from [`seal_payload`].
     pub sealed: &'a [u8],
     /// Whether somebody still has to read it.
@@ -99,9 +103,9 @@ pub async fn add(
     let done = sqlx::query!(
         r#"
         INSERT INTO inbound_events
-            (workspace_id, event_id, provider, event_key, token, kind, send_id, payload,
-             received_at, at, processed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            (workspace_id, event_id, provider, event_key, token, kind, send_id, lead_id, payload,
+             received_at, at, processed_at, attempt)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         ON CONFLICT DO NOTHING
         "#,
         workspace.uuid(),
@@ -111,10 +115,12 @@ pub async fn add(
         row.token,
         row.kind,
         row.send.map(SendId::uuid),
+        row.lead.map(LeadId::uuid),
         row.sealed,
         now.wall,
         now.campaign,
-        processed_at
+        processed_at,
+        row.attempt
     )
     .execute(conn)
     .await?;
@@ -234,26 +240,57 @@ pub async fn give_up(
     Ok(())
 }
 
-/// Returns those of `sends` that some event names: the provider took them.
+/// Returns those of `sends` that some event names: the provider took them. An event that names another
+/// ask than the one beside the send proves nothing about this one, and a refusal proves the opposite.
 pub async fn evidence(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    sends: &[SendId],
+    sends: &[Uuid],
+    attempts: &[i32],
 ) -> sqlx::Result<HashSet<SendId>> {
-    let sends: Vec<Uuid> = sends.iter().map(|send| send.uuid()).collect();
     let found = sqlx::query_scalar!(
         r#"
-        SELECT DISTINCT send_id AS "send_id!"
-        FROM inbound_events
-        WHERE workspace_id = $1
-          AND send_id = ANY($2)
+        SELECT DISTINCT i.send_id AS "send_id!"
+        FROM inbound_events AS i
+        JOIN unnest($2::uuid[], $3::int[]) AS u (send_id, attempt)
+            ON i.send_id = u.send_id AND coalesce(i.attempt, u.attempt) = u.attempt
+        WHERE i.workspace_id = $1
+          AND i.provider <> 'refusal'
         "#,
         workspace.uuid(),
-        &sends
+        sends,
+        attempts
     )
     .fetch_all(conn)
     .await?;
     Ok(found.into_iter().map(SendId::new).collect())
+}
+
+/// Returns the keys of the events of `provider` about `send`, but for `own`.
+pub async fn keys_about(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    provider: &str,
+    send: SendId,
+    own: EventId,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT event_key
+        FROM inbound_events
+        WHERE workspace_id = $1
+          AND send_id = $3
+          AND provider = $2
+          AND event_id <> $4
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        provider,
+        send.uuid(),
+        own.uuid()
+    )
+    .fetch_all(conn)
+    .await
 }
 
 fn place(workspace: WorkspaceId, event: EventId) -> Place<'static> {

@@ -109,6 +109,34 @@ pub struct Entry {
     pub snapshot: Option<Vec<u8>>,
 }
 
+/// Returns the newest rows of an enrollment, at most `limit`, oldest first.
+pub async fn newest(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    limit: i64,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        r#"
+        SELECT turn, at, cause, signal, from_state, to_state, effects, next_step, next_at, why,
+               facts, rules, snapshot
+        FROM (
+            SELECT *
+            FROM journal
+            WHERE workspace_id = $1 AND enrollment_id = $2
+            ORDER BY turn DESC
+            LIMIT $3) AS newest
+        ORDER BY turn
+        "#,
+        workspace.uuid(),
+        enrollment.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Returns up to `limit` rows of an enrollment behind number `after`, oldest first.
 pub async fn entries(
     conn: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Leads as people look at them: a list by tag, one by address.
+//! Leads as people look at them.
 
 use chrono::{DateTime, Utc};
 use machine::ids::{LeadId, WorkspaceId};
@@ -6,69 +6,40 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// A lead in a list.
+/// A lead as it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeadView {
     /// Who.
     pub lead_id: Uuid,
-    /// The first of its mail addresses.
-    pub email: Option<String>,
+    /// Rises with every change.
+    pub version: i32,
+    /// Its mail addresses in their order; mail goes to the first.
+    pub emails: Vec<String>,
+    /// Its telephone numbers in their order; texts go to the first.
+    pub phones: Vec<String>,
     /// Its own zone.
     pub zone: Option<String>,
     /// Consent to mail.
     pub email_consent: String,
+    /// Consent to texts.
+    pub sms_consent: String,
+    /// Consent to calls.
+    pub call_consent: String,
     /// Everything else.
     pub attributes: Value,
     /// Its tags.
     pub tags: Vec<String>,
     /// How it came to us.
     pub source: String,
-    /// When it came to us.
+    /// When it came to us, in campaign time.
     pub created_at: DateTime<Utc>,
-    /// When its data were erased.
+    /// When it was changed last, in campaign time.
+    pub changed_at: DateTime<Utc>,
+    /// When its data were erased, in campaign time.
     pub erased_at: Option<DateTime<Utc>>,
 }
 
-/// Returns up to `limit` leads behind `after`, those with `tag` if one is given.
-pub async fn list(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    tag: Option<&str>,
-    after: Option<LeadId>,
-    limit: i64,
-) -> sqlx::Result<Vec<LeadView>> {
-    sqlx::query_as!(
-        LeadView,
-        r#"
-        SELECT
-            l.lead_id,
-            (SELECT a.address FROM addresses a
-             WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
-             ORDER BY a.address LIMIT 1) AS email,
-            l.zone, l.email_consent, l.attributes,
-            ARRAY(
-                SELECT t.tag FROM lead_tags t
-                WHERE t.workspace_id = $1 AND t.lead_id = l.lead_id
-                ORDER BY t.tag) AS "tags!",
-            l.source, l.created_at, l.erased_at
-        FROM leads l
-        WHERE l.workspace_id = $1 AND l.lead_id > $3
-            AND ($2::text IS NULL OR EXISTS (
-                SELECT 1 FROM lead_tags t
-                WHERE t.workspace_id = $1 AND t.tag = $2 AND t.lead_id = l.lead_id))
-        ORDER BY l.lead_id
-        LIMIT $4
-        "#,
-        workspace.uuid(),
-        tag,
-        after.map_or(Uuid::nil(), LeadId::uuid),
-        limit,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Returns the leads of these ids.
+/// Returns the leads of these ids, in the order of the ids.
 pub async fn by_ids(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -79,16 +50,21 @@ pub async fn by_ids(
         LeadView,
         r#"
         SELECT
-            l.lead_id,
-            (SELECT a.address FROM addresses a
-             WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
-             ORDER BY a.address LIMIT 1) AS email,
-            l.zone, l.email_consent, l.attributes,
+            l.lead_id, l.version,
+            ARRAY(
+                SELECT a.address FROM addresses a
+                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
+                ORDER BY a.address) AS "emails!",
+            ARRAY(
+                SELECT a.address FROM addresses a
+                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'sms'
+                ORDER BY a.address) AS "phones!",
+            l.zone, l.email_consent, l.sms_consent, l.call_consent, l.attributes,
             ARRAY(
                 SELECT t.tag FROM lead_tags t
                 WHERE t.workspace_id = $1 AND t.lead_id = l.lead_id
                 ORDER BY t.tag) AS "tags!",
-            l.source, l.created_at, l.erased_at
+            l.source, l.created_at, l.changed_at, l.erased_at
         FROM leads l
         WHERE l.workspace_id = $1 AND l.lead_id = ANY($2)
         ORDER BY l.lead_id

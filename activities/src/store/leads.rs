@@ -1,7 +1,7 @@
 //! The people we may write to: their data, addresses and tags. What a file may change is decided
 //! elsewhere; here it is read and written, many at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::address::EmailAddress;
 use crate::error::{ActivityError, Result};
+use crate::phone::PhoneNumber;
 use crate::tag::Tag;
 
 /// A lead as it is stored.
@@ -32,13 +33,40 @@ pub struct Lead {
     pub erased_at: Option<DateTime<Utc>>,
 }
 
+/// Somewhere to write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address<'a> {
+    /// A mailbox.
+    Email(&'a EmailAddress),
+    /// A telephone that takes texts.
+    Phone(&'a PhoneNumber),
+}
+
+impl<'a> Address<'a> {
+    /// The word for its channel, as it is stored.
+    pub fn channel(self) -> &'static str {
+        match self {
+            Self::Email(_) => "email",
+            Self::Phone(_) => "sms",
+        }
+    }
+
+    /// The one spelling.
+    pub fn as_str(self) -> &'a str {
+        match self {
+            Self::Email(address) => address.as_str(),
+            Self::Phone(number) => number.as_str(),
+        }
+    }
+}
+
 /// A lead to be added.
 #[derive(Debug)]
 pub struct NewLead<'a> {
     /// Who.
     pub lead: &'a Lead,
     /// Where to write to.
-    pub address: &'a EmailAddress,
+    pub addresses: Vec<Address<'a>>,
 }
 
 /// Returns leads by their mail address.
@@ -61,6 +89,98 @@ pub async fn ids_at(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.address, row.lead_id.into())).collect())
+}
+
+/// Returns leads by their telephone number.
+pub async fn ids_at_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    numbers: &[&PhoneNumber],
+) -> sqlx::Result<HashMap<String, LeadId>> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let numbers: Vec<String> = numbers.iter().map(|one| one.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT address, lead_id
+        FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND address = ANY($2)
+        "#,
+        workspace.uuid(),
+        &numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.address, row.lead_id.into())).collect())
+}
+
+/// Returns those of `leads` that have a telephone number.
+pub async fn with_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+) -> sqlx::Result<HashSet<LeadId>> {
+    let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT lead_id
+        FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND lead_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        &leads
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(LeadId::new).collect())
+}
+
+/// Gives leads telephone numbers in the place of those they had.
+///
+/// # Errors
+///
+/// When a number belongs to another lead: writers take turns under [`super::locks::import_key`].
+pub async fn set_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    numbers: &[(LeadId, &PhoneNumber)],
+) -> sqlx::Result<()> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let leads: Vec<Uuid> = numbers.iter().map(|(lead, _)| lead.uuid()).collect();
+    let numbers: Vec<String> =
+        numbers.iter().map(|(_, number)| number.as_str().to_owned()).collect();
+    sqlx::query!(
+        r#"
+        DELETE FROM addresses
+        WHERE workspace_id = $1
+          AND channel = 'sms'
+          AND lead_id = ANY($2)
+        "#,
+        workspace.uuid(),
+        &leads
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO addresses (workspace_id, channel, address, lead_id)
+        SELECT $1, 'sms', n.address, n.lead_id
+        FROM unnest($2::text[], $3::uuid[]) AS n (address, lead_id)
+        "#,
+        workspace.uuid(),
+        &numbers,
+        &leads
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Returns leads, those that exist.
@@ -109,7 +229,51 @@ pub async fn lock(
     read(conn, workspace, leads).await
 }
 
-/// Adds leads that nobody knew, each with its address.
+/// Returns those of `addresses` that belong to a lead, with the lead.
+pub async fn owners(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    addresses: &[Address<'_>],
+) -> sqlx::Result<HashMap<String, LeadId>> {
+    let (channels, texts) = columns_of(addresses.iter().copied());
+    let rows = sqlx::query!(
+        r#"
+        SELECT a.address, a.lead_id
+        FROM unnest($2::text[], $3::text[]) AS u (channel, address)
+        JOIN addresses a ON a.workspace_id = $1 AND a.channel = u.channel AND a.address = u.address
+        "#,
+        workspace.uuid(),
+        &channels,
+        &texts
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.address, row.lead_id.into())).collect())
+}
+
+/// Returns every address of a lead with the word for its channel.
+pub async fn addresses_of(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> sqlx::Result<Vec<(String, String)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT channel, address
+        FROM addresses
+        WHERE workspace_id = $1
+          AND lead_id = $2
+        ORDER BY channel, address
+        "#,
+        workspace.uuid(),
+        lead.uuid()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.channel, row.address)).collect())
+}
+
+/// Adds leads that nobody knew, each with its addresses.
 ///
 /// # Errors
 ///
@@ -143,16 +307,61 @@ pub async fn insert(
     )
     .execute(&mut *conn)
     .await?;
-    let addresses: Vec<String> = new.iter().map(|one| one.address.as_str().to_owned()).collect();
+    let addresses: Vec<(LeadId, Address<'_>)> = new
+        .iter()
+        .flat_map(|one| one.addresses.iter().map(|address| (one.lead.id, *address)))
+        .collect();
+    add_addresses(conn, workspace, &addresses).await
+}
+
+/// Gives addresses to leads.
+///
+/// # Errors
+///
+/// As [`insert`].
+pub async fn add_addresses(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    addresses: &[(LeadId, Address<'_>)],
+) -> sqlx::Result<()> {
+    let leads: Vec<Uuid> = addresses.iter().map(|(lead, _)| lead.uuid()).collect();
+    let (channels, texts) = columns_of(addresses.iter().map(|(_, address)| *address));
     sqlx::query!(
         r#"
         INSERT INTO addresses (workspace_id, channel, address, lead_id)
-        SELECT $1, 'email', n.address, n.lead_id
-        FROM unnest($2::text[], $3::uuid[]) AS n (address, lead_id)
+        SELECT $1, n.channel, n.address, n.lead_id
+        FROM unnest($2::text[], $3::text[], $4::uuid[]) AS n (channel, address, lead_id)
         "#,
         workspace.uuid(),
-        &addresses,
-        &columns.ids
+        &channels,
+        &texts,
+        &leads
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes addresses away from a lead.
+pub async fn remove_addresses(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+    channel: &str,
+    addresses: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM addresses
+        WHERE workspace_id = $1
+          AND lead_id = $2
+          AND channel = $3
+          AND address = ANY($4)
+        "#,
+        workspace.uuid(),
+        lead.uuid(),
+        channel,
+        addresses
     )
     .execute(conn)
     .await?;
@@ -246,6 +455,33 @@ pub async fn add_tags(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Takes tags off a lead.
+pub async fn remove_tags(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    lead: LeadId,
+    tags: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM lead_tags
+        WHERE workspace_id = $1
+          AND lead_id = $2
+          AND tag = ANY($3)
+        "#,
+        workspace.uuid(),
+        lead.uuid(),
+        tags
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn columns_of<'a>(addresses: impl Iterator<Item = Address<'a>>) -> (Vec<String>, Vec<String>) {
+    addresses.map(|it| (it.channel().to_owned(), it.as_str().to_owned())).unzip()
 }
 
 /// Data of leads, column by column.

@@ -1,12 +1,13 @@
 //! To whom something that came in belongs: by a send of ours that it names, else by its sender.
 
-use machine::ids::{EnrollmentId, LeadId, SendId, SequenceId, WorkspaceId};
+use machine::ids::{EnrollmentId, LeadId, SendId, SenderId, SequenceId, WorkspaceId};
 use machine::key::StepKey;
+use machine::sequence::Channel;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::address::EmailAddress;
 use crate::error::{ActivityError, Result};
+use crate::origin::Correspondent;
 
 /// A send that something names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,14 @@ pub struct NamedSend {
     pub attempt: i32,
     /// What is known about its call.
     pub call: Call,
+    /// On which channel.
+    pub channel: Channel,
+    /// How it left.
+    pub sender: Option<SenderId>,
     /// Where it went, unless that was erased or it never passed the gate.
     pub address: Option<String>,
+    /// Whether its lead was erased.
+    pub erased: bool,
 }
 
 /// What a send carries.
@@ -64,7 +71,11 @@ pub async fn first_send(
     let row = sqlx::query!(
         r#"
         SELECT s.send_id, s.enrollment_id, s.lead_id, s.kind, s.step_key, s.attempt,
-            s.state IN ('unknown', 'needs_review') AS "lost!", s.address
+            s.state IN ('unknown', 'needs_review') AS "lost!", s.channel, s.sender_id, s.address,
+            EXISTS (
+                SELECT 1 FROM leads AS l
+                WHERE l.workspace_id = s.workspace_id AND l.lead_id = s.lead_id
+                  AND l.erased_at IS NOT NULL) AS "erased!"
         FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS c (workspace_id, send_id, place)
         JOIN sends AS s USING (workspace_id, send_id)
         ORDER BY c.place
@@ -87,37 +98,42 @@ pub async fn first_send(
         message,
         attempt: row.attempt,
         call: if row.lost { Call::Lost } else { Call::Settled },
+        channel: channel(&row.channel)?,
+        sender: row.sender_id.map(SenderId::from),
         address: row.address,
+        erased: row.erased,
     }))
 }
 
-/// Returns the lead with this mail address.
+/// Returns the lead who is reached there.
 pub async fn lead_at(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    address: &EmailAddress,
+    correspondent: &Correspondent,
 ) -> sqlx::Result<Option<LeadId>> {
     let lead = sqlx::query_scalar!(
         r#"
         SELECT lead_id
         FROM addresses
         WHERE workspace_id = $1
-          AND channel = 'email'
-          AND address = $2
+          AND channel = $2
+          AND address = $3
         "#,
         workspace.uuid(),
-        address.as_str()
+        correspondent.channel().as_str(),
+        correspondent.as_str()
     )
     .fetch_optional(conn)
     .await?;
     Ok(lead.map(LeadId::new))
 }
 
-/// Returns the mail addresses of a lead.
+/// Returns the addresses of a lead on a channel.
 pub async fn addresses_of(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     lead: LeadId,
+    channel: Channel,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"
@@ -125,18 +141,19 @@ pub async fn addresses_of(
         FROM addresses
         WHERE workspace_id = $1
           AND lead_id = $2
-          AND channel = 'email'
+          AND channel = $3
         ORDER BY address
         "#,
         workspace.uuid(),
-        lead.uuid()
+        lead.uuid(),
+        channel.as_str()
     )
     .fetch_all(conn)
     .await
 }
 
-/// Returns the enrollment of `lead` that we wrote to last; without a message, the one whose state
-/// changed last.
+/// Returns the enrollment of `lead` that we wrote to last on `channel`; without a message, the one whose
+/// state changed last.
 ///
 /// The ledger has no index by lead, so the journal tells which message was accepted last: a few rows
 /// of each of the lead's few enrollments.
@@ -144,6 +161,7 @@ pub async fn last_written_to(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     lead: LeadId,
+    channel: Channel,
 ) -> Result<Option<LastWrittenTo>> {
     let row = sqlx::query!(
         r#"
@@ -163,6 +181,7 @@ pub async fn last_written_to(
                 ON s.workspace_id = j.workspace_id
                 AND s.send_id = (j.signal::json #>> '{effect,send}')::uuid
                 AND s.kind = 'step'
+                AND s.channel = $3
             WHERE j.workspace_id = e.workspace_id
               AND j.enrollment_id = e.enrollment_id
               AND j.cause = 'send_answered'
@@ -175,7 +194,8 @@ pub async fn last_written_to(
         LIMIT 1
         "#,
         workspace.uuid(),
-        lead.uuid()
+        lead.uuid(),
+        channel.as_str()
     )
     .fetch_optional(conn)
     .await?;
@@ -214,4 +234,11 @@ fn step(key: &str) -> Result<StepKey> {
         what: "step key",
         why: error.to_string(),
     })
+}
+
+fn channel(word: &str) -> Result<Channel> {
+    let mut all = [Channel::Email, Channel::Sms, Channel::Call].into_iter();
+    let found = all.find(|channel| channel.as_str() == word);
+    let why = || format!("`{word}` is no channel");
+    found.ok_or_else(|| ActivityError::Stored { what: "send", why: why() })
 }

@@ -23,6 +23,14 @@ const SAFETY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
 /// How long after its last use a connection counts as alive without being asked.
 const PROVEN: Duration = Duration::from_secs(2);
 
+/// How long a connection is waited for. Shorter than an HTTP answer may take, so that a request hears of
+/// an outage, and runners too, before whoever asked has gone.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// How long a transaction may rest between two statements: as long as a runner may be silent. One that
+/// is frozen in the middle of a transaction must not hold its locks longer than its calls.
+const IDLE_IN_TRANSACTION: &str = "15s";
+
 /// Taken while roles are made, which belong to the whole cluster.
 const ROLES_LOCK: i64 = 0x6d65_7269_6469_616e;
 
@@ -50,7 +58,7 @@ impl Store {
     pub async fn open(url: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?
             .application_name("meridian")
-            .options([("idle_in_transaction_session_timeout", "60s")])
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
             .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1));
         let mut conn = options.connect().await?;
         let role = confine(&mut conn).await?;
@@ -59,7 +67,7 @@ impl Store {
         conn.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(30))
+            .acquire_timeout(ACQUIRE)
             .after_connect(|conn, _| {
                 Box::pin(async move {
                     sqlx::query("SET ROLE meridian_app").execute(conn).await?;
@@ -124,6 +132,8 @@ impl Store {
     pub async fn listen(&self, channel: &str) -> Result<PgListener> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(channel).await?;
+        // Whoever listens wants to know that the line is down, not only that it is up again.
+        listener.eager_reconnect(false);
         Ok(listener)
     }
 

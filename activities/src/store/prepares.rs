@@ -18,9 +18,11 @@ pub struct LeadRow {
     pub attributes: Value,
     /// Where mail goes.
     pub email: Option<String>,
+    /// Where texts go.
+    pub phone: Option<String>,
 }
 
-/// Reads leads with the mail address each has.
+/// Reads leads with the mail address and the telephone number each has.
 pub async fn leads(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -33,7 +35,11 @@ pub async fn leads(
                (SELECT a.address FROM addresses a
                 WHERE a.workspace_id = l.workspace_id AND a.lead_id = l.lead_id
                   AND a.channel = 'email'
-                ORDER BY a.address LIMIT 1) AS email
+                ORDER BY a.address LIMIT 1) AS email,
+               (SELECT a.address FROM addresses a
+                WHERE a.workspace_id = l.workspace_id AND a.lead_id = l.lead_id
+                  AND a.channel = 'sms'
+                ORDER BY a.address LIMIT 1) AS phone
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
         JOIN leads l ON l.workspace_id = u.workspace_id AND l.lead_id = u.lead_id
         WHERE l.erased_at IS NULL

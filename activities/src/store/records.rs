@@ -1,5 +1,6 @@
 //! How outcomes enter the ledger.
 
+use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -67,7 +68,7 @@ pub async fn record(
                            AND u.state IN ('accepted', 'rejected')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
         RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
-                  s.slot_at, s.lease_until, s.runner_id, s.sender_id,
+                  s.slot_at, s.lease_until, s.runner_id, s.settle_at, s.sender_id,
                   s.gate_day, s.gate_campaign_day, s.slot_day, s.slot_campaign_day,
                   s.kind = 'step' AND u.was <> 'planned'
                       AND s.state IN ('rejected', 'planned') AS "leaves_its_gate!",
@@ -104,6 +105,7 @@ pub async fn record(
                 slot_at: row.slot_at,
                 lease_until: row.lease_until,
                 runner_id: row.runner_id,
+                settle_at: row.settle_at,
             },
             used: row.leaves_its_gate.then(|| {
                 share(row.gate_day, row.gate_campaign_day, row.sender_id, row.campaign_id)
@@ -154,6 +156,10 @@ pub struct Lost {
     pub state: String,
     /// How it was sent.
     pub sender_id: Option<Uuid>,
+    /// How often its provider was asked for it.
+    pub looks: i16,
+    /// When it is asked next, wall time; `None`: nobody has thought of that yet.
+    pub settle_at: Option<DateTime<Utc>>,
 }
 
 /// Marks those of `sends` as unknown whose lease is over or whose runner is silent, and returns
@@ -163,8 +169,8 @@ pub async fn give_up(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     sends: &[Uuid],
-    wall: chrono::DateTime<chrono::Utc>,
-    silent_since: chrono::DateTime<chrono::Utc>,
+    wall: DateTime<Utc>,
+    silent_since: DateTime<Utc>,
     runner: Uuid,
 ) -> sqlx::Result<Vec<Lost>> {
     sqlx::query!(
@@ -189,7 +195,7 @@ pub async fn give_up(
     sqlx::query_as!(
         Lost,
         r#"
-        SELECT s.send_id, s.attempt, s.enrollment_id, s.state, s.sender_id
+        SELECT s.send_id, s.attempt, s.enrollment_id, s.state, s.sender_id, s.looks, s.settle_at
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
         JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         WHERE s.state = 'unknown'
@@ -200,4 +206,69 @@ pub async fn give_up(
     )
     .fetch_all(conn)
     .await
+}
+
+/// A message that a provider may be asked for.
+#[derive(Debug, Clone)]
+pub struct Sought {
+    /// Which send.
+    pub send_id: Uuid,
+    /// Where it went; erased meanwhile: `None`.
+    pub address: Option<String>,
+    /// Its name, where its channel has names.
+    pub message_id: Option<String>,
+    /// What it said.
+    pub text: Option<String>,
+    /// Until when its call might take, wall time.
+    pub lease_until: Option<DateTime<Utc>>,
+}
+
+/// Returns what is known of messages whose outcome is not.
+pub async fn sought(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+) -> sqlx::Result<Vec<Sought>> {
+    sqlx::query_as!(
+        Sought,
+        r#"
+        SELECT s.send_id, s.address, s.message_id, c.text AS "text?", s.lease_until
+        FROM sends s
+        LEFT JOIN send_contents c ON c.workspace_id = $1 AND c.send_id = s.send_id
+        WHERE s.workspace_id = $1 AND s.send_id = ANY ($2) AND s.state = 'unknown'
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        sends,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes how often the providers of unknown sends were asked for them, and when they are asked next.
+pub async fn look_again(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+    looks: &[i16],
+    settle_ats: &[DateTime<Utc>],
+) -> sqlx::Result<()> {
+    if sends.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        UPDATE sends AS s SET looks = u.looks, settle_at = u.settle_at
+        FROM unnest($2::uuid[], $3::smallint[], $4::timestamptz[])
+             AS u (send_id, looks, settle_at)
+        WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.state = 'unknown'
+        "#,
+        workspace.uuid(),
+        sends,
+        looks,
+        settle_ats,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -39,11 +39,18 @@ pub struct SenderRow {
     pub status_reason: Option<String>,
     /// Campaign time of the first slot that pacing leaves free.
     pub next_free_at: Option<DateTime<Utc>>,
+    /// Calls in a row that its provider did not answer.
+    pub trouble_count: i32,
+    /// What was seen last.
+    pub trouble: Option<String>,
+    /// Until when nothing leaves, wall time.
+    pub trouble_until: Option<DateTime<Utc>>,
 }
 
 /// Writes a sender under its name, and returns its id and whether it is new.
 ///
-/// A sender that exists keeps its id, its status and what pacing has promised. A secret is sealed
+/// A sender that exists keeps its id, its status and what pacing has promised; trouble it had is
+/// forgotten, because a person has looked. A secret is sealed
 /// for one id: the caller compares the id that is returned with the one it sealed for.
 pub async fn upsert(
     conn: &mut PgConnection,
@@ -67,7 +74,10 @@ pub async fn upsert(
             zone = excluded.zone,
             per_day = excluded.per_day,
             spacing_s = excluded.spacing_s,
-            weight = excluded.weight
+            weight = excluded.weight,
+            trouble_count = 0,
+            trouble = NULL,
+            trouble_until = NULL
         RETURNING sender_id, (xmax = 0) AS "inserted!"
         "#,
         workspace.uuid(),
@@ -100,7 +110,8 @@ pub async fn lock_by_name(
         SenderRow,
         r#"
         SELECT sender_id, name, channel, url, secret, from_address, from_name, postal_address,
-            zone, per_day, spacing_s, weight, status, status_reason, next_free_at
+            zone, per_day, spacing_s, weight, status, status_reason, next_free_at, trouble_count,
+            trouble, trouble_until
         FROM senders
         WHERE workspace_id = $1 AND name = $2
         FOR UPDATE
@@ -123,7 +134,8 @@ pub async fn by_ids(
         SenderRow,
         r#"
         SELECT sender_id, name, channel, url, secret, from_address, from_name, postal_address,
-            zone, per_day, spacing_s, weight, status, status_reason, next_free_at
+            zone, per_day, spacing_s, weight, status, status_reason, next_free_at, trouble_count,
+            trouble, trouble_until
         FROM senders
         WHERE workspace_id = $1 AND sender_id = ANY($2)
         ORDER BY sender_id
@@ -146,7 +158,8 @@ pub async fn list(
         SenderRow,
         r#"
         SELECT sender_id, name, channel, url, secret, from_address, from_name, postal_address,
-            zone, per_day, spacing_s, weight, status, status_reason, next_free_at
+            zone, per_day, spacing_s, weight, status, status_reason, next_free_at, trouble_count,
+            trouble, trouble_until
         FROM senders
         WHERE workspace_id = $1
         ORDER BY name
@@ -159,7 +172,8 @@ pub async fn list(
     .await
 }
 
-/// Sets the status of a sender; returns its id if there is one of this name.
+/// Sets the status of a sender, and forgets what trouble there was: a person has looked. Returns its
+/// id if there is one of this name.
 pub async fn set_status(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -170,7 +184,7 @@ pub async fn set_status(
     let id = sqlx::query_scalar!(
         r#"
         UPDATE senders
-        SET status = $3, status_reason = $4
+        SET status = $3, status_reason = $4, trouble_count = 0, trouble = NULL, trouble_until = NULL
         WHERE workspace_id = $1 AND name = $2
         RETURNING sender_id
         "#,
@@ -182,6 +196,94 @@ pub async fn set_status(
     .fetch_optional(conn)
     .await?;
     Ok(id.map(SenderId::from))
+}
+
+/// Returns how often in a row the provider of a sender did not answer, locked until the transaction
+/// ends; `None` if there is no such sender.
+pub async fn lock_trouble(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sender: SenderId,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT trouble_count FROM senders
+        WHERE workspace_id = $1 AND sender_id = $2
+        FOR NO KEY UPDATE
+        "#,
+        workspace.uuid(),
+        sender.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Notes trouble. Until when nothing leaves is never brought forward.
+pub async fn note_trouble(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sender: SenderId,
+    count: i32,
+    detail: &str,
+    until: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE senders
+        SET trouble_count = $3, trouble = $4, trouble_until = greatest(trouble_until, $5)
+        WHERE workspace_id = $1 AND sender_id = $2
+        "#,
+        workspace.uuid(),
+        sender.uuid(),
+        count,
+        detail,
+        until,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the provider of a sender answers again.
+pub async fn end_trouble(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sender: SenderId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE senders
+        SET trouble_count = 0, trouble = NULL, trouble_until = NULL
+        WHERE workspace_id = $1 AND sender_id = $2 AND trouble_count > 0
+        "#,
+        workspace.uuid(),
+        sender.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Pauses a sender whose account is refused. Returns whether it was active.
+pub async fn pause(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sender: SenderId,
+    reason: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE senders
+        SET status = 'paused', status_reason = $3
+        WHERE workspace_id = $1 AND sender_id = $2 AND status = 'active'
+        "#,
+        workspace.uuid(),
+        sender.uuid(),
+        reason,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// What a sender has promised and used on its own calendar's `day`.

@@ -23,6 +23,8 @@ pub struct Open {
     pub lease_until: Option<DateTime<Utc>>,
     /// Who makes the call.
     pub runner_id: Option<Uuid>,
+    /// Of an unknown send: when its provider is asked for it next, in wall time.
+    pub settle_at: Option<DateTime<Utc>>,
 }
 
 impl Open {
@@ -41,7 +43,8 @@ pub async fn lock(
     sqlx::query_as!(
         Open,
         r#"
-        SELECT s.send_id, s.attempt, s.state, s.detail, s.slot_at, s.lease_until, s.runner_id
+        SELECT s.send_id, s.attempt, s.state, s.detail, s.slot_at, s.lease_until, s.runner_id,
+               s.settle_at
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
         JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         ORDER BY s.send_id

@@ -12,11 +12,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::bell;
 use super::inbound_events::EventId;
 use crate::error::{ActivityError, Result};
-
-/// The channel on which runners hear that a workspace has work; the payload is the workspace.
-pub const CHANNEL: &str = "meridian";
 
 /// A signal to be stored.
 #[derive(Debug, Clone)]
@@ -65,6 +63,8 @@ pub enum MatchedBy {
     Send,
     /// Nothing but the sender's address, which anyone can write: it stops, and a person confirms.
     Sender,
+    /// The number it came from, for which the provider vouches.
+    Number,
 }
 
 /// A stored mail that nobody has read, and whom it may concern.
@@ -337,11 +337,7 @@ async fn wake(
     )
     .execute(&mut *conn)
     .await?;
-    // Equal notifications of one transaction are sent once.
-    sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, workspace.to_string())
-        .fetch_one(conn)
-        .await?;
-    Ok(())
+    bell::ring(conn, workspace).await
 }
 
 /// New rows, column by column.

@@ -46,6 +46,8 @@ pub enum Reason {
     ByPerson,
     /// It came with a list.
     Imported,
+    /// Its owner was erased.
+    Erased,
 }
 
 impl Value {
@@ -134,6 +136,31 @@ pub async fn in_force(
     Ok(found.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
 }
 
+/// Returns those of `hashes` whose owners were erased: of their promises only the hash is left.
+pub async fn erased(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    hashes: &[SuppressionHash],
+) -> sqlx::Result<HashSet<SuppressionHash>> {
+    let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT value_hash
+        FROM suppressions
+        WHERE workspace_id = $1
+          AND scope = 'address'
+          AND value_hash = ANY($2)
+          AND lifted_at IS NULL
+          AND value IS NULL
+        "#,
+        workspace.uuid(),
+        &hashes
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
+}
+
 /// Lifts the suppression of `hash`: a person's act, which the caller puts on record. Returns whether
 /// there was one.
 pub async fn lift(
@@ -159,6 +186,35 @@ pub async fn lift(
     Ok(done.rows_affected() > 0)
 }
 
+/// Lifts the opt-out of `hash`, and of nothing else: its owner wants messages again. What is kept of
+/// somebody who was erased stays. Returns the suppression that was lifted, for the record.
+pub async fn lift_opt_out(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    hash: &SuppressionHash,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<SuppressionId>> {
+    let lifted = sqlx::query_scalar!(
+        r#"
+        UPDATE suppressions
+        SET lifted_at = $3
+        WHERE workspace_id = $1
+          AND scope = 'address'
+          AND value_hash = $2
+          AND reason = 'opted_out'
+          AND value IS NOT NULL
+          AND lifted_at IS NULL
+        RETURNING suppression_id
+        "#,
+        workspace.uuid(),
+        hash.as_slice(),
+        now
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(lifted.map(SuppressionId::new))
+}
+
 impl Scope {
     fn as_str(self) -> &'static str {
         match self {
@@ -177,6 +233,7 @@ impl Reason {
             Self::HardBounce => "hard_bounce",
             Self::ByPerson => "by_person",
             Self::Imported => "imported",
+            Self::Erased => "erased",
         }
     }
 }

@@ -125,6 +125,8 @@ pub struct LeadRow {
     pub lead_id: Uuid,
     /// The zone's IANA name.
     pub zone: Option<String>,
+    /// The country, where the zone is not known.
+    pub country: Option<String>,
     /// Consent to mail.
     pub email_consent: String,
     /// Consent to texts.
@@ -145,7 +147,9 @@ pub async fn leads(
     sqlx::query_as!(
         LeadRow,
         r#"
-        SELECT l.lead_id, l.zone, l.email_consent, l.sms_consent, l.call_consent,
+        SELECT l.lead_id, l.zone,
+               CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
+               l.email_consent, l.sms_consent, l.call_consent,
                CASE WHEN $3 THEN l.attributes END AS attributes
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
         JOIN leads l ON l.workspace_id = u.workspace_id AND l.lead_id = u.lead_id

@@ -189,7 +189,9 @@ pub const INVARIANTS: &[Invariant] = &[
               WHERE l.workspace_id = $1 AND l.erased_at IS NOT NULL
                 AND (l.attributes <> '{}'::jsonb
                      OR EXISTS (SELECT 1 FROM addresses a
-                                WHERE (a.workspace_id, a.lead_id) = (l.workspace_id, l.lead_id)))",
+                                WHERE (a.workspace_id, a.lead_id) = (l.workspace_id, l.lead_id))
+                     OR EXISTS (SELECT 1 FROM lead_tags t
+                                WHERE (t.workspace_id, t.lead_id) = (l.workspace_id, l.lead_id)))",
     },
     Invariant {
         id: "I28",
@@ -283,11 +285,16 @@ pub struct Gated {
     pub version: i32,
     /// The lead's zone.
     pub zone: Option<String>,
+    /// The lead's country, where the zone is not known.
+    pub country: Option<String>,
     /// When it passed.
     pub gate_at: DateTime<Utc>,
+    /// On which channel.
+    pub channel: String,
 }
 
-/// Returns accepted messages of steps, in the order of their ids.
+/// Returns accepted messages of steps to leads that have not changed since, in the order of their
+/// ids: a zone that was corrected says nothing about the time at which a message left.
 pub async fn gated(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -297,13 +304,16 @@ pub async fn gated(
     sqlx::query_as!(
         Gated,
         r#"
-        SELECT s.send_id, c.sequence_id, e.version, l.zone, s.gate_at AS "gate_at!"
+        SELECT s.send_id, c.sequence_id, e.version, l.zone,
+               CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
+               s.channel, s.gate_at AS "gate_at!"
         FROM sends s
         JOIN enrollments e ON e.workspace_id = $1 AND e.enrollment_id = s.enrollment_id
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = s.lead_id
         WHERE s.workspace_id = $1 AND s.send_id > $2 AND s.kind = 'step'
           AND s.state IN ('accepted', 'unknown', 'needs_review')
+          AND l.changed_at <= s.gate_at
         ORDER BY s.send_id
         LIMIT $3
         "#,

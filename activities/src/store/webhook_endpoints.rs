@@ -89,6 +89,36 @@ pub async fn find(
     Ok(Some(Endpoint { id, signing_key }))
 }
 
+/// Returns the signing keys of the open endpoints of `provider`.
+pub async fn signing_keys(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    workspace: WorkspaceId,
+    provider: &str,
+) -> Result<Vec<SecretSlice<u8>>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT endpoint_id, signing_key
+        FROM webhook_endpoints
+        WHERE workspace_id = $1
+          AND provider = $2
+          AND revoked_at IS NULL
+        LIMIT 100
+        "#,
+        workspace.uuid(),
+        provider
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let place = place(workspace.uuid(), row.endpoint_id.into());
+            seal::open(keys, place, &row.signing_key)
+                .map_err(|error| ActivityError::Secret(error.to_string()))
+        })
+        .collect()
+}
+
 /// Closes an endpoint. Returns whether it was open.
 pub async fn revoke(
     conn: &mut PgConnection,

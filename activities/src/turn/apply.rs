@@ -9,7 +9,6 @@ use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
 use machine::explain::{self, Summary};
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
-use machine::key::StepKey;
 use machine::signal::{Answer, Signal};
 use machine::state::{Open, State};
 
@@ -56,15 +55,26 @@ pub(super) struct Done {
 ///
 /// # Errors
 ///
-/// The reason why the enrollment cannot go on: the machine panicked, or will not come to rest.
-pub(super) fn apply(workspace: WorkspaceId, clocks: Clocks, read: Read) -> Result<Done, String> {
+/// [`Stuck`]: the same would happen again.
+pub(super) fn apply(workspace: WorkspaceId, clocks: Clocks, read: Read) -> Result<Done, Stuck> {
     catch_unwind(AssertUnwindSafe(|| Run::new(workspace, clocks, read).finish())).unwrap_or_else(
         |panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("the machine panicked: {}", text.unwrap_or_default()))
+            Err(Stuck::Panicked(text.unwrap_or_default()))
         },
     )
+}
+
+/// Why an enrollment cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stuck {
+    /// A bug of the machine.
+    #[error("the machine panicked: {0}")]
+    Panicked(String),
+    /// A bug of the machine.
+    #[error("still due after {WAKES_MAX} wake-ups in one turn")]
+    Restless,
 }
 
 struct Run {
@@ -93,7 +103,7 @@ impl Run {
         Self { workspace, done }
     }
 
-    fn finish(mut self) -> Result<Done, String> {
+    fn finish(mut self) -> Result<Done, Stuck> {
         let now = self.done.now;
         if self.done.read.row.turn == 0 {
             self.tell(Signal::Enrolled, now);
@@ -116,24 +126,19 @@ impl Run {
         Ok(self.done)
     }
 
-    fn wake(&mut self, now: DateTime<Utc>) -> Result<(), String> {
+    fn wake(&mut self, now: DateTime<Utc>) -> Result<(), Stuck> {
         for _ in 0..WAKES_MAX {
             match self.done.read.enrollment.wake_at() {
                 Some(wake_at) if wake_at <= now => self.tell(Signal::Woke, now),
                 Some(_) | None => return Ok(()),
             }
         }
-        Err(format!("still due after {WAKES_MAX} wake-ups in one turn"))
+        Err(Stuck::Restless)
     }
 
     /// A report about a message in flight proves that the provider took it.
     fn believe(&mut self, signal: &Signal, now: DateTime<Utc>) {
-        let step: Option<&StepKey> = match signal {
-            Signal::Delivered { step } | Signal::Clicked { step } => Some(step),
-            Signal::Bounced { step, .. } | Signal::Replied { step, .. } => step.as_ref(),
-            _ => None,
-        };
-        let Some(step) = step else { return };
+        let Some(step) = signal.proves() else { return };
         let in_flight = &self.done.read.facts.in_flight;
         let open = self.done.read.enrollment.data.open.iter();
         let mut proved = open

@@ -278,6 +278,7 @@ fn facts(lead: &LeadRow, version: &Version) -> Facts {
     };
     Facts {
         zone: lead.zone.as_deref().and_then(|zone| zone.parse().ok()),
+        country: lead.country.as_deref().and_then(|country| country.parse().ok()),
         consent: Consents {
             email: consent(&lead.email_consent),
             sms: consent(&lead.sms_consent),

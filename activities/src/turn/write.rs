@@ -18,10 +18,11 @@ use uuid::Uuid;
 use super::apply::{Applied, Done};
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::error::Result;
+use crate::senders;
 use crate::store::clock::Clocks;
 use crate::store::dead_letters;
 use crate::store::sends::{self, Share};
-use crate::store::turns::{self, Deltas, HandoverRow, SenderRow, Tasks};
+use crate::store::turns::{self, Deltas, HandoverRow, Tasks};
 use crate::store::{Tx, campaigns, enrollments, journal};
 
 /// What a batch of leads led to, ready to be written.
@@ -82,7 +83,12 @@ impl Writes {
                 Channel::Call => continue,
             };
             if kept.is_none() {
-                *kept = choose_sender(&read.senders, allowed, channel, lead);
+                let fit = read.senders.iter().filter(|sender| {
+                    sender.channel == channel.as_str()
+                        && allowed.contains(&SenderId::new(sender.sender_id))
+                });
+                let fit = fit.map(|sender| (SenderId::new(sender.sender_id), sender.weight));
+                *kept = senders::choose(fit, lead).map(|sender| sender.uuid());
             }
         }
     }
@@ -325,6 +331,11 @@ impl Writes {
                         look(lease - clocks.wall);
                     }
                 }
+                // Its provider is asked for it later.
+                "unknown" if stored.settle_at.is_some_and(|at| at > clocks.wall) => {
+                    let settle_at = stored.settle_at.unwrap_or(clocks.wall);
+                    look(settle_at - clocks.wall);
+                }
                 // A sweep that was interrupted goes on.
                 "unknown" => {
                     turned.lost.push(SendId::new(stored.send_id));
@@ -492,32 +503,6 @@ fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
         Channel::Sms => done.read.row.sms_sender_id,
         Channel::Call => None,
     }
-}
-
-/// Chooses among the campaign's senders by weighted rendezvous hashing: each lead's choice is
-/// stable, and a sender that joins or leaves moves only its own share.
-fn choose_sender(
-    senders: &[SenderRow],
-    allowed: &[SenderId],
-    channel: Channel,
-    lead: LeadId,
-) -> Option<Uuid> {
-    let mut best: Option<(f64, Uuid)> = None;
-    for sender in senders {
-        let fits = sender.channel == channel.as_str()
-            && allowed.iter().any(|id| id.uuid() == sender.sender_id);
-        if !fits {
-            continue;
-        }
-        let hash = Uuid::new_v5(&sender.sender_id, lead.uuid().as_bytes()).as_u128();
-        #[expect(clippy::cast_precision_loss, reason = "53 bits of a hash are plenty")]
-        let unit = ((hash >> 75) as f64 + 0.5) / (1_u64 << 53) as f64;
-        let score = -f64::from(sender.weight) / unit.ln();
-        if best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, sender.sender_id));
-        }
-    }
-    best.map(|(_, sender)| sender)
 }
 
 fn with_person(state: &State) -> bool {

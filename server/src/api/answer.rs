@@ -39,3 +39,34 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
         response.map(|it| (Some(ApiStatus::Code(201)), it)).into_iter().collect()
     }
 }
+
+/// 200, with the version of what it shows in `ETag`, for `If-Match`.
+#[derive(Debug)]
+pub(super) struct Versioned<T> {
+    /// The version.
+    pub(super) version: i32,
+    /// What it is.
+    pub(super) body: T,
+}
+
+impl<T: Serialize> IntoResponse for Versioned<T> {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, format!("\"{}\"", self.version))], Json(self.body)).into_response()
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Versioned<T> {
+    type Inner = T;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<ApiResponse> {
+        Json::<T>::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
+        let response = Self::operation_response(ctx, operation);
+        response.map(|it| (Some(ApiStatus::Code(200)), it)).into_iter().collect()
+    }
+}

@@ -94,7 +94,8 @@ async fn named(
 /// Keeps an answer that would be the same again; whatever failed may be tried again.
 async fn settle(app: &App, claim: &Claim, response: Response) -> Result<Response, Problem> {
     let status = response.status();
-    if status.is_server_error() || matches!(status, StatusCode::FORBIDDEN) {
+    let is_for_now = matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if status.is_server_error() || is_for_now {
         idempotency::drop_claim(&app.room.store, claim).await?;
         return Ok(response);
     }

@@ -88,6 +88,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Not possible as things are", detail)
     }
 
+    /// It was changed since it was read.
+    pub(super) fn changed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed", "Changed in the meantime", detail)
+    }
+
+    /// It takes longer than anybody waits.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "It takes too long", detail)
+    }
+
     /// The body is too long.
     pub(super) fn too_long(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "Too long", detail)
@@ -129,6 +139,13 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..problem }
     }
 
+    /// Something of ours is away for a moment.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "unavailable", "Not available", detail);
+        Self { retry_after_s: Some(5), ..problem }
+    }
+
     /// The same request is being worked on.
     pub(super) fn under_way() -> Self {
         let problem = Self::conflict("the same request is being worked on: try again");
@@ -155,10 +172,7 @@ impl From<ActivityError> for Problem {
         }
         tracing::error!(error = chain(&error), "a request failed");
         if error.is_transient() {
-            let detail = "the database does not answer: try again; nothing was lost";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            let problem = Self::new(status, "unavailable", "Not available", detail);
-            return Self { retry_after_s: Some(5), ..problem };
+            return Self::unavailable("the database does not answer: try again; nothing was lost");
         }
         let detail = "this is our fault; the log says more";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "Failed", detail)

@@ -17,6 +17,9 @@ use super::problem::Problem;
 /// The longest JSON body, in bytes.
 pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
 
+/// What JSON may be called.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
+
 /// A JSON body.
 #[derive(Debug, Clone)]
 pub(super) struct Body<T>(pub(super) T);
@@ -28,7 +31,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if !JSON_TYPES.iter().any(|json| essence.eq_ignore_ascii_case(json)) {
             return Err(Problem::wrong_type("send JSON, with `Content-Type: application/json`"));
         }
         let bytes =

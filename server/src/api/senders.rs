@@ -1,8 +1,9 @@
-//! `/senders`: the mailboxes that campaigns send from.
+//! `/senders`: the mailboxes and numbers that campaigns send from.
 
-use activities::address::EmailAddress;
 use activities::header_text::HeaderText;
 use activities::held_leads;
+use activities::mail::reach::{self, Reach};
+use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::clock;
 use activities::store::senders::{self as store, DayUse};
@@ -59,7 +60,7 @@ pub(super) fn routes() -> ApiRouter<App> {
         )
 }
 
-/// A mailbox we send from. Its password is never told.
+/// A mailbox or number we send from. Its password is never told.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Sender")]
 struct SenderView {
@@ -69,7 +70,9 @@ struct SenderView {
     name: String,
     /// How its messages leave, without the password.
     url: String,
-    /// The address that messages come from.
+    /// `email` or `sms`.
+    channel: String,
+    /// The address, number or messaging service that messages come from.
     from: String,
     /// The name beside the address.
     from_name: Option<String>,
@@ -85,6 +88,11 @@ struct SenderView {
     status: String,
     /// Why it is paused.
     status_reason: Option<String>,
+    /// `closed` while its provider answers; `open` while nothing leaves because it does not; `half_open`
+    /// when one message tries again.
+    breaker: String,
+    /// What its provider's trouble is, if there is any.
+    trouble: Option<TroubleView>,
     /// Messages let out today, where a limit makes them count.
     sent_today: i32,
     /// Messages booked for today.
@@ -93,10 +101,29 @@ struct SenderView {
     next_free_at: Option<DateTime<Utc>>,
 }
 
+/// Calls in a row that a provider did not answer.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SenderTrouble")]
+struct TroubleView {
+    /// How many.
+    calls: u32,
+    /// What was seen last.
+    detail: String,
+    /// Until when nothing leaves, wall time.
+    until: Option<DateTime<Utc>>,
+}
+
 impl SenderView {
-    fn of(sender: Sender, today: DayUse) -> Self {
+    fn of(sender: Sender, today: DayUse, wall: DateTime<Utc>) -> Self {
         Self {
             id: sender.id,
+            channel: sender.channel.as_str().to_owned(),
+            breaker: sender.breaker(wall).as_str().to_owned(),
+            trouble: sender.trouble.map(|trouble| TroubleView {
+                calls: trouble.count,
+                detail: trouble.detail,
+                until: trouble.until,
+            }),
             url: sender.transport.to_string(),
             from: sender.from.to_string(),
             from_name: sender.from_name.map(|name| name.as_str().to_owned()),
@@ -118,13 +145,14 @@ async fn list(State(app): State<App>, caller: Viewer) -> Result<Json<Page<Sender
     let Viewer(caller) = caller;
     let senders = senders::list(&app.room.store, caller.workspace).await?;
     let mut tx = app.room.store.begin(caller.workspace).await?;
-    let now = clock::read(&mut tx).await?.campaign;
+    let clocks = clock::read(&mut tx).await?;
+    let now = clocks.campaign;
     let day = |sender: &Sender| now.with_timezone(&sender.zone).date_naive();
     let days: Vec<_> = senders.iter().map(|sender| (sender.id, day(sender))).collect();
     let used = store::use_of_day(&mut tx, caller.workspace, &days).await?;
     let items = senders.into_iter().map(|sender| {
         let today = used.iter().find(|(id, _)| *id == sender.id).map(|(_, used)| *used);
-        SenderView::of(sender, today.unwrap_or_default())
+        SenderView::of(sender, today.unwrap_or_default(), clocks.wall)
     });
     Ok(Json(Page { items: items.collect(), next: None }))
 }
@@ -136,13 +164,14 @@ struct SenderBody {
     /// What campaigns call it.
     #[schemars(length(min = 1, max = 100))]
     name: String,
-    /// `smtp://user@host:587`, `smtps://user@host:465`, or `capture:` to keep every message here. Never
-    /// with a password.
+    /// `smtp://user@host:587`, `smtps://user@host:465`, `mailgun://DOMAIN@api.mailgun.net`,
+    /// `twilio://ACCOUNT_SID@api.twilio.com`, or `capture:` to keep every message here. Never with a
+    /// password.
     url: String,
-    /// The account's password; absent: the one that is stored, if the account is the same.
+    /// The account's password, key or token; absent: the one that is stored, if the account is the same.
     #[schemars(with = "Option<String>")]
     password: Option<SecretString>,
-    /// The address that messages come from.
+    /// The address that mails come from, or the number or messaging service that texts do.
     from: String,
     /// The name beside the address.
     from_name: Option<String>,
@@ -191,8 +220,8 @@ async fn set(
     Body(body): Body<SenderBody>,
 ) -> Result<Created<SetSender>, Problem> {
     let Admin(caller) = caller;
-    let new = parse(body)?;
     let room = &app.room;
+    let new = parse(body, room.reach)?;
     let mut tx = room.store.begin(caller.workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
     tx.commit().await?;
@@ -207,7 +236,7 @@ async fn set(
 }
 
 /// Reads every field; every fault is told at once.
-fn parse(body: SenderBody) -> Result<NewSender, Problem> {
+fn parse(body: SenderBody, reach: Reach) -> Result<NewSender, Problem> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: String| {
         faults.push(FieldFault { field: field.to_owned(), message });
@@ -224,11 +253,27 @@ fn parse(body: SenderBody) -> Result<NewSender, Problem> {
                 "a script is a file of the server: name it on the command line".to_owned(),
             );
         }
+        if let Transport::Smtp(account) = transport {
+            if account.root_certificate().is_some() {
+                fault(
+                    "url",
+                    "a certificate is a file of the server: name it on the command line".to_owned(),
+                );
+            }
+            if let Err(reason) = reach.admits_account(account) {
+                fault("url", format!("{reason}: {}", reach::FIX));
+            }
+        }
         if senders::split_password(&body.url).1.is_some() {
             fault("url", "leave the password out, and send it as `password`".to_owned());
         }
     }
-    let from = body.from.parse::<EmailAddress>().map_err(|error| fault("from", error.to_string()));
+    let from = body.from.parse::<Origin>().map_err(|error| fault("from", error.to_string()));
+    if let (Ok(transport), Ok(from)) = (&transport, &from)
+        && let Err(error) = transport.channel(from)
+    {
+        fault("from", error.to_string());
+    }
     let from_name = body.from_name.map(|name| name.parse::<HeaderText>()).transpose();
     let from_name = from_name.map_err(|error| fault("from_name", error.to_string()));
     let zone = body.zone.parse::<Tz>().map_err(|_| {

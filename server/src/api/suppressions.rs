@@ -1,6 +1,7 @@
 //! `/suppressions`: those we never write to.
 
 use activities::address::EmailAddress;
+use activities::origin::Correspondent;
 use activities::store::suppression_views::{self, SuppressionView};
 use activities::store::suppressions::SuppressionId;
 use activities::suppression_list::{self, Suppressed};
@@ -50,12 +51,13 @@ pub(super) fn routes() -> ApiRouter<App> {
 struct Suppression {
     /// Its id.
     id: SuppressionId,
-    /// `address`: one mailbox, however it is spelt; `domain`: every mailbox of a domain.
+    /// `address`: one mailbox, however it is spelt, or one telephone number; `domain`: every mailbox of a
+    /// domain.
     scope: String,
     /// The address or domain; absent once the person was erased, though the promise stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
-    /// `opted_out`, `complained`, `hard_bounce`, `by_person` or `imported`.
+    /// `opted_out`, `complained`, `hard_bounce`, `by_person`, `imported` or `erased`.
     reason: String,
     /// Campaign time.
     suppressed_at: DateTime<Utc>,
@@ -101,7 +103,7 @@ async fn list(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum NewSuppression {
-    /// One mailbox, however it is spelt.
+    /// One mailbox, however it is spelt, or one telephone number such as `+351912345678`.
     Address(String),
     /// Every mailbox of a domain, as in `example.com`.
     Domain(String),
@@ -115,10 +117,11 @@ async fn add(
     let Operator(caller) = caller;
     let suppressed = match new {
         NewSuppression::Address(text) => {
-            let address = text.parse::<EmailAddress>();
-            Suppressed::Address(
-                address.map_err(|error| Problem::invalid_field("address", error.to_string()))?,
-            )
+            let address = text.parse::<Correspondent>();
+            match address.map_err(|error| Problem::invalid_field("address", error.to_string()))? {
+                Correspondent::Mailbox(address) => Suppressed::Address(address),
+                Correspondent::Phone(number) => Suppressed::Number(number),
+            }
         }
         NewSuppression::Domain(text) => {
             let domain = text.trim().trim_start_matches('@');

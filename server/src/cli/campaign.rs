@@ -12,6 +12,7 @@ use activities::campaign_verb::{self, Ordered, Verb};
 use activities::campaigns::apply::{self, Applied, Change};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
 use activities::campaigns::{self, Campaign, CampaignStatus};
+use activities::import::Options;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -20,7 +21,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Bench;
-use super::enrollment::Rule;
+use super::enrollment::order::Rule;
 use super::lead::{self, Imported};
 use crate::campaign_file::CampaignFile;
 use crate::terminal::Output;
@@ -198,7 +199,8 @@ struct AppliedView(Applied);
 
 impl fmt::Display for AppliedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Applied { name, version, status, change, capture_made, unserved, .. } = &self.0;
+        let Applied { name, version, status, change, capture_made, unserved, nameless, .. } =
+            &self.0;
         match change {
             Change::Created => {
                 writeln!(f, "campaign `{name}` is a draft, version {version}")?;
@@ -231,6 +233,13 @@ impl fmt::Display for AppliedView {
         }
         for key in unserved {
             writeln!(f, "  no sender serves step `{key}`: leads will be held there")?;
+        }
+        for sender in nameless {
+            writeln!(
+                f,
+                "  the texts print `sender.name`, and `{sender}` has none: leads will be held; run"
+            )?;
+            writeln!(f, "    meridian sender add {sender} URL --from ADDRESS --from-name NAME")?;
         }
         Ok(())
     }
@@ -285,7 +294,8 @@ impl fmt::Display for EnrolledView {
         if let Some(imported) = &self.imported {
             write!(f, "{imported}")?;
         }
-        writeln!(f, "{added} leads entered `{}`", self.campaign)?;
+        let leads = if added == 1 { "lead" } else { "leads" };
+        writeln!(f, "{added} {leads} entered `{}`", self.campaign)?;
         for (number, what) in [
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
@@ -342,7 +352,8 @@ async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, 
     let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
     let tags = vec![tag.parse::<Tag>()?];
     let bar = bench.terminal.progress("importing", 0);
-    let imported = lead::import_file(bench.session, path, tags, &bar).await;
+    let options = Options { tags, ..Options::default() };
+    let imported = lead::import_file(bench.session, path, options, &bar).await;
     bar.finish_and_clear();
     Ok((imported?, tag))
 }
@@ -385,7 +396,10 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
     let changed = match campaign_verb::order(store, workspace, campaign.id, verb).await? {
         Ordered::Done => true,
         Ordered::Already => false,
-        Ordered::NotWhile(now) => bail!("campaign `{name}` is {now}, so it cannot be {status}"),
+        Ordered::NotWhile(now) => {
+            let article = if now == CampaignStatus::Draft.as_str() { "a " } else { "" };
+            bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
+        }
     };
     let view = OrderedView { campaign: name, status: status.as_str(), changed };
     bench.terminal.show(output.format(), &view)?;

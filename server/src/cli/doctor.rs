@@ -1,24 +1,24 @@
 //! `meridian doctor`: for every server and provider, whether it works, or what is missing and how to
 //! mend it.
 
+mod senders;
+
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use activities::key_ring::KeyRing;
-use activities::mail::smtp::SmtpTransport;
-use activities::senders::{self, Sender, SenderStatus, Transport};
+use activities::senders::{self as stored, Transport};
 use activities::store::health::{self, Health};
 use activities::store::{Store, clock, endpoint_views, schema, turns, workspaces};
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use url::{Host, Url};
 
-use crate::config::{
-    self, Config, Database, Environment, Flags, KeySource, LogFormat, Needs, RunFlags,
-};
+use crate::config::reader::{Environment, Faults};
+use crate::config::{self, Config, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
@@ -133,7 +133,7 @@ pub(super) async fn run(
             }
             examine(&config, &mut report).await;
         }
-        Err(config::Faults(faults)) => {
+        Err(Faults(faults)) => {
             for fault in faults {
                 report.fault("configuration", fault.place, fault.message);
             }
@@ -220,10 +220,16 @@ fn check_addresses(config: &Config, report: &mut Report) {
     let what = "public address";
     match &config.public_url {
         Some(url) if url.scheme() == "https" => report.ok(what, url.as_str()),
-        Some(url) => report.note(
+        Some(url) if is_loopback(url) => report.note(
             what,
             url.as_str(),
-            "mail programs offer one-click unsubscribing for https:// only",
+            "links that begin so work on this machine alone: write to nobody else",
+        ),
+        Some(url) => report.note(
+            what,
+            format!("{url} is not encrypted"),
+            "put https:// in front of it: mail programs offer one-click unsubscribing for https:// \
+             only, and what readers and providers send would travel in the open",
         ),
         None => report.note(
             what,
@@ -240,6 +246,15 @@ fn check_addresses(config: &Config, report: &mut Report) {
             "set it to a domain whose mail a provider posts to us, or run `meridian enrollment signal \
              ADDRESS replied` for every reply",
         ),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -388,74 +403,46 @@ async fn look_at_work(
         );
         return Ok(());
     };
-    let senders = senders::list(store, workspace).await?;
+    let senders = stored::list(store, workspace).await?;
     if senders.is_empty() {
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        check_sender(sender, workspace, keys, report).await;
+        senders::check(sender, workspace, keys, config.reach, clocks.wall, report).await;
+    }
+    let reaches_us = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+    if !reaches_us && senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_))) {
+        report.fault(
+            "public address",
+            format!("Twilio cannot report to {}", config.link_base()),
+            "set MERIDIAN_PUBLIC_URL to the https address under which the world reaches this process",
+        );
     }
     let mut tx = store.begin(workspace).await?;
     let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
-    let open = endpoints.iter().filter(|endpoint| endpoint.revoked_at.is_none()).count();
-    let leaves = senders.iter().any(|sender| matches!(sender.transport, Transport::Smtp(_)));
-    match open {
-        0 if leaves => report.note(
+    let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();
+    let is_open = |provider: &str| open.iter().any(|endpoint| endpoint.provider == provider);
+    let mails =
+        senders.iter().any(|it| matches!(it.transport, Transport::Smtp(_) | Transport::Mailgun(_)));
+    if mails && !is_open("mailgun") {
+        report.note(
             "webhooks",
-            "no endpoint is open, so bounces and complaints are not heard",
+            "no endpoint is open for mails, so bounces and complaints are not heard",
             "run `meridian webhook add mailgun`, or watch the mailboxes yourself",
-        ),
-        0 => report.ok("webhooks", "none, and nothing leaves this machine"),
-        n => report.ok("webhooks", format!("{n} open")),
+        );
+    }
+    let texts = senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_)));
+    if texts && !is_open("twilio") {
+        report.fault(
+            "webhooks",
+            "no endpoint is open for texts, so nobody hears STOP and no answer",
+            "run `meridian webhook add twilio`, and enter the address it prints at Twilio",
+        );
+    }
+    match (open.len(), mails || texts) {
+        (0, false) => report.ok("webhooks", "none, and nothing leaves this machine"),
+        (0, true) => {}
+        (n, _) => report.ok("webhooks", format!("{n} open")),
     }
     Ok(())
-}
-
-async fn check_sender(
-    sender: &Sender,
-    workspace: WorkspaceId,
-    keys: Option<&Arc<KeyRing>>,
-    report: &mut Report,
-) {
-    let what = format!("sender {}", sender.name);
-    if sender.status == SenderStatus::Paused {
-        let reason = sender.status_reason.as_deref().unwrap_or("by a person");
-        let fix = format!("run `meridian sender resume {}`", sender.name);
-        report.note(&what, format!("paused ({reason})"), fix);
-    }
-    if sender.postal_address.is_none() {
-        let fix = "the law of many countries wants one under every mail: --postal-address TEXT";
-        report.note(&what, "has no postal address", fix);
-    }
-    let account = match &sender.transport {
-        Transport::Capture { .. } => return report.ok(&what, "keeps every mail here"),
-        Transport::Discard => return report.ok(&what, "forgets every mail"),
-        Transport::Smtp(account) => account,
-    };
-    let Some(keys) = keys else {
-        return report.fault(&what, "its password cannot be opened", "see the key above");
-    };
-    let password = match sender.password(workspace, keys) {
-        Ok(password) => password,
-        Err(error) => {
-            let fix =
-                format!("run `meridian sender add {} …` with its password again", sender.name);
-            return report.fault(&what, error.to_string(), fix);
-        }
-    };
-    let transport = match SmtpTransport::new(account.clone(), password.as_ref()) {
-        Ok(transport) => transport,
-        Err(fault) => {
-            let fix = format!("set it up again: `meridian sender add {} …`", sender.name);
-            return report.fault(&what, activities::error::chain(&fault), fix);
-        }
-    };
-    match transport.probe(&sender.from).await {
-        Ok(probed) => {
-            let how = if probed.encrypted { "encrypted" } else { "in the open" };
-            let who = if probed.logged_in { ", logged in" } else { "" };
-            report.ok(&what, format!("{account} answers, {how}{who}"));
-        }
-        Err(fault) => report.fault(&what, fault.detail.as_str(), fault.fix),
-    }
 }

@@ -5,21 +5,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use activities::address::EmailAddress;
-use activities::import::{self, Options, Progress, Report};
-use activities::store::enrollment_views::{self, EnrollmentRow, Filter};
+use activities::import::{self, Mapping, Options, Policy, Progress, Report};
+use activities::leads::erase;
+use activities::leads::search::{self, Query};
+use activities::origin::Correspondent;
+use activities::phone::Country;
+use activities::store::enrollment_views::{self, EnrollmentRow};
 use activities::store::lead_views::{self, LeadView};
-use activities::store::leads;
+use activities::store::matches;
+use activities::suppression_key::SuppressionKey;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use machine::ids::{EnrollmentId, LeadId, WorkspaceId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Bench;
+use super::{ACTOR, Bench};
 use crate::session::Session;
 use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
@@ -37,6 +41,16 @@ pub(super) enum Command {
         /// Put this tag on every lead of the file
         #[arg(long)]
         tag: Vec<Tag>,
+        /// Where telephone numbers without a country code are dialled, as in PT
+        #[arg(long, value_name = "COUNTRY")]
+        country: Option<Country>,
+        /// What a column holds whose header does not say it, as in `First name=first_name`; `-` leaves
+        /// it out
+        #[arg(long, value_name = "HEADER=NAME", value_parser = mapped)]
+        map: Vec<(String, String)>,
+        /// What becomes of leads that are known
+        #[arg(long, default_value = "overwrite")]
+        merge: Merge,
         #[command(flatten)]
         output: Output,
     },
@@ -56,25 +70,65 @@ pub(super) enum Command {
     },
     /// Show a lead with everything known about it, and the campaigns it is in
     Show {
-        /// Its mail address or id
+        /// Its mail address, number or id
         lead: String,
         #[command(flatten)]
         output: Output,
     },
+    /// Forget a person for good; all that is kept is the promise never to write to it
+    Erase {
+        /// Its id or mail address
+        lead: String,
+        /// Do it
+        #[arg(long, required = true)]
+        for_good: bool,
+    },
+}
+
+/// What becomes of leads that are known.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Merge {
+    /// What the file says wins; an empty cell says nothing
+    Overwrite,
+    /// What is known stays, and the file adds to it
+    Fill,
+    /// They stay as they are
+    Skip,
+}
+
+impl From<Merge> for Policy {
+    fn from(merge: Merge) -> Self {
+        match merge {
+            Merge::Overwrite => Self::Overwrite,
+            Merge::Fill => Self::Fill,
+            Merge::Skip => Self::Skip,
+        }
+    }
+}
+
+fn mapped(text: &str) -> Result<(String, String), String> {
+    let parts = text.rsplit_once('=');
+    let (header, name) = parts.ok_or("write it like `First name=first_name`")?;
+    Ok((header.to_owned(), name.to_owned()))
 }
 
 pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Import { file, tag, output } => import(&file, tag, output, bench).await?,
+        Command::Import { file, tag, country, map, merge, output } => {
+            let (mapping, policy) = (Mapping::new(map)?, merge.into());
+            let options = Options { tags: tag, country, mapping, policy, ..Options::default() };
+            import(&file, options, output, bench).await?;
+        }
         Command::List { tag, after, limit, output } => {
-            list(tag.as_ref(), after, limit, output, bench).await?;
+            list(tag, after, limit, output, bench).await?;
         }
         Command::Show { lead, output } => show(&lead, output, bench).await?,
+        Command::Erase { lead, for_good: _ } => forget(&lead, bench).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the lead with this address or id.
+/// Returns the lead with this mail address, number or id.
 ///
 /// # Errors
 ///
@@ -83,11 +137,11 @@ pub(super) async fn find(session: &Session, who: &str) -> anyhow::Result<LeadId>
     if let Ok(lead) = who.parse::<LeadId>() {
         return Ok(lead);
     }
-    let address: EmailAddress =
-        who.parse().with_context(|| format!("`{who}` is neither an id nor an address"))?;
+    let address: Correspondent = who
+        .parse()
+        .with_context(|| format!("`{who}` is neither an id nor a mail address nor a number"))?;
     let mut tx = session.store.begin(session.workspace).await?;
-    let found = leads::ids_at(&mut tx, session.workspace, &[&address]).await?;
-    match found.into_values().next() {
+    match matches::lead_at(&mut tx, session.workspace, &address).await? {
         Some(lead) => Ok(lead),
         None => bail!("no lead has the address {address}: run `meridian lead list`"),
     }
@@ -156,12 +210,12 @@ impl Imported {
 
 async fn import(
     path: &Path,
-    tags: Vec<Tag>,
+    options: Options,
     output: Output,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let bar = bench.terminal.progress("importing", 0);
-    let imported = import_file(bench.session, path, tags, &bar).await;
+    let imported = import_file(bench.session, path, options, &bar).await;
     bar.finish_and_clear();
     bench.terminal.show(output.format(), &imported?)?;
     Ok(())
@@ -171,18 +225,20 @@ async fn import(
 pub(super) async fn import_file(
     session: &Session,
     path: &Path,
-    tags: Vec<Tag>,
+    options: Options,
     bar: &ProgressBar,
 ) -> anyhow::Result<Imported> {
     let file =
         std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let options = Options { tags, source: format!("import/{}", name.unwrap_or_default()) };
+    let source = format!("import/{}", name.unwrap_or_default());
+    let options = Options { source, actor: ACTOR.to_owned(), ..options };
+    let (store, key) = (&session.store, SuppressionKey::new(&session.keys));
     let progress = |progress: Progress| {
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_read);
     };
-    let report = import::leads(&session.store, session.workspace, file, &options, progress).await?;
+    let report = import::leads(store, &key, session.workspace, file, &options, progress).await?;
     Ok(Imported::of(path, report))
 }
 
@@ -197,8 +253,10 @@ struct List {
 struct LeadJson {
     id: LeadId,
     email: Option<String>,
+    phone: Option<String>,
     zone: Option<String>,
     email_consent: String,
+    sms_consent: String,
     attributes: Value,
     tags: Vec<String>,
     source: String,
@@ -211,9 +269,11 @@ impl From<LeadView> for LeadJson {
     fn from(lead: LeadView) -> Self {
         Self {
             id: lead.lead_id.into(),
-            email: lead.email,
+            email: lead.emails.into_iter().next(),
+            phone: lead.phones.into_iter().next(),
             zone: lead.zone,
             email_consent: lead.email_consent,
+            sms_consent: lead.sms_consent,
             attributes: lead.attributes,
             tags: lead.tags,
             source: lead.source,
@@ -265,7 +325,7 @@ fn name_of(attributes: &Value) -> String {
 }
 
 async fn list(
-    tag: Option<&Tag>,
+    tag: Option<Tag>,
     after: Option<LeadId>,
     limit: i64,
     output: Output,
@@ -273,8 +333,8 @@ async fn list(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let mut tx = session.store.begin(session.workspace).await?;
-    let tag = tag.map(Tag::as_str);
-    let leads = lead_views::list(&mut tx, session.workspace, tag, after, limit).await?;
+    let query = Query { tag, ..Query::default() };
+    let leads = search::page(&mut tx, session.workspace, &query, after, limit).await?;
     let is_full = i64::try_from(leads.len()).is_ok_and(|n| n == limit);
     let next = leads.last().filter(|_| is_full).map(|lead| LeadId::from(lead.lead_id));
     let list = List { leads: leads.into_iter().map(LeadJson::from).collect(), next };
@@ -320,6 +380,8 @@ impl fmt::Display for Shown {
             .add("lead", lead.id)
             .add_some("email", lead.email.as_ref())
             .add("consent", &lead.email_consent)
+            .add_some("number", lead.phone.as_ref())
+            .add_some("texts", lead.phone.as_ref().map(|_| &lead.sms_consent))
             .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
             .add("tags", lead.tags.join(", "))
             .add("source", &lead.source)
@@ -385,10 +447,22 @@ async fn show(who: &str, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     let Some(lead) = lead_views::by_ids(&mut tx, workspace, &[id]).await?.pop() else {
         bail!("there is no lead {id}: run `meridian lead list`");
     };
-    let filter = Filter { lead: Some(id), ..Filter::default() };
-    let rows = enrollment_views::list(&mut tx, workspace, filter, None, 1_000).await?;
+    let rows = enrollment_views::of_lead(&mut tx, workspace, id).await?;
     let shown =
         Shown { lead: lead.into(), enrollments: rows.into_iter().map(Enrolled::from).collect() };
     bench.terminal.show(output.format(), &shown)?;
+    Ok(())
+}
+
+async fn forget(who: &str, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let id = find(session, who).await?;
+    let room = session.mailroom(bench.config)?;
+    if !erase::erase(&room, session.workspace, id, ACTOR).await? {
+        bail!("there is no lead {id}: run `meridian lead list`");
+    }
+    bench.terminal.print(&format!(
+        "lead {id} is erased; its addresses are refused from now on, also in files\n"
+    ))?;
     Ok(())
 }

@@ -1,34 +1,37 @@
-//! `meridian sender`: the mailboxes that campaigns send from.
+//! `meridian sender`: the mailboxes and numbers that campaigns send from.
 
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use activities::address::EmailAddress;
 use activities::capture::script::Script;
 use activities::header_text::HeaderText;
 use activities::held_leads;
+use activities::mail::reach::{self, Reach};
+use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Subcommand;
 use machine::delay::Delay;
 use machine::ids::SenderId;
+use machine::sequence::Channel;
 use secrecy::SecretString;
 use serde::Serialize;
 
 use super::Bench;
 use crate::tables::{Column, Table};
 use crate::terminal::Output;
+use crate::times;
 
 /// Where a password may be left for `sender add`.
 const PASSWORD_VARIABLE: &str = "MERIDIAN_SENDER_PASSWORD";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Set a sender up, or change the one of this name
+    /// Set a sender up, or change the one of this name, which keeps what is not said again
     Add(Box<Add>),
     /// List the senders with their limits and what they sent today
     List {
@@ -56,39 +59,50 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The password is taken from the URL, from MERIDIAN_SENDER_PASSWORD, or asked for, and is stored
-sealed. Examples:
+The password, key or token is taken from the URL, from MERIDIAN_SENDER_PASSWORD, or asked for, and is
+stored sealed. Examples:
 
   meridian sender add ada smtp://ada@mail.example.com --from ada@example.com --per-day 80 --spacing 90s
-  meridian sender add demo capture: --from demo@example.com")]
+  meridian sender add sales mailgun://mg.example.com@api.eu.mailgun.net --from sales@example.com
+  meridian sender add texts twilio://ACCOUNT_SID@api.twilio.com --from +15550100 --spacing 1s
+  meridian sender add demo capture: --from demo@example.com
+  meridian sender add demo-texts capture: --from +15550100")]
 pub(super) struct Add {
     /// What campaigns call it
     name: String,
-    /// smtp://user@host:587, smtps://user@host:465, or capture: to keep every message here
+    /// smtp://user@host:587, smtps://user@host:465, mailgun://DOMAIN@api.mailgun.net,
+    /// twilio://ACCOUNT_SID@api.twilio.com, or capture: to keep every message here
     url: String,
-    /// The address that mails come from
+    /// The address that mails come from, or the number or messaging service that texts do
     #[arg(long, value_name = "ADDRESS")]
-    from: EmailAddress,
+    from: Origin,
     /// The name beside the address
     #[arg(long, value_name = "NAME")]
     from_name: Option<HeaderText>,
     /// The sender's postal address, for the footer of every mail
     #[arg(long, value_name = "TEXT")]
     postal_address: Option<String>,
-    /// The zone whose midnight begins its day
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: Tz,
-    /// Mails a day
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
-    per_day: Option<u32>,
-    /// Time between two mails, as in 30s or 2 minutes
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = spacing)]
-    spacing: u32,
-    /// Its share among the senders of a campaign
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=1_000))]
-    weight: u32,
+    /// The zone whose midnight begins its day [default: UTC]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    zone: Option<Tz>,
+    /// Messages a day, or `none` for as many as there are [default: none]
+    #[arg(long, value_name = "N", value_parser = per_day, allow_hyphen_values = true)]
+    per_day: Option<PerDay>,
+    /// Time between two messages, as in 30s or 2 minutes [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = spacing)]
+    spacing: Option<u32>,
+    /// Its share among the senders of a campaign [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    weight: Option<u32>,
     #[command(flatten)]
     output: Output,
+}
+
+/// A limit that somebody wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PerDay {
+    None,
+    Messages(u32),
 }
 
 #[derive(Serialize)]
@@ -98,15 +112,22 @@ struct Set {
     change: &'static str,
     /// Leads that lacked a sender and were told to look again.
     woken: u64,
+    /// What it should have before it writes to strangers.
+    lacks: Vec<&'static str>,
 }
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sender `{}` is {}", self.name, self.change)?;
         match self.woken {
-            0 => Ok(()),
-            n => write!(f, "; {n} leads that were held for want of a sender go on"),
+            0 => {}
+            1 => write!(f, "; 1 lead that was held for want of a sender goes on")?,
+            n => write!(f, "; {n} leads that were held for want of a sender go on")?,
         }
+        for lack in &self.lacks {
+            write!(f, "\n  {lack}")?;
+        }
+        Ok(())
     }
 }
 
@@ -125,11 +146,45 @@ struct Listed {
     per_day: Option<u32>,
     spacing_s: u32,
     weight: u32,
+    channel: Channel,
     status: &'static str,
     status_reason: Option<String>,
+    /// `closed` while its provider answers; `open` while nothing leaves because it does not;
+    /// `half_open` when one call tries again.
+    breaker: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<TroubleJson>,
     sent_today: i32,
     booked_today: i32,
     next_free_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize)]
+struct TroubleJson {
+    /// Calls in a row that the provider did not answer.
+    calls: u32,
+    /// What was seen last.
+    detail: String,
+    /// When one call tries again.
+    until: Option<DateTime<Utc>>,
+}
+
+impl Listed {
+    fn status(&self) -> String {
+        if let Some(reason) = &self.status_reason {
+            return format!("{} ({reason})", self.status);
+        }
+        match (&self.trouble, self.breaker) {
+            (Some(trouble), "open") => {
+                let until = trouble.until.map(times::utc).unwrap_or_default();
+                format!("{}, rests until {until} ({})", self.status, trouble.detail)
+            }
+            (Some(trouble), "half_open") => {
+                format!("{}, tries again ({})", self.status, trouble.detail)
+            }
+            _ => self.status.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for List {
@@ -147,10 +202,6 @@ impl fmt::Display for List {
             "no sender yet: run `meridian sender add NAME URL --from ADDRESS`",
         );
         for sender in &self.senders {
-            let status = match &sender.status_reason {
-                Some(reason) => format!("{} ({reason})", sender.status),
-                None => sender.status.to_owned(),
-            };
             // Where nothing is limited nothing is counted.
             let today = match (sender.per_day, sender.booked_today) {
                 (None, _) => "-".to_owned(),
@@ -159,7 +210,7 @@ impl fmt::Display for List {
             };
             table.row([
                 sender.name.clone(),
-                status,
+                sender.status(),
                 sender.from.clone(),
                 sender.url.clone(),
                 today,
@@ -191,24 +242,40 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 
 async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let (url, pasted) = senders::split_password(&command.url);
-    let transport = transport(&url)?;
+    let transport = transport(&url, bench.config.reach)?;
+    let channel = transport.channel(&command.from)?;
     let password = match pasted {
         Some(password) => Some(password),
         None => password(&command.name, &transport, &mut bench).await?,
     };
+    let session = bench.session;
+    let senders = senders::list(&session.store, session.workspace).await?;
+    let before = senders.iter().find(|sender| sender.name == command.name);
     let new = NewSender {
         name: command.name.clone(),
         transport,
         password,
         from: command.from,
-        from_name: command.from_name,
-        postal_address: command.postal_address,
-        zone: command.zone,
-        per_day: command.per_day,
-        spacing_s: command.spacing,
-        weight: command.weight,
+        from_name: command.from_name.or_else(|| before.and_then(|it| it.from_name.clone())),
+        postal_address: command
+            .postal_address
+            .or_else(|| before.and_then(|it| it.postal_address.clone())),
+        zone: command.zone.or(before.map(|it| it.zone)).unwrap_or(Tz::UTC),
+        per_day: match command.per_day {
+            Some(PerDay::None) => None,
+            Some(PerDay::Messages(n)) => Some(n),
+            None => before.and_then(|it| it.per_day),
+        },
+        spacing_s: command.spacing.or(before.map(|it| it.spacing_s)).unwrap_or(0),
+        weight: command.weight.or(before.map(|it| it.weight)).unwrap_or(1),
     };
-    let session = bench.session;
+    let mut lacks = Vec::new();
+    if channel == Channel::Email && new.postal_address.is_none() {
+        lacks.push("it has no postal address, which many laws want under every mail: --postal-address TEXT");
+    }
+    if new.from_name.is_none() {
+        lacks.push("it has no name: texts that print `sender.name` need --from-name NAME");
+    }
     let now = session.now().await?;
     let added = senders::add(&session.store, session.workspace, &session.keys, &new, now).await?;
     let (id, change) = match added {
@@ -216,13 +283,13 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         Added::Changed(id) => (id, "changed"),
     };
     let woken = wake_held(&bench, id).await?;
-    let set = Set { id, name: command.name, change, woken };
+    let set = Set { id, name: command.name, change, woken, lacks };
     bench.terminal.show(command.output.format(), &set)?;
     Ok(())
 }
 
 /// Reads a URL; a script is named by its whole path, and is read once to see that it can be.
-fn transport(url: &str) -> anyhow::Result<Transport> {
+fn transport(url: &str, reach: Reach) -> anyhow::Result<Transport> {
     let url = match url.strip_prefix("capture:").filter(|path| !path.is_empty()) {
         Some(path) => {
             let path = std::path::absolute(path).context("the path of the script is none")?;
@@ -233,6 +300,9 @@ fn transport(url: &str) -> anyhow::Result<Transport> {
     let transport: Transport = url.parse()?;
     if let Some(script) = transport.script() {
         check_script(script)?;
+    }
+    if let Transport::Smtp(account) = &transport {
+        reach.admits_account(account).map_err(|fault| anyhow!("{fault}: {}", reach::FIX))?;
     }
     Ok(transport)
 }
@@ -266,19 +336,33 @@ async fn password(
     Ok(Some(password))
 }
 
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| "it is not a time zone: write it like Europe/Lisbon".to_owned())
+}
+
+fn per_day(text: &str) -> Result<PerDay, String> {
+    match text.parse() {
+        _ if text == "none" => Ok(PerDay::None),
+        Ok(n @ 1..1_000_000) => Ok(PerDay::Messages(n)),
+        Ok(_) | Err(_) => Err("use 1 to 999999, or none".to_owned()),
+    }
+}
+
 fn spacing(text: &str) -> Result<u32, String> {
-    let delay: Delay = text.parse().map_err(|error| format!("{error}"))?;
+    let wrong = || "write it like 30s or 2 minutes, at most a day".to_owned();
+    let delay: Delay = text.parse().map_err(|_| wrong())?;
     let start = DateTime::UNIX_EPOCH;
     let seconds = (delay.after(start, Tz::UTC) - start).num_seconds();
     match u32::try_from(seconds) {
         Ok(seconds) if seconds <= 86_400 => Ok(seconds),
-        Ok(_) | Err(_) => Err("spacing is at most a day".to_owned()),
+        Ok(_) | Err(_) => Err(wrong()),
     }
 }
 
 async fn list(output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
-    let now = session.now().await?;
+    let clocks = session.clocks().await?;
+    let now = clocks.campaign;
     let senders = senders::list(&session.store, session.workspace).await?;
     let days: Vec<_> = senders
         .iter()
@@ -288,15 +372,22 @@ async fn list(output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let used = store::use_of_day(&mut tx, session.workspace, &days).await?;
     let listed = senders.into_iter().map(|sender| {
         let today = used.iter().find(|(id, _)| *id == sender.id).map(|(_, used)| *used);
-        listed(sender, today.unwrap_or_default())
+        listed(sender, today.unwrap_or_default(), clocks.wall)
     });
     bench.terminal.show(output.format(), &List { senders: listed.collect() })?;
     Ok(())
 }
 
-fn listed(sender: Sender, today: store::DayUse) -> Listed {
+fn listed(sender: Sender, today: store::DayUse, wall: DateTime<Utc>) -> Listed {
     Listed {
         id: sender.id,
+        channel: sender.channel,
+        breaker: sender.breaker(wall).as_str(),
+        trouble: sender.trouble.map(|trouble| TroubleJson {
+            calls: trouble.count,
+            detail: trouble.detail,
+            until: trouble.until,
+        }),
         url: sender.transport.to_string(),
         from: sender.from.to_string(),
         zone: sender.zone.name(),
@@ -326,7 +417,10 @@ async fn set_status(
         SenderStatus::Active => wake_held(&bench, id).await?,
         SenderStatus::Paused => 0,
     };
-    bench.terminal.show(output.format(), &Set { id, name, change: status.as_str(), woken })?;
+    bench.terminal.show(
+        output.format(),
+        &Set { id, name, change: status.as_str(), woken, lacks: Vec::new() },
+    )?;
     Ok(())
 }
 

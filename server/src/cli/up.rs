@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::config::{self, Config, Environment, Flags, LogFormat, Needs, RunFlags};
+use crate::config::reader::Environment;
+use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::demo;
 use crate::process::{Ending, Http, Process};
 use crate::session::Session;
@@ -194,13 +195,14 @@ fn welcome(address: SocketAddr, dir: &Path) -> String {
     let meridian = format!("meridian --data-dir {}", dir.display());
     format!(
         "\
-The demonstration: 200 invented hotels in eight time zones, three weeks in about six minutes.
+The demonstration: 200 invented hotels in eight time zones, three weeks in seven minutes.
 Nothing leaves this machine; the recipients are played from examples/recipients.yaml.
 
   http://{address}/metrics
   {meridian} campaign show {name}
   {meridian} enrollment list --campaign {name} --state with_person
   {meridian} enrollment show ADDRESS
+  {meridian} enrollment mails ADDRESS
   {meridian} handover list
 
 Kill it at any moment and start it again: it goes on where it was.

@@ -49,12 +49,38 @@ pub(super) enum Command {
 pub(super) enum Provider {
     /// Mailgun: events and inbound mail
     Mailgun,
+    /// Twilio: texts that come in, and what becomes of those we sent
+    Twilio,
 }
 
 impl Provider {
     fn as_str(self) -> &'static str {
         match self {
             Self::Mailgun => "mailgun",
+            Self::Twilio => "twilio",
+        }
+    }
+
+    /// What its posts are signed with, as its own pages call it.
+    fn key_name(self) -> &'static str {
+        match self {
+            Self::Mailgun => "webhook signing key",
+            Self::Twilio => "account's auth token",
+        }
+    }
+
+    /// Where the address is to be entered.
+    fn instructions(self) -> &'static str {
+        match self {
+            Self::Mailgun => {
+                "Enter this address at the provider now: it is shown only once. Use it for\n\
+                 every kind of event, and as the destination of a route for inbound mail.\n"
+            }
+            Self::Twilio => {
+                "Enter this address at the provider now: it is shown only once. Use it where a\n\
+                 message comes in (HTTP POST), for each number or for the messaging service.\n\
+                 What becomes of texts we send is reported without further set-up.\n"
+            }
         }
     }
 }
@@ -64,14 +90,15 @@ struct Added {
     id: EndpointId,
     provider: &'static str,
     url: String,
+    #[serde(skip)]
+    instructions: &'static str,
 }
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "endpoint {} is open for {}", self.id, self.provider)?;
         writeln!(f, "  {}", self.url)?;
-        writeln!(f, "Enter this address at the provider now: it is shown only once. Use it for")?;
-        writeln!(f, "every kind of event, and as the destination of a route for inbound mail.")
+        f.write_str(self.instructions)
     }
 }
 
@@ -155,7 +182,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 }
 
 async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow::Result<()> {
-    let signing_key = signing_key(&mut bench)?;
+    let signing_key = signing_key(provider, &mut bench)?;
     let session = bench.session;
     let id: EndpointId = ids::new();
     let key = EndpointKey::generate(KeyUse::Webhook, session.workspace.uuid());
@@ -174,22 +201,24 @@ async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow
             "warning: MERIDIAN_PUBLIC_URL is not set, so the address below is this machine's own",
         )?;
     }
-    bench.terminal.show(output.format(), &Added { id, provider: name, url })?;
+    bench.terminal.show(
+        output.format(),
+        &Added { id, provider: name, url, instructions: provider.instructions() },
+    )?;
     Ok(())
 }
 
-fn signing_key(bench: &mut Bench<'_>) -> anyhow::Result<SecretString> {
+fn signing_key(provider: Provider, bench: &mut Bench<'_>) -> anyhow::Result<SecretString> {
+    let name = provider.key_name();
     if let Some(key) = bench.environment.get(KEY_VARIABLE) {
         return Ok(key.into());
     }
     if !bench.terminal.is_interactive() {
-        bail!(
-            "the provider's signing key is missing: set {KEY_VARIABLE}, or run this in a terminal"
-        );
+        bail!("the provider's {name} is missing: set {KEY_VARIABLE}, or run this in a terminal");
     }
-    let key = bench.terminal.ask_secret("the provider's webhook signing key: ")?;
+    let key = bench.terminal.ask_secret(&format!("the provider's {name}: "))?;
     if key.expose_secret().trim().is_empty() {
-        bail!("the signing key is empty: copy it from the provider's webhook settings");
+        bail!("the {name} is empty: copy it from the provider's own pages");
     }
     Ok(key)
 }

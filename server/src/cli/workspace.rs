@@ -9,7 +9,7 @@ use machine::ids::WorkspaceId;
 use serde::Serialize;
 
 use super::Bench;
-use crate::config;
+use crate::config::values;
 use crate::terminal::Output;
 
 #[derive(Debug, Subcommand)]
@@ -17,7 +17,7 @@ pub(super) enum Command {
     /// Make a workspace; there is always one called `default`
     Add {
         /// Its name
-        #[arg(value_parser = config::workspace)]
+        #[arg(value_parser = values::workspace)]
         name: String,
         #[command(flatten)]
         output: Output,

@@ -79,7 +79,7 @@ impl PidFile {
 ///
 /// A process may hide its directory, even from a root without the right to trace; then its owner
 /// and its name decide. Without `/proc` the number alone has to do.
-fn is_server(pid: u32, data: &Path) -> bool {
+pub(super) fn is_server(pid: u32, data: &Path) -> bool {
     if !Path::new("/proc/self").exists() {
         return guardian::is_alive(pid);
     }

@@ -55,6 +55,10 @@ pub(super) async fn receive(
             ("failed", StatusCode::SERVICE_UNAVAILABLE)
         }
     };
+    if matches!(answer, "too_long" | "malformed" | "not_signed") {
+        // The endpoint exists: its signing key may be wrong, and nobody else would tell.
+        tracing::warn!(provider = "mailgun", answer, "a post to a webhook was refused");
+    }
     let labels = [("provider", "mailgun"), ("answer", answer)];
     metrics::counter!("meridian_webhooks_total", &labels).increment(1);
     status

@@ -16,9 +16,13 @@ use tokio::process::{Child, Command};
 use super::mail_server::MailServer;
 use super::{program, provider, recipients, tell, until};
 use crate::cluster::Database;
+use crate::janitor;
 
 /// The provider's webhook signing key.
 pub const SIGNING_KEY: &str = "key-of-the-tests-0123456789abcdef";
+
+/// What processes that stay write to.
+const LOG: &str = "meridian.log";
 
 /// An installation.
 pub struct Installation {
@@ -38,11 +42,12 @@ pub struct Serving {
 impl Installation {
     /// Makes an installation with an empty database.
     pub async fn create() -> Self {
-        let program = tokio::task::spawn_blocking(program::path).await.expect("a program");
+        let place = tempfile::tempdir().expect("a directory for the installation");
+        janitor::remove_at_end(place.path());
         let installation = Self {
             database: Database::create().await,
-            program,
-            place: tempfile::tempdir().expect("a directory for the installation"),
+            program: program::path(),
+            place,
             listen: (Ipv4Addr::LOCALHOST, port()).into(),
         };
         installation.run(&["migrate"]).await;
@@ -69,6 +74,27 @@ impl Installation {
         let started = self.json(&["campaign", "start", "three-mails"]).await;
         assert_eq!(started["added"], count, "{started}");
         endpoint["url"].as_str().expect("the address of the endpoint").to_owned()
+    }
+
+    /// Goes on with another database and an empty log.
+    pub fn move_to(&mut self, database: Database) {
+        self.database = database;
+        std::fs::write(self.place.path().join(LOG), "").expect("the log is ours");
+    }
+
+    /// A person looks at each mail of which nobody knows whether it went, finds out at the mail
+    /// server, and says so. Returns how many had been sent, and how many had not.
+    pub async fn review(&self, mail_server: &MailServer) -> (usize, usize) {
+        let accepted = mail_server.accepted();
+        let listed = self.json(&["review", "list"]).await;
+        let (mut sent, mut again) = (0, 0);
+        for review in listed["reviews"].as_array().expect("a list") {
+            let Value::String(id) = &review["id"] else { panic!("{review}") };
+            let went = accepted.iter().any(|one| one.send.to_string() == *id);
+            self.run(&["review", if went { "sent" } else { "again" }, id]).await;
+            if went { sent += 1 } else { again += 1 }
+        }
+        (sent, again)
     }
 
     /// Returns the beginning of every link.
@@ -121,11 +147,17 @@ impl Installation {
 
     /// Starts `meridian worker`.
     pub fn work(&self) -> Serving {
-        self.stay(self.command(&["worker"]).env_remove("MERIDIAN_LISTEN"))
+        self.work_through(&self.database.url)
+    }
+
+    /// Starts `meridian worker`, which reaches the database through `url`.
+    pub fn work_through(&self, url: &str) -> Serving {
+        let mut command = self.command(&["worker"]);
+        self.stay(command.env_remove("MERIDIAN_LISTEN").env("DATABASE_URL", url))
     }
 
     fn stay(&self, command: &mut Command) -> Serving {
-        let log = self.place.path().join("meridian.log");
+        let log = self.place.path().join(LOG);
         let open = || File::options().create(true).append(true).open(&log).expect("a log file");
         command.stdout(open()).stderr(open());
         Serving { child: command.spawn().expect("the program runs"), log }
@@ -145,14 +177,15 @@ impl Installation {
         .await;
     }
 
-    /// Waits until the process says that leads do not move.
+    /// Waits until the process says that leads do not move, which it has to within 15 seconds.
     pub async fn unready(&self, serving: &mut Serving) {
         let url = format!("{}/readyz", self.url());
-        until(Duration::from_secs(30), async || {
+        until(Duration::from_secs(15), async || {
             serving.assert_running();
             match provider::client().get(&url).send().await {
-                Ok(answer) if answer.status().is_success() => Err("/readyz says ready".to_owned()),
-                Ok(_) | Err(_) => Ok(()),
+                Ok(answer) if answer.status() == 503 => Ok(()),
+                Ok(answer) => Err(format!("/readyz answers {}", answer.status())),
+                Err(error) => Err(format!("/readyz does not answer: {error}")),
             }
         })
         .await;
@@ -160,7 +193,7 @@ impl Installation {
 
     /// Returns everything `serve` has logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.place.path().join("meridian.log")).unwrap_or_default()
+        std::fs::read_to_string(self.place.path().join(LOG)).unwrap_or_default()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -179,6 +212,8 @@ impl Installation {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        #[cfg(target_os = "linux")]
+        die_with_us(&mut command);
         command
     }
 }
@@ -186,8 +221,13 @@ impl Installation {
 impl Drop for Installation {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.place.disable_cleanup(true);
-            tell(format_args!("the installation is kept in {}", self.place.path().display()));
+            // Under another name: the janitor knows this one.
+            let name = format!("meridian-failed-{:08x}", rand::random::<u32>());
+            let kept = self.place.path().with_file_name(name);
+            match std::fs::rename(self.place.path(), &kept) {
+                Ok(()) => tell(format_args!("the installation is kept in {}", kept.display())),
+                Err(error) => tell(format_args!("the installation is lost: {error}")),
+            }
         }
     }
 }
@@ -230,6 +270,11 @@ impl Serving {
         }
     }
 
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be asked").is_some()
+    }
+
     /// # Panics
     ///
     /// When the process has ended by itself.
@@ -240,6 +285,21 @@ impl Serving {
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
             panic!("meridian serve ended by itself, {status}:\n{tail}");
         }
+    }
+}
+
+/// Makes the kernel end the program when the thread that starts it is gone, which is the test's: one that
+/// is killed or interrupted leaves nothing running, not even what it has frozen.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut Command) {
+    let wish = || {
+        #[expect(unsafe_code, reason = "prctl takes plain numbers and may follow a fork")]
+        let asked = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        if asked == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    #[expect(unsafe_code, reason = "the closure makes one system call: no memory, no locks")]
+    unsafe {
+        command.pre_exec(wish);
     }
 }
 

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
+
+use crate::janitor;
 
 /// Debian's Python, whose aiosmtpd `make test` installs.
 const PYTHON: &str = "/usr/bin/python3";
@@ -30,6 +33,7 @@ pub struct Delays {
 pub struct MailServer {
     port: u16,
     place: TempDir,
+    forgotten: AtomicUsize,
     _process: Child,
 }
 
@@ -62,6 +66,7 @@ impl MailServer {
     /// When it does not start, with what to install.
     pub async fn start(delays: Delays) -> Self {
         let place = tempfile::tempdir().expect("a directory for the mail server");
+        janitor::remove_at_end(place.path());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("smtp/server.py");
         let mut command = Command::new(PYTHON);
         command.arg(script).arg(place.path());
@@ -89,7 +94,7 @@ impl MailServer {
             stderr.read_to_string(&mut error).await.expect("a pipe can be read");
             panic!("no mail server to test with: {fix}\n{error}");
         };
-        Self { port, place, _process: process }
+        Self { port, place, forgotten: AtomicUsize::new(0), _process: process }
     }
 
     /// Returns the server as the URL of a sender.
@@ -97,8 +102,18 @@ impl MailServer {
         format!("smtp+plain://127.0.0.1:{}", self.port)
     }
 
-    /// Returns everything it accepted so far, in order.
+    /// Returns everything it accepted so far, in order, up to what is forgotten.
     pub fn accepted(&self) -> Vec<Accepted> {
+        let mut accepted = self.log();
+        accepted.split_off(self.forgotten.load(Ordering::Relaxed))
+    }
+
+    /// Forgets what it accepted so far, for somebody who begins anew.
+    pub fn forget(&self) {
+        self.forgotten.store(self.log().len(), Ordering::Relaxed);
+    }
+
+    fn log(&self) -> Vec<Accepted> {
         let log = self.place.path().join("accepted.jsonl");
         let log = std::fs::read_to_string(log).unwrap_or_default();
         // A line without an end is being written.

@@ -20,11 +20,14 @@ use super::wall_seconds;
 /// How long a caller waits before it posts again what was not taken.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a caller waits for an answer: longer than the program waits for its database.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Returns the one client of a test process.
 pub fn client() -> &'static reqwest::Client {
     static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
         server::init_tls();
-        let builder = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy();
+        let builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy();
         builder.redirect(reqwest::redirect::Policy::none()).build().expect("a plain client")
     });
     &CLIENT
@@ -188,15 +191,22 @@ pub async fn deliver(post: &Post, manner: Manner) -> f64 {
     taken_at
 }
 
+/// Makes a post once.
+///
+/// # Errors
+///
+/// When there is no answer.
+pub async fn post(post: &Post) -> reqwest::Result<reqwest::StatusCode> {
+    let request = client().post(post.url.clone());
+    let request = request.header("Content-Type", &post.content_type).body(post.body.clone());
+    Ok(request.send().await?.status())
+}
+
 async fn post_until_taken(post: &Post) -> f64 {
     loop {
-        let request = client().post(post.url.clone());
-        let request = request.header("Content-Type", &post.content_type).body(post.body.clone());
-        match request.send().await {
-            Ok(answer) if answer.status().is_success() => return wall_seconds(),
-            Ok(answer) if is_final(answer.status()) => {
-                panic!("{} refused {post:?}", answer.status());
-            }
+        match self::post(post).await {
+            Ok(status) if status.is_success() => return wall_seconds(),
+            Ok(status) if is_final(status) => panic!("{status} refused {post:?}"),
             // Down, ending or beginning: a provider comes back.
             Ok(_) | Err(_) => tokio::time::sleep(AGAIN).await,
         }

@@ -12,7 +12,7 @@ use machine::signal::{ResumeRule, Signal};
 use super::memory::Memory;
 use super::news::{LeadChange, News};
 use super::person::Lead;
-use super::postgres::Postgres;
+use super::postgres::{Postgres, Times};
 use super::provider::Script;
 use super::sequence::Sender;
 
@@ -87,7 +87,12 @@ impl Backend {
 
     /// Returns a world on a real database of its own.
     pub async fn postgres() -> Self {
-        Self::Postgres(Box::new(Postgres::new().await))
+        Self::Postgres(Box::new(Postgres::new(Times::Once).await))
+    }
+
+    /// Returns a world on a real database of its own in which everything is done twice.
+    pub async fn postgres_twice() -> Self {
+        Self::Postgres(Box::new(Postgres::new(Times::Twice).await))
     }
 
     /// Applies a campaign and starts it; the sender is made if there is none of its name.

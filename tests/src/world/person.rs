@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use machine::context::{Consent, Consents};
+use machine::country::Country;
 use machine::explain::{Plan, Shown};
 use machine::ids::EnrollmentId;
 use machine::key::StepKey;
@@ -65,6 +66,12 @@ impl Lead {
     pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
         self.attributes.insert(attribute.to_owned(), value.into());
         self
+    }
+
+    /// Returns their country, where it is all that is known of where they live.
+    pub(super) fn country(&self) -> Option<Country> {
+        let country = self.attributes.get("country").filter(|_| self.zone.is_none());
+        country.and_then(Value::as_str)?.parse().ok()
     }
 
     /// They may be reached on this number, by text and by call.

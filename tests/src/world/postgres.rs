@@ -2,38 +2,40 @@
 //! database, one after another. Only the provider is played here; events come in through the
 //! product's own door.
 
-use std::collections::HashMap;
+mod news;
+mod run;
+mod sight;
+mod times;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use activities::campaign_verb::{self, Verb};
 use activities::campaigns::apply::apply;
 use activities::campaigns::enroll::{Selection, enroll};
-use activities::ingest::{self, NewEvent, Played, Provider};
-use activities::interpret;
+use activities::ingest;
 use activities::key_ring::KeyRing;
-use activities::mail::message_id::MessageId;
 use activities::mailroom::Mailroom;
-use activities::outcome::{Detail, Outcome as Told, Refusal as Refused, RefusalClass};
 use activities::replay::{self, Replayed};
 use activities::send::gate::Dispatch;
-use activities::send::prepare::Readied;
 use activities::send::record::Known;
-use activities::send::{Recorded, gate, prepare, record, sweep};
+use activities::send::{Recorded, record};
 use activities::senders::{self, NewSender, Transport};
-use activities::store::{Store, clock, leads, turns, work};
-use activities::turn::{self, Ask, Due, Turned, What};
+use activities::store::{Store, clock, leads, turns};
+use activities::turn::Ask;
 use activities::verify;
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::context::{Consent, Context, Facts};
+use machine::context::Consent;
 use machine::document::CampaignDocument;
 use machine::enrollment::Enrollment;
-use machine::explain::{self, Shown};
-use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SequenceId, WorkspaceId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::sequence::Channel;
-use machine::signal::{Bounce, Refusal, Signal};
+use machine::signal::Signal;
 use sqlx::{PgConnection, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
+
+pub(super) use times::Times;
 
 use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
 use super::news::{LeadChange, News};
@@ -45,12 +47,6 @@ use crate::cluster::Database;
 
 /// So slow that campaign time stands still while a scenario runs.
 const FROZEN: f64 = 1e-9;
-
-/// After this long a call counts as lost, in campaign time.
-const LEASE: TimeDelta = TimeDelta::minutes(15);
-
-/// How many rounds may follow one another at one moment.
-const ROUNDS_MAX: usize = 1_000;
 
 /// A world on a real database.
 pub struct Postgres(Mutex<Inner>);
@@ -70,10 +66,13 @@ struct Inner {
     team_mails: Vec<Mail>,
     reading: Reading,
     orders: u64,
+    times: Times,
+    old_asks: VecDeque<Ask>,
+    old_records: VecDeque<Recorded>,
 }
 
 impl Postgres {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(times: Times) -> Self {
         let database = Database::create().await;
         let store = database.store().await;
         let workspace = names::workspace();
@@ -116,6 +115,9 @@ impl Postgres {
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
             orders: 0,
+            times,
+            old_asks: VecDeque::new(),
+            old_records: VecDeque::new(),
         }))
     }
 
@@ -179,40 +181,10 @@ impl Postgres {
 
     pub(super) async fn hear(&self, enrollment: EnrollmentId, news: &News) {
         let mut inner = self.0.lock().await;
-        inner.orders += 1;
-        let key = format!("news-{}", inner.orders);
-        let newest = inner.sent.iter().rev().find(|(of, _, _)| *of == enrollment);
-        let newest = newest.map(|(_, send, _)| *send);
-        let at_step = |step: &String| {
-            let of = inner.sent.iter().rev();
-            let mut of = of.filter(|(of, _, sent)| *of == enrollment && sent.step == *step);
-            of.next().map(|(_, send, _)| *send).expect("the step was sent")
-        };
-        let newest_or = || newest.expect("something was sent");
-        let event = match news {
-            News::Reply { text } => inner.mail(enrollment, newest, key, text, None).await,
-            News::OutOfOffice { back_on } => {
-                let text = match back_on {
-                    Some(back_on) => format!("I am back on {}.", back_on.format("%-d %B %Y")),
-                    None => "I am not at my desk.".to_owned(),
-                };
-                inner.mail(enrollment, newest, key, &text, Some("auto-replied")).await
-            }
-            News::Bounce(Bounce::Hard) => {
-                NewEvent::of_played(newest_or(), key, Played::BouncedHard)
-            }
-            News::Bounce(Bounce::Soft) => {
-                NewEvent::of_played(newest_or(), key, Played::BouncedSoft)
-            }
-            News::OptOut => match newest {
-                Some(send) => NewEvent::of_played(send, key, Played::OptedOut),
-                None => inner.mail(enrollment, None, key, "unsubscribe", None).await,
-            },
-            News::Complaint => NewEvent::of_played(newest_or(), key, Played::Complained),
-            News::Delivered { step } => NewEvent::of_played(at_step(step), key, Played::Delivered),
-            News::Click { step } => NewEvent::of_played(at_step(step), key, Played::Clicked),
-        };
-        ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        let event = inner.event(enrollment, news).await;
+        for event in inner.times.of(event) {
+            ingest::signal(&inner.room, inner.workspace, event).await.expect("it is stored");
+        }
     }
 
     pub(super) async fn order(&self, enrollment: EnrollmentId, signal: &Signal) {
@@ -249,7 +221,9 @@ impl Postgres {
             };
             let send = SendId::new(row.get("send_id"));
             let recorded = Recorded { send, attempt: row.get("attempt"), enrollment, what };
-            record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            for recorded in inner.times.of(recorded) {
+                record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            }
         }
     }
 
@@ -302,7 +276,7 @@ impl Postgres {
         let mut recorded = Vec::new();
         for dispatch in held {
             inner.take(&dispatch);
-            recorded.push(answered(&dispatch, accepted()));
+            recorded.push(run::answered(&dispatch, run::accepted()));
         }
         let mut asks = Vec::new();
         inner.note(&recorded, &mut asks).await;
@@ -423,7 +397,8 @@ impl Inner {
             attributes: lead.attributes.clone().into_iter().collect(),
             erased_at: None,
         };
-        let new = leads::NewLead { lead: &stored, address: &address };
+        let addresses = vec![leads::Address::Email(&address)];
+        let new = leads::NewLead { lead: &stored, addresses };
         leads::insert(&mut tx, self.workspace, &[new], "scenario", now).await.expect("a lead");
         tx.commit().await.expect("a commit");
         if let Some(phone) = &lead.phone {
@@ -441,66 +416,6 @@ impl Inner {
         stored.id
     }
 
-    /// A mail of the lead, as it would come in.
-    async fn mail(
-        &self,
-        enrollment: EnrollmentId,
-        answers: Option<SendId>,
-        key: String,
-        text: &str,
-        auto_submitted: Option<&str>,
-    ) -> NewEvent {
-        let mut conn = self.store.begin(self.workspace).await.expect("the database answers");
-        let from: String = sqlx::query_scalar(
-            "SELECT a.address FROM addresses a JOIN enrollments e USING (workspace_id, lead_id) \
-             WHERE e.enrollment_id = $1 AND a.channel = 'email'",
-        )
-        .bind(enrollment.uuid())
-        .fetch_one(&mut *conn)
-        .await
-        .expect("an address");
-        let now = clock::read(&mut conn).await.expect("a clock").campaign;
-        let sender = match answers {
-            Some(send) => sqlx::query_scalar(
-                "SELECT d.from_address FROM sends s JOIN senders d USING (workspace_id, sender_id) \
-                 WHERE s.send_id = $1",
-            )
-            .bind(send.uuid())
-            .fetch_one(&mut *conn)
-            .await
-            .expect("a sender"),
-            None => "anna@senders.example".to_owned(),
-        };
-        let sender: activities::address::EmailAddress = sender.parse().expect("an address");
-        let mut raw = format!(
-            "From: {from}\r\nTo: {sender}\r\nSubject: Re: us\r\nDate: {}\r\nMessage-ID: <{key}@leads.example>\r\n",
-            now.to_rfc2822(),
-            sender = sender.as_str(),
-        );
-        if let Some(send) = answers {
-            let id = MessageId::of_send(send, &sender);
-            raw.push_str(&format!("In-Reply-To: {id}\r\nReferences: {id}\r\n"));
-        }
-        if let Some(word) = auto_submitted {
-            raw.push_str(&format!("Auto-Submitted: {word}\r\n"));
-        }
-        raw.push_str(&format!("\r\n{text}\r\n"));
-        let envelope = activities::inbound::Envelope {
-            sender: Some(from),
-            recipients: vec![sender.as_str().to_owned()],
-        };
-        let raw = raw.as_bytes();
-        NewEvent::of_raw_mail(
-            &self.room,
-            self.workspace,
-            Provider::Capture,
-            key,
-            raw,
-            envelope,
-            now,
-        )
-    }
-
     async fn order_one(&mut self, enrollment: EnrollmentId, signal: Signal) {
         self.orders += 1;
         let verb = ingest::Verb {
@@ -509,277 +424,10 @@ impl Inner {
             source_key: format!("order-{}", self.orders),
             actor: "scenario".to_owned(),
         };
-        ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
-    }
-
-    /// Reads, tells, turns, gates and calls until nothing moves; then the house is kept.
-    async fn settle(&mut self) {
-        for _ in 0..ROUNDS_MAX {
-            let mut moved = false;
-            if self.reading == Reading::AtOnce {
-                let read = interpret::interpret(&self.room, self.workspace).await;
-                moved |= read.expect("mail is read").mails > 0;
-            }
-            moved |= self.tell().await;
-            moved |= self.notice_lost().await;
-            let due = Due::take(&self.store, self.workspace, None, 500).await;
-            let turned = due.expect("due leads are taken").turn(&self.room.versions).await;
-            let turned = turned.expect("turns run");
-            moved |= turned.taken > 0;
-            let asks = self.take_up(turned).await;
-            self.send(asks).await;
-            if !moved {
-                return self.keep_house().await;
-            }
-        }
-        panic!("the world does not come to rest");
-    }
-
-    async fn keep_house(&self) {
-        let mut tx = self.store.begin(self.workspace).await.expect("the database answers");
-        let now = clock::read(&mut tx).await.expect("a clock").campaign;
-        work::fold_counters(&mut tx, self.workspace).await.expect("counters are folded");
-        work::finish_campaigns(&mut tx, self.workspace, now).await.expect("campaigns finish");
-        tx.commit().await.expect("a commit");
-    }
-
-    async fn tell(&mut self) -> bool {
-        let mut conn = self.store.begin_outside().await.expect("the database answers");
-        let untold = work::untold_campaigns(&mut conn).await.expect("the database answers");
-        conn.commit().await.expect("a commit");
-        let mut turned = Vec::new();
-        for (workspace, campaign) in &untold {
-            campaign_verb::tell(&self.room, *workspace, *campaign, |it| turned.push(it))
-                .await
-                .expect("orders are told");
-        }
-        for turned in turned {
-            let asks = self.take_up(turned).await;
-            self.send(asks).await;
-        }
-        !untold.is_empty()
-    }
-
-    /// Calls whose time is over are swept.
-    async fn notice_lost(&mut self) -> bool {
-        let now = self.now().await;
-        let over: Vec<_> = self.lost.iter().filter(|(at, _, _)| *at <= now).copied().collect();
-        let mut moved = false;
-        for (_, send, enrollment) in over {
-            let done = sqlx::query(
-                "UPDATE sends SET lease_until = now() - interval '1 hour' \
-                 WHERE send_id = $1 AND state = 'dispatching'",
-            )
-            .bind(send.uuid())
-            .execute(&mut self.owner)
-            .await
-            .expect("the lease ends");
-            if done.rows_affected() == 0 {
-                continue;
-            }
-            moved = true;
-            let ids = [enrollment.uuid()];
-            let turned = turn::these(&self.store, &self.room.versions, self.workspace, &ids).await;
-            let asks = self.take_up(turned.expect("turns run")).await;
-            self.send(asks).await;
-        }
-        moved
-    }
-
-    /// Sweeps what a turn found lost; returns what it asked for.
-    async fn take_up(&mut self, turned: Turned) -> Vec<Ask> {
-        let mut asks = turned.asks;
-        if !turned.lost.is_empty() {
-            let swept = sweep(&self.room, self.workspace, &turned.lost).await;
-            if let Some(turned) = swept.expect("the sweep runs") {
-                asks.extend(turned.asks);
-            }
-        }
-        asks
-    }
-
-    /// Takes asks through the gate until none is left.
-    async fn send(&mut self, mut asks: Vec<Ask>) {
-        while !asks.is_empty() {
-            let mut recorded = Vec::new();
-            let mut ready = Vec::new();
-            let readied = prepare(&self.room, self.workspace, std::mem::take(&mut asks)).await;
-            for readied in readied.expect("messages are prepared") {
-                match readied {
-                    Readied::Ready(message) => ready.push(*message),
-                    Readied::Answered(ask, answer) => {
-                        recorded.push(of_ask(&ask, Known::Gate(answer)));
-                    }
-                }
-            }
-            let gated = gate(&self.room, self.workspace, ready).await.expect("the gate works");
-            assert!(gated.busy.is_empty(), "nobody else is here");
-            asks.extend(gated.changed);
-            for (ask, answer) in gated.answered {
-                recorded.push(of_ask(&ask, Known::Gate(answer)));
-            }
-            for dispatch in gated.dispatched {
-                if let Some(known) = self.call(&dispatch).await {
-                    recorded.push(answered(&dispatch, known));
-                }
-            }
-            self.note(&recorded, &mut asks).await;
+        for verb in self.times.of(verb) {
+            ingest::verb(&self.store, self.workspace, verb).await.expect("the order is stored");
         }
     }
-
-    async fn note(&mut self, recorded: &[Recorded], asks: &mut Vec<Ask>) {
-        if recorded.is_empty() {
-            return;
-        }
-        let turned = record(&self.room, self.workspace, recorded).await.expect("it is recorded");
-        let more = self.take_up(turned).await;
-        asks.extend(more);
-    }
-
-    /// The provider's answer, as the scenario scripts it.
-    async fn call(&mut self, dispatch: &Dispatch) -> Option<Told> {
-        let ask = &dispatch.message.ask;
-        if let What::Handover { .. } = ask.what {
-            if let Script::RefuseTeam(times @ 1.., class) = self.script {
-                self.script = Script::RefuseTeam(times - 1, class);
-                return Some(refused(class));
-            }
-            self.take(dispatch);
-            return Some(accepted());
-        }
-        match self.script {
-            Script::RefuseNext(0, _) | Script::RefuseTeam(..) | Script::Accept => {
-                self.take(dispatch);
-                Some(accepted())
-            }
-            Script::RefuseNext(times, class) => {
-                self.script = Script::RefuseNext(times - 1, class);
-                Some(refused(class))
-            }
-            Script::RefuseAll(class) => Some(refused(class)),
-            Script::Hold => {
-                self.held.push(copy(dispatch));
-                None
-            }
-            Script::LoseAnswer => {
-                self.take(dispatch);
-                self.lost.push((dispatch.gate_at + LEASE, ask.send, ask.enrollment));
-                None
-            }
-        }
-    }
-
-    /// The provider has a message.
-    fn take(&mut self, dispatch: &Dispatch) {
-        let ask = &dispatch.message.ask;
-        let (to, at) = (dispatch.message.to.as_str().to_owned(), dispatch.gate_at);
-        match &ask.what {
-            What::Handover { .. } => self.team_mails.push(Mail { to, at }),
-            What::Step { step, variant, .. } => {
-                let variant = variant.as_ref().map(ToString::to_string);
-                let sent = Sent { step: step.to_string(), variant, to, at };
-                self.sent.push((ask.enrollment, ask.send, sent));
-            }
-        }
-    }
-
-    async fn sight(&mut self, id: EnrollmentId) -> Sight {
-        let row = sqlx::query(
-            "SELECT e.snapshot, e.parked_at, e.lead_id, e.version, c.sequence_id, \
-                    (SELECT d.cause FROM dead_letters d WHERE d.enrollment_id = e.enrollment_id \
-                     ORDER BY d.at DESC LIMIT 1) AS cause, \
-                    (SELECT j.facts FROM journal j WHERE j.enrollment_id = e.enrollment_id \
-                     ORDER BY j.turn DESC LIMIT 1) AS facts \
-             FROM enrollments e JOIN campaigns c USING (workspace_id, campaign_id) \
-             WHERE e.enrollment_id = $1",
-        )
-        .bind(id.uuid())
-        .fetch_one(&mut self.owner)
-        .await
-        .expect("it is enrolled");
-        let parked: Option<DateTime<Utc>> = row.get("parked_at");
-        let snapshot: Vec<u8> = row.get("snapshot");
-        let enrollment: Option<Enrollment> =
-            serde_json::from_slice(&snapshot).ok().filter(|_| parked.is_none());
-        let facts: Option<String> = row.get("facts");
-        let facts: Facts = facts
-            .map(|facts| serde_json::from_str(&facts).expect("stored facts"))
-            .unwrap_or_default();
-        let name = (SequenceId::new(row.get("sequence_id")), row.get("version"));
-        let mut tx = self.store.begin(self.workspace).await.expect("the database answers");
-        let loaded = self.room.versions.get(&mut tx, self.workspace, &[name].into()).await;
-        let loaded = Arc::clone(&loaded.expect("the version loads")[&name]);
-        let now = clock::read(&mut tx).await.expect("a clock").campaign;
-        drop(tx);
-        let plan = enrollment.as_ref().map(|enrollment| {
-            let context = Context {
-                now,
-                workspace: self.workspace,
-                enrollment: id,
-                lead: LeadId::new(row.get("lead_id")),
-                version: &loaded.version,
-                facts: &facts,
-            };
-            explain::explain(enrollment, &context)
-        });
-        let mut unanswered: Vec<String> = sqlx::query_scalar(
-            "SELECT send_id || ' is ' || state FROM sends WHERE enrollment_id = $1 \
-             AND state NOT IN ('accepted', 'rejected', 'cancelled') \
-             UNION ALL SELECT kind || ' waits for a person' FROM tasks \
-             WHERE enrollment_id = $1 AND closed_at IS NULL",
-        )
-        .bind(id.uuid())
-        .fetch_all(&mut self.owner)
-        .await
-        .expect("the database answers");
-        let open = enrollment.iter().flat_map(|enrollment| &enrollment.data.open);
-        unanswered.extend(open.map(|open| format!("{open:?} is open")));
-        let in_review: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM sends WHERE enrollment_id = $1 AND state = 'needs_review'",
-        )
-        .bind(id.uuid())
-        .fetch_one(&mut self.owner)
-        .await
-        .expect("the database answers");
-        let mine = self.sent.iter().filter(|(of, _, _)| *of == id);
-        Sight {
-            state: plan.as_ref().map_or(Shown::Failed, |plan| plan.state),
-            outcome: enrollment.as_ref().and_then(Enrollment::outcome),
-            plan,
-            enrollment,
-            sends: mine.map(|(_, _, sent)| sent.clone()).collect(),
-            unanswered,
-            parked: parked.and_then(|_| row.get("cause")),
-            in_review: usize::try_from(in_review).expect("a count"),
-        }
-    }
-}
-
-fn of_ask(ask: &Ask, what: Known) -> Recorded {
-    Recorded { send: ask.send, attempt: ask.attempt, enrollment: ask.enrollment, what }
-}
-
-fn answered(dispatch: &Dispatch, outcome: Told) -> Recorded {
-    of_ask(&dispatch.message.ask, Known::Call { fence: dispatch.fence, outcome })
-}
-
-fn copy(dispatch: &Dispatch) -> Dispatch {
-    Dispatch { message: dispatch.message.clone(), fence: dispatch.fence, gate_at: dispatch.gate_at }
-}
-
-fn accepted() -> Told {
-    Told::Accepted { provider_id: None, detail: Detail::new("taken") }
-}
-
-fn refused(class: Refusal) -> Told {
-    let class = match class {
-        Refusal::Retry => RefusalClass::Retry,
-        Refusal::Recipient => RefusalClass::Recipient,
-        Refusal::Content => RefusalClass::Content,
-        Refusal::Account => RefusalClass::Account,
-        Refusal::Suppressed => panic!("no provider knows our suppressions"),
-    };
-    Told::Refused(Refused::of(class, "refused by the scenario"))
 }
 
 fn word_of(consent: Consent) -> &'static str {

@@ -130,3 +130,27 @@ async fn what_is_not_there_is_told_with_what_to_do() {
     let list = desk.types("--workspace acme campaign list").await.well();
     assert_eq!(list, "no campaign yet: run `meridian campaign apply FILE`\n");
 }
+
+#[tokio::test]
+async fn a_sender_without_a_name_is_told_where_the_texts_print_one() {
+    let desk = Desk::new().await;
+    desk.types("sender add ada capture: --from ada@example.com --from-name Ada").await.well();
+    let told = desk.types("sender add ben capture: --from ben@example.com").await.well();
+    assert!(told.contains("--from-name NAME") && told.contains("--postal-address TEXT"), "{told}");
+    let campaign = |body: &str| {
+        format!(
+            "name: spring\nzone: UTC\nsenders: [ada, ben]\nsteps:\n  \
+             - {{ key: intro, email: {{ subject: Hello, body: \"{body}\" }} }}\n"
+        )
+    };
+    for (body, is_told) in [
+        ("Yours, {{ sender.name }}", true),
+        ("Yours, {{ sender.name | default(campaign.name) }}", false),
+        ("Yours", false),
+    ] {
+        let file = desk.file("spring.yaml", &campaign(body));
+        let told = desk.types(&format!("campaign apply {file}")).await.well();
+        assert_eq!(told.contains("`ben` has none: leads will be held"), is_told, "{told}");
+        assert!(!told.contains("`ada` has none"), "{told}");
+    }
+}

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use machine::ids::WorkspaceId;
 use serde_json::Value;
 use server::cli::{self, Cli};
-use server::config::Environment;
+use server::config::reader::Environment;
 use server::terminal::Terminal;
 use sqlx::PgConnection;
 use tests::cluster::Database;

@@ -70,3 +70,39 @@ async fn two_hundred_hotels_enter_and_a_dozen_rows_are_refused() {
     let shown = desk.types("campaign show hotel-outreach").await.well();
     assert!(shown.contains("queued    198"), "{shown}");
 }
+
+/// Mails and texts without an account anywhere.
+#[tokio::test]
+async fn guests_are_texted_by_day_with_consent_and_a_number() {
+    let desk = Desk::new().await;
+    let examples = examples();
+    let examples = examples.display();
+    let imported =
+        desk.types(&format!("lead import {examples}/guests.csv --country US --json")).await.json();
+    assert_eq!(imported["added"], 6);
+    assert_eq!(imported["faults"][0]["field"], "phone");
+    let shown = desk.types("lead show +12025550142 --json").await.json();
+    assert_eq!(shown["email"], "ben@guests.example");
+    assert_eq!(
+        (&shown["phone"], &shown["sms_consent"]),
+        (&"+12025550142".into(), &"granted".into())
+    );
+    desk.types("sender add house capture: --from house@example.com").await.well();
+    desk.types("sender add texts capture: --from +12025550100").await.well();
+    desk.types(&format!("campaign apply {examples}/dinner-texts.yaml")).await.well();
+    let rehearsal = desk.types("campaign rehearse dinner-texts --json").await.json();
+    assert_eq!(rehearsal["endings"], serde_json::json!({ "finished": 4, "held": 2 }));
+    assert_eq!(
+        rehearsal["texts"]["reminder"],
+        serde_json::json!({ "texts": 4, "parts": 4, "wide": 0 })
+    );
+    let held: Vec<_> = rehearsal["held"].as_array().unwrap().iter().map(|it| &it["why"]).collect();
+    assert_eq!(held.len(), 2, "no consent, no number: {held:?}");
+    let tried = desk.types("campaign send-test dinner-texts --to +12025550177 --json").await.json();
+    let tried = tried["mails"].as_array().unwrap();
+    assert_eq!(tried.len(), 2, "{tried:?}");
+    assert!(tried[0]["text"].as_str().unwrap().starts_with("[test] Hello "), "{tried:?}");
+    assert_eq!(tried[0]["parts"]["segments"], 1);
+    let started = desk.types("campaign start dinner-texts --json").await.json();
+    assert_eq!(started["added"], 6);
+}

@@ -137,3 +137,20 @@ async fn the_doctor_finds_what_is_missing() {
     assert!(said.out.contains("begins with mysql://"), "{}", said.out);
     assert!(said.out.contains("write it like 127.0.0.1:8080"), "{}", said.out);
 }
+
+#[tokio::test]
+async fn the_doctor_warns_of_links_that_are_open_or_lead_nowhere() {
+    let mut desk = Desk::new().await;
+    for (url, verdict, found) in [
+        ("https://mail.example.com", "ok", "https://mail.example.com/"),
+        ("http://mail.example.com", "note", "http://mail.example.com/ is not encrypted"),
+        ("http://127.0.0.1:8080", "note", "http://127.0.0.1:8080/"),
+    ] {
+        desk.set("MERIDIAN_PUBLIC_URL", url);
+        let report = desk.types("doctor --json").await.out;
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["what"] == "public address").unwrap();
+        assert_eq!((&check["verdict"], &check["found"]), (&verdict.into(), &found.into()), "{url}");
+    }
+}

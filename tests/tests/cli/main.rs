@@ -8,6 +8,7 @@ mod desk;
 mod enrolling;
 mod examples;
 mod leads;
+mod mails;
 mod rehearsing;
 mod senders;
 mod serving;

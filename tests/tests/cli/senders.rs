@@ -67,11 +67,48 @@ async fn leads_that_lacked_a_sender_are_told_when_one_is_mended() {
         .await
         .unwrap();
     let told = desk.types("sender resume ada").await.well();
-    assert!(told.contains("1 leads that were held for want of a sender go on"), "{told}");
+    assert!(told.contains("1 lead that was held for want of a sender goes on"), "{told}");
     assert_eq!(
         desk.count("SELECT count(*) FROM signals WHERE kind = 'attribute_changed'").await,
         1
     );
+    // Held because a text prints the name of a sender that had none.
+    let lacking = r#"{"state":{"state":"held","missing":{"fields":["sender.name"]}}}"#;
+    for (fields, woken) in
+        [(lacking.replace("sender.name", "city"), "is changed\n"), (lacking.to_owned(), "1 lead")]
+    {
+        sqlx::query(
+            "UPDATE enrollments SET why = 'missing_variable', snapshot = convert_to($1, 'UTF8')",
+        )
+        .bind(fields)
+        .execute(&mut desk.owner)
+        .await
+        .unwrap();
+        let add = "sender add ada capture: --from ada@example.com --from-name Ada";
+        let told = desk.types(add).await.well();
+        assert!(told.contains(woken), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_is_changed_keeps_what_is_not_said_again() {
+    let desk = Desk::new().await;
+    let add = "sender add ada capture: --from ada@example.com";
+    desk.types(&format!(
+        "{add} --per-day 40 --spacing 90s --zone Europe/Lisbon --weight 3 --postal-address \"1 St\""
+    ))
+    .await
+    .well();
+    let told = desk.types(&format!("{add} --from-name Ada")).await.well();
+    assert_eq!(told.trim(), "sender `ada` is changed");
+    let listed = async || desk.types("sender list --json").await.json()["senders"][0].clone();
+    let ada = listed().await;
+    assert_eq!(ada["per_day"], 40);
+    assert_eq!(ada["spacing_s"], 90);
+    assert_eq!(ada["zone"], "Europe/Lisbon");
+    assert_eq!(ada["weight"], 3);
+    desk.types(&format!("{add} --per-day none")).await.well();
+    assert_eq!(listed().await["per_day"], serde_json::Value::Null);
 }
 
 #[tokio::test]
@@ -83,4 +120,30 @@ async fn a_script_must_be_there_and_make_sense() {
     let error =
         desk.types(&format!("sender add x capture:{script} --from x@example.com")).await.error();
     assert!(error.contains("share that is not between 0 and 1"), "{error}");
+}
+
+#[tokio::test]
+async fn url_and_address_have_to_belong_together() {
+    let desk = Desk::new().await;
+    let sid = "AC0123456789abcdef0123456789abcdef";
+    let twilio = format!("sender add texts twilio://{sid}:token@api.twilio.com --from");
+    let error = desk.types(&format!("{twilio} ada@example.com")).await.error();
+    assert!(error.contains("sends texts"), "{error}");
+    let mailgun = "sender add sales mailgun://mg.example.com:key@api.eu.mailgun.net --from";
+    let error = desk.types(&format!("{mailgun} +15550100")).await.error();
+    assert!(error.contains("sends mails"), "{error}");
+    desk.types(&format!("{twilio} +15550100")).await.well();
+    desk.types(&format!("{mailgun} ada@example.com")).await.well();
+    let list = desk.types("sender list --json").await.json();
+    let senders = list["senders"].as_array().unwrap();
+    let told: Vec<_> = senders
+        .iter()
+        .map(|it| ["name", "channel", "url", "breaker"].map(|name| it[name].as_str().unwrap()))
+        .collect();
+    let twilio = format!("twilio://{sid}@api.twilio.com");
+    let expected = [
+        ["sales", "email", "mailgun://mg.example.com@api.eu.mailgun.net", "closed"],
+        ["texts", "sms", &twilio, "closed"],
+    ];
+    assert_eq!(told, expected);
 }

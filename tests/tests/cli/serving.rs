@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use server::metrics::Metrics;
 use server::serve::{self, Routes};
+use server::webhooks::proxies::Proxies;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -37,7 +38,8 @@ async fn probes_metrics_and_headers() {
     let room = Mailroom::new(desk.store.clone(), keys, url, None, uuid::Uuid::nil());
     let (is_ready, ready) = watch::channel(false);
     let metrics = Metrics::install().unwrap();
-    let router = serve::router(&room, metrics.clone(), ready, Routes::All);
+    let router =
+        serve::router(&room, metrics.clone(), ready, Routes::All { proxies: Proxies::default() });
 
     assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);

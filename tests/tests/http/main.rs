@@ -5,7 +5,10 @@
 mod audit;
 mod desk;
 mod document;
+mod erasing;
+mod files;
 mod idempotency;
 mod keys;
+mod leads;
 mod programs;
 mod suppressions;

@@ -59,10 +59,11 @@ impl Api {
 
     /// Leads with these addresses enter a campaign, and an engine moves them.
     pub(crate) async fn runs(&self, document: &Value, addresses: &[&str]) -> Runner {
-        let (store, workspace) = (&self.room.store, self.workspace);
+        let (store, key) = (&self.room.store, &self.room.suppressions);
+        let workspace = self.workspace;
         let file = Cursor::new(format!("email\n{}\n", addresses.join("\n")).into_bytes());
         let options = import::Options::default();
-        import::leads(store, workspace, file, &options, |_| {}).await.unwrap();
+        import::leads(store, key, workspace, file, &options, |_| {}).await.unwrap();
         let document: CampaignDocument = serde_json::from_value(document.clone()).unwrap();
         let mut tx = store.begin(workspace).await.unwrap();
         let now = clock::read(&mut tx).await.unwrap().campaign;

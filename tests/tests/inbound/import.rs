@@ -120,11 +120,11 @@ async fn two_imports_of_one_file_make_each_lead_once() {
         file.push_str(&format!("lead{number}@example.com,{number}\n"));
     }
     let mut town = Town::new(&[]).await;
-    let (store, workspace) = (town.room.store.clone(), town.workspace);
+    let (room, workspace) = (town.room.clone(), town.workspace);
     let options = Options::default();
     let import = || {
         let file = Cursor::new(file.clone().into_bytes());
-        import::leads(&store, workspace, file, &options, |_| {})
+        import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {})
     };
     let (one, two) = futures::join!(import(), import());
     let (one, two) = (one.unwrap().totals, two.unwrap().totals);
@@ -136,10 +136,11 @@ async fn two_imports_of_one_file_make_each_lead_once() {
 #[tokio::test]
 async fn a_file_that_is_none_is_refused_with_what_to_do() {
     let town = Town::new(&[]).await;
-    let (store, workspace) = (town.room.store.clone(), town.workspace);
+    let (room, workspace) = (town.room.clone(), town.workspace);
     let options = Options::default();
     let import = |bytes: &'static [u8]| {
-        import::leads(&store, workspace, Cursor::new(bytes), &options, |_| {})
+        let file = Cursor::new(bytes);
+        import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {})
     };
     let spreadsheet = import(b"PK\x03\x04 and more").await;
     assert!(matches!(spreadsheet, Err(ImportError::Unreadable(Unreadable::Spreadsheet))));
@@ -166,7 +167,8 @@ async fn a_large_file_is_read_no_faster_than_it_is_stored() {
     file.seek(SeekFrom::Start(0)).unwrap();
     let options = Options::default();
     let mut ahead = 0;
-    let report = import::leads(&town.room.store, town.workspace, file, &options, |progress| {
+    let (store, key) = (&town.room.store, &town.room.suppressions);
+    let report = import::leads(store, key, town.workspace, file, &options, |progress| {
         let stored = progress.totals.added * row_length;
         ahead = ahead.max(read.load(Ordering::Relaxed).saturating_sub(stored));
         assert_eq!(progress.bytes, length);

@@ -55,7 +55,8 @@ impl Town {
     pub(crate) async fn import(&mut self, file: &str) -> import::Report {
         let file = Cursor::new(file.to_owned().into_bytes());
         let options = import::Options::default();
-        import::leads(&self.room.store, self.workspace, file, &options, |_| {}).await.unwrap()
+        let (store, key) = (&self.room.store, &self.room.suppressions);
+        import::leads(store, key, self.workspace, file, &options, |_| {}).await.unwrap()
     }
 
     /// Applies a campaign and starts it. The first one brings the capture sender with it.

@@ -1,5 +1,7 @@
 //! The endpoints that others call, over real HTTP.
 
+use std::net::SocketAddr;
+
 use activities::endpoint_key::{EndpointKey, KeyUse};
 use activities::ids;
 use activities::store::webhook_endpoints::{self, EndpointId};
@@ -41,8 +43,10 @@ impl Served {
         tx.commit().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = server::webhooks::router(town.room.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let proxies = "127.0.0.1".parse().unwrap();
+        let router = server::webhooks::router(town.room.clone(), proxies);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { town, client, address, key, endpoint }
     }
@@ -336,4 +340,31 @@ async fn a_database_that_is_away_is_no_answer_that_it_was_stored() {
     let page = served.get(Method::POST, &url).await;
     assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.text().await.unwrap().contains("press the button again"));
+}
+
+#[tokio::test]
+async fn who_guesses_too_often_is_told_to_wait_and_who_is_right_never() {
+    let mut served = Served::new().await;
+    let link = served.link(TokenKind::OptOut).await;
+    let nonsense = format!("{}/u/nonsense", served.address);
+    let stray = format!("{}/webhooks/mailgun/wk_nonsense", served.address);
+    let from = |client: &'static str, request: reqwest::RequestBuilder| async move {
+        request.header("x-forwarded-for", client).send().await.unwrap()
+    };
+    for _ in 0..10 {
+        let guess = from("198.51.100.7", served.client.get(&nonsense)).await;
+        assert_eq!(guess.status(), StatusCode::NOT_FOUND);
+        let guess = from("198.51.100.7", served.client.post(&stray)).await;
+        assert_eq!(guess.status(), StatusCode::NOT_FOUND);
+    }
+    for request in [served.client.get(&nonsense), served.client.post(&stray)] {
+        let refused = from("198.51.100.7", request).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let seconds = refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    let other = from("198.51.100.8", served.client.get(&nonsense)).await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+    let reader = from("198.51.100.7", served.client.post(&link)).await;
+    assert_eq!(reader.status(), StatusCode::OK);
 }

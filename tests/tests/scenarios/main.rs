@@ -8,6 +8,7 @@ mod branches;
 mod campaigns;
 mod caps;
 mod clock_changes;
+mod countries;
 mod handovers;
 mod holds;
 mod opt_outs;

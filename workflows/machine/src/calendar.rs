@@ -29,6 +29,14 @@ use hours::Hours;
 /// closes a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
 
+/// How far ahead an instant is looked for that is open in several zones. Windows repeat weekly, and
+/// clocks of one country drift apart for some weeks at most.
+const COMMON_HORIZON: TimeDelta = TimeDelta::days(35);
+/// The hours in which texts may be sent, on the recipient's own clock, whatever a campaign says
+/// (47 CFR 64.1200(c)(1): not before eight in the morning, not after nine in the evening).
+pub const TEXT_HOURS: (LocalTime, LocalTime) =
+    (LocalTime { minute_of_day: 8 * 60 }, LocalTime { minute_of_day: 21 * 60 });
+
 /// The last instant there is. Sums that would pass it stop here, so that no delay can panic.
 const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
@@ -209,6 +217,46 @@ impl Calendar {
         Ok(Opening { at, delayed_by })
     }
 
+    /// Returns the first instant at or after `now` that is open in every one of `zones`, and what
+    /// moved it.
+    ///
+    /// # Errors
+    ///
+    /// [`NoOpening`] if there is none; with several zones, none within 35 days.
+    pub fn next_common_opening(
+        &self,
+        zones: &[Tz],
+        now: DateTime<Utc>,
+    ) -> Result<Opening, NoOpening> {
+        if let [zone] = zones {
+            return self.next_opening(*zone, now);
+        }
+        let mut common = Opening { at: now, delayed_by: None };
+        while common.at.signed_duration_since(now) <= COMMON_HORIZON {
+            let from = common.at;
+            for zone in zones {
+                let opening = self.next_opening(*zone, common.at)?;
+                if opening.at > common.at {
+                    common = opening;
+                }
+            }
+            if common.at == from {
+                return Ok(common);
+            }
+        }
+        Err(NoOpening)
+    }
+
+    /// Whether some hour is open in every one of `zones`.
+    pub fn suits(&self, zones: &[Tz], now: DateTime<Utc>) -> bool {
+        zones.len() == 1 || self.next_common_opening(zones, now).is_ok()
+    }
+
+    /// Returns when the first of `zones` closes that is open at `at`.
+    pub fn first_closing(&self, zones: &[Tz], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        zones.iter().filter_map(|zone| self.closes_at(*zone, at)).min()
+    }
+
     /// Whether the calendar is open at `at`.
     pub fn is_open(&self, zone: Tz, at: DateTime<Utc>) -> bool {
         self.hours().is_open(zone, at.timestamp())
@@ -247,6 +295,32 @@ impl Calendar {
         }
     }
 
+    /// Returns the calendar that is open where this one is and texts may be sent; `None` if that is
+    /// never.
+    ///
+    /// What of a window lies after midnight becomes a window of the next day.
+    pub fn within_text_hours(&self) -> Option<Self> {
+        let (opens, closes) = TEXT_HOURS;
+        let narrowed = |days: Vec<Weekday>, from: LocalTime, to: LocalTime| {
+            let (from, to) = (from.max(opens), to.min(closes));
+            (from < to).then_some(Window { days, from, to })
+        };
+        let always = self.windows.is_empty();
+        let always = always.then(|| Window { days: Weekday::every(), from: opens, to: closes });
+        let windows = self.windows.iter().flat_map(|window| {
+            if !window.crosses_midnight() {
+                return [narrowed(window.days.clone(), window.from, window.to), None];
+            }
+            let next = window.days.iter().map(|day| day.next()).collect();
+            [
+                narrowed(window.days.clone(), window.from, LocalTime::END_OF_DAY),
+                narrowed(next, LocalTime::MIDNIGHT, window.to),
+            ]
+        });
+        let windows: Vec<Window> = always.into_iter().chain(windows.flatten()).collect();
+        (!windows.is_empty()).then(|| Self { windows, holidays: self.holidays.clone() })
+    }
+
     fn hours(&self) -> Hours<'_> {
         Hours { windows: &self.windows, holidays: Some(&self.holidays) }
     }
@@ -270,6 +344,10 @@ impl Weekday {
 
     fn every() -> Vec<Self> {
         Self::ALL.to_vec()
+    }
+
+    fn next(self) -> Self {
+        Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 }
 

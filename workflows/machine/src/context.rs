@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::country::{self, Country};
 use crate::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
 use crate::key::AttributeName;
 use crate::sequence::{Channel, Version};
@@ -65,6 +66,9 @@ pub struct Facts {
     /// The lead's own time zone, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Tz>,
+    /// The lead's country, where the zone is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
     /// What the lead agreed to.
     #[serde(skip_serializing_if = "Consents::is_unknown")]
     pub consent: Consents,
@@ -95,9 +99,17 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the zone whose wall clock counts: the lead's, else the campaign's.
+    /// Returns the zone on whose wall clock delays are counted: the lead's, else the campaign's.
     pub fn zone(&self) -> Tz {
-        self.facts.zone.unwrap_or(self.version.zone)
+        match self.zones() {
+            [only] => *only,
+            _ => self.version.zone,
+        }
+    }
+
+    /// Returns the zones in each of which a window must be open: the lead's own, or all it may live in.
+    pub fn zones(&self) -> &[Tz] {
+        country::candidates(self.facts.zone.as_ref(), self.facts.country, &self.version.zone)
     }
 }
 

@@ -2,6 +2,7 @@
 //! turns it into a [`crate::sequence::Version`], or names every fault with its field and its fix.
 
 mod compile;
+mod readable;
 
 use std::collections::BTreeSet;
 
@@ -34,13 +35,15 @@ pub struct CampaignDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Audience>,
     /// The time zone of leads whose own is unknown, as in `Europe/Lisbon`.
+    #[serde(deserialize_with = "readable::zone")]
     #[schemars(with = "String")]
     pub zone: Tz,
-    /// When messages may leave, on the lead's own wall clock. None: at any time.
+    /// When messages may leave, on the lead's own wall clock. None: at any time. Texts leave between 08:00
+    /// and 21:00 only, whatever stands here.
     #[serde(default)]
     pub windows: Vec<Window>,
     /// Days on which nothing leaves.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable::days")]
     pub holidays: BTreeSet<NaiveDate>,
     /// How much may leave.
     #[serde(default)]

@@ -20,7 +20,7 @@ use crate::signal::Signal;
 use crate::state::{Data, State, Wait, Why};
 
 /// The rules this build applies. It rises when code changes what a journal would replay to.
-pub const RULES: u32 = 1;
+pub const RULES: u32 = 2;
 
 /// One lead's run through one campaign, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

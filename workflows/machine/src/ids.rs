@@ -112,11 +112,16 @@ impl<K> From<Uuid> for Id<K> {
     }
 }
 
-impl<K> FromStr for Id<K> {
-    type Err = uuid::Error;
+/// The text is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no id: ids look like 01a1fe44-5656-720c-b778-a723f6c352cf")]
+pub struct InvalidId;
 
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        text.parse().map(Self::new)
+impl<K> FromStr for Id<K> {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self::new).map_err(|_| InvalidId)
     }
 }
 

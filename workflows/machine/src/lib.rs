@@ -6,6 +6,7 @@
 pub mod calendar;
 pub mod condition;
 pub mod context;
+pub mod country;
 pub mod delay;
 pub mod document;
 pub mod effect;

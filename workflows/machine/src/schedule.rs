@@ -1,6 +1,7 @@
 //! When a step may happen, and which constraint made it so: the one evaluation behind both the
 //! wake-up time and its explanation.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveTime, Utc};
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use crate::calendar::{self, Calendar, Closure};
 use crate::context::Context;
-use crate::sequence::{Step, StepKind};
+use crate::sequence::{Channel, Step, StepKind};
 use crate::state::{Data, Wait, Why};
 
 /// A constraint on the time of a step, in the order in which they apply.
@@ -44,7 +45,7 @@ pub struct Earliest {
 }
 
 /// Returns when `step` may happen, starting from `earliest`: absences first, then, for messages
-/// and calls, windows and holidays.
+/// and calls, windows and holidays, and for texts the hours of the night.
 pub fn schedule(step: &Step, earliest: Earliest, data: &Data, context: &Context<'_>) -> Schedule {
     evaluate(step, earliest, data, context, None)
 }
@@ -67,7 +68,6 @@ fn evaluate(
     context: &Context<'_>,
     lifted: Option<Why>,
 ) -> Schedule {
-    let zone = context.zone();
     let counts = |why: Why| lifted != Some(why);
     let mut ladder = Ladder::from(if counts(earliest.because) {
         earliest
@@ -75,26 +75,35 @@ fn evaluate(
         Earliest { at: context.now, ..earliest }
     });
     if let Some(back_on) = data.away_until.filter(|_| counts(Why::LeadAsked)) {
-        let back = calendar::resolve_local(zone, back_on.and_time(NaiveTime::MIN));
+        let back = calendar::resolve_local(context.zone(), back_on.and_time(NaiveTime::MIN));
         ladder.apply(Why::LeadAsked, back);
     }
     if matches!(step.kind, StepKind::Message { .. } | StepKind::Call) {
-        let calendar = &context.version.calendar;
-        match (counts(Why::SendWindow), counts(Why::Holiday)) {
-            (true, true) => ladder.apply_calendar(calendar, zone),
-            (windows, holidays) => {
-                let mut relaxed = calendar.clone();
-                if !windows {
-                    relaxed.windows.clear();
-                }
-                if !holidays {
-                    relaxed.holidays.clear();
-                }
-                ladder.apply_calendar(&relaxed, zone);
-            }
+        let calendar = relaxed(&context.version.calendar, lifted);
+        ladder.apply_calendar(&calendar, context.zones());
+        let is_text = matches!(step.kind, StepKind::Message { channel: Channel::Sms, .. });
+        if is_text && counts(Why::QuietHours) {
+            let texts = match &calendar {
+                Cow::Borrowed(_) => Some(Cow::Borrowed(&context.version.text_calendar)),
+                Cow::Owned(calendar) => calendar.within_text_hours().map(Cow::Owned),
+            };
+            ladder.apply_quiet_hours(texts.as_deref(), context.zones());
         }
     }
     ladder.into_schedule()
+}
+
+/// The calendar without what is lifted.
+fn relaxed(calendar: &Calendar, lifted: Option<Why>) -> Cow<'_, Calendar> {
+    match lifted {
+        Some(Why::SendWindow) => {
+            Cow::Owned(Calendar { windows: Vec::new(), holidays: calendar.holidays.clone() })
+        }
+        Some(Why::Holiday) => {
+            Cow::Owned(Calendar { windows: calendar.windows.clone(), holidays: BTreeSet::new() })
+        }
+        Some(_) | None => Cow::Borrowed(calendar),
+    }
 }
 
 /// Returns the wait before `step` that begins now.
@@ -131,15 +140,16 @@ impl Ladder {
     }
 
     /// Windows first, then holidays: a day off is named only where the windows alone would have
-    /// let the step happen on it. A calendar without any opening is refused when a version is made.
-    fn apply_calendar(&mut self, calendar: &Calendar, zone: Tz) {
+    /// let the step happen on it. A calendar without any opening is refused when a version is made;
+    /// where none suits all zones the step comes at once, and is held.
+    fn apply_calendar(&mut self, calendar: &Calendar, zones: &[Tz]) {
         let from = self.at();
-        let Ok(opening) = calendar.next_opening(zone, from) else { return };
+        let Ok(opening) = calendar.next_common_opening(zones, from) else { return };
         let by_windows = match opening.delayed_by {
             Some(Closure::Holiday) => {
                 let windows = calendar.windows.clone();
                 let without_holidays = Calendar { windows, holidays: BTreeSet::new() };
-                without_holidays.next_opening(zone, from).map_or(from, |opening| opening.at)
+                without_holidays.next_common_opening(zones, from).map_or(from, |opening| opening.at)
             }
             Some(Closure::Window) | None => opening.at,
         };
@@ -148,6 +158,15 @@ impl Ladder {
         }
         if !calendar.holidays.is_empty() {
             self.apply(Why::Holiday, opening.at);
+        }
+    }
+
+    /// The hours in which texts may be sent, on top of the calendar they are a part of. One that never
+    /// opens is refused when a version is made.
+    fn apply_quiet_hours(&mut self, texts: Option<&Calendar>, zones: &[Tz]) {
+        let opening = texts.and_then(|texts| texts.next_common_opening(zones, self.at()).ok());
+        if let Some(opening) = opening {
+            self.apply(Why::QuietHours, opening.at);
         }
     }
 

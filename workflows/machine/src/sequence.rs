@@ -82,6 +82,8 @@ pub struct Version {
     pub zone: Tz,
     /// When messages may leave.
     pub calendar: Calendar,
+    /// When texts may: only where the calendar is open and it is neither early nor late.
+    pub text_calendar: Calendar,
     /// When the campaign's goal is met.
     pub goal: Option<Condition>,
     /// What an answer does.
@@ -185,6 +187,14 @@ pub struct WaitUntil {
 }
 
 impl Version {
+    /// Returns when messages of `channel` may leave.
+    pub fn calendar_of(&self, channel: Channel) -> &Calendar {
+        match channel {
+            Channel::Email | Channel::Call => &self.calendar,
+            Channel::Sms => &self.text_calendar,
+        }
+    }
+
     /// Returns the first step, in order, that is not done, following the lanes that were taken.
     ///
     /// Positions are never stored: a step that was removed is passed by, one that was added before

@@ -192,6 +192,13 @@ pub enum Missing {
     Approval,
 }
 
+impl Missing {
+    /// The lead's zone: no hour is inside the window in all zones the lead may live in.
+    pub fn zone() -> Self {
+        Self::Variables { fields: vec!["zone".to_owned()] }
+    }
+}
+
 /// How bad a bounce is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -304,6 +311,34 @@ impl Signal {
             | Self::ApprovalDecided { effect: answered, .. }
             | Self::CallDone { effect: answered, .. } => *answered == effect,
             _ => false,
+        }
+    }
+
+    /// Returns the step whose message the signal proves to have reached the provider.
+    pub fn proves(&self) -> Option<&StepKey> {
+        match self {
+            Self::Delivered { step } | Self::Clicked { step } => Some(step),
+            Self::Bounced { step, .. } | Self::Replied { step, .. } => step.as_ref(),
+            Self::Enrolled
+            | Self::Woke
+            | Self::SendAnswered { .. }
+            | Self::Complained
+            | Self::OptedOut
+            | Self::AutoReplied { .. }
+            | Self::AttributeChanged
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::Skipped { .. }
+            | Self::SendNow { .. }
+            | Self::Stopped
+            | Self::HandOver
+            | Self::HandoverAccepted { .. }
+            | Self::HandoverAnswered
+            | Self::HandoverClosed { .. }
+            | Self::GivenBack
+            | Self::ApprovalDecided { .. }
+            | Self::CallDone { .. }
+            | Self::VersionMoved => None,
         }
     }
 

@@ -134,11 +134,13 @@ impl Wait {
     fn is_put_off(&self) -> bool {
         match self.because {
             Why::SendWindow
+            | Why::QuietHours
             | Why::Holiday
             | Why::SenderPacing
             | Why::SenderDailyLimit
             | Why::CampaignDailyLimit
-            | Why::SenderDisconnected => true,
+            | Why::SenderDisconnected
+            | Why::ProviderOutage => true,
             Why::Delay
             | Why::UntilEvent
             | Why::LeadAsked
@@ -206,6 +208,8 @@ pub enum Why {
     SendWindow,
     /// A holiday.
     Holiday,
+    /// Too early or too late for a text at the lead's place, whatever the campaign's window is.
+    QuietHours,
     /// The sender leaves time between messages.
     SenderPacing,
     /// The sender's messages of the day are used up.
@@ -214,6 +218,8 @@ pub enum Why {
     CampaignDailyLimit,
     /// The provider refused; the next try has a time.
     RetryBackoff,
+    /// The sender's provider does not work; it is tried again then.
+    ProviderOutage,
     /// The campaign is paused.
     CampaignPaused,
     /// The lead is paused.
@@ -236,16 +242,18 @@ pub enum Why {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Delay,
         Self::UntilEvent,
         Self::LeadAsked,
         Self::SendWindow,
         Self::Holiday,
+        Self::QuietHours,
         Self::SenderPacing,
         Self::SenderDailyLimit,
         Self::CampaignDailyLimit,
         Self::RetryBackoff,
+        Self::ProviderOutage,
         Self::CampaignPaused,
         Self::LeadPaused,
         Self::MissingVariable,
@@ -270,10 +278,12 @@ impl Why {
             Self::LeadAsked => "lead_asked",
             Self::SendWindow => "send_window",
             Self::Holiday => "holiday",
+            Self::QuietHours => "quiet_hours",
             Self::SenderPacing => "sender_pacing",
             Self::SenderDailyLimit => "sender_daily_limit",
             Self::CampaignDailyLimit => "campaign_daily_limit",
             Self::RetryBackoff => "retry_backoff",
+            Self::ProviderOutage => "provider_outage",
             Self::CampaignPaused => "campaign_paused",
             Self::LeadPaused => "lead_paused",
             Self::MissingVariable => "missing_variable",

@@ -226,6 +226,7 @@ struct Limits {
     away_days: u32,
     zone: usize,
     start_hours: i64,
+    text: bool,
 }
 
 impl Limits {
@@ -235,6 +236,8 @@ impl Limits {
             Why::SendWindow => Self { windows: false, ..self },
             Why::Holiday => Self { holidays: 0, ..self },
             Why::LeadAsked => Self { away_days: 0, ..self },
+            // The same step as a mail, which no law keeps from the night.
+            Why::QuietHours => Self { text: false, ..self },
             other => panic!("{other:?} cannot bind here"),
         }
     }
@@ -243,17 +246,22 @@ impl Limits {
     fn lead(self) -> Lead {
         let now = at(MONDAY) + chrono::TimeDelta::hours(self.start_hours);
         let zone = ["UTC", "Europe/Lisbon", "America/New_York", "Asia/Kathmandu"][self.zone];
-        let windows = json!([{ "days": ["mon", "tue", "thu"], "from": "09:10", "to": "17:00" }]);
+        let windows = json!([{ "days": ["mon", "tue", "thu"], "from": "07:10", "to": "22:00" }]);
         let first = NaiveDate::from_ymd_opt(2026, 3, 2).unwrap();
         let holidays = first.iter_days().take(20).enumerate();
         let holidays = holidays.filter(|(day, _)| self.holidays >> day & 1 == 1);
+        let delay = format!("{} hours", self.delay_hours);
+        let nudge = match self.text {
+            true => json!({ "key": "nudge", "wait": delay, "sms": { "body": "Hello" } }),
+            false => email("nudge", &delay),
+        };
         let document = json!({
             "name": "Test", "zone": zone,
             "windows": if self.windows { windows } else { json!([]) },
             "holidays": holidays.map(|(_, date)| date).collect::<Vec<_>>(),
             "steps": [
                 { "key": "quiet", "wait_until": { "for": "1 second", "clicks": ["nudge"] } },
-                email("nudge", &format!("{} hours", self.delay_hours)),
+                nudge,
             ],
         });
         let mut lead = Lead::enrolled(document, now);
@@ -279,9 +287,9 @@ proptest! {
     #[test]
     fn lifting_the_constraint_a_plan_names_brings_the_time_it_predicts(
         delay_hours in 0_u32..100, windows: bool, holidays in 0_u32..(1 << 20),
-        away_days in 0_u32..20, zone in 0_usize..4, start_hours in 0_i64..100,
+        away_days in 0_u32..20, zone in 0_usize..4, start_hours in 0_i64..100, text: bool,
     ) {
-        let limits = Limits { delay_hours, windows, holidays, away_days, zone, start_hours };
+        let limits = Limits { delay_hours, windows, holidays, away_days, zone, start_hours, text };
         let lead = limits.lead();
         let plan = lead.plan();
         prop_assert_eq!(plan.next.as_ref().unwrap().at, lead.enrollment.wake_at());
@@ -302,4 +310,19 @@ fn a_pause_is_explained_and_lifted_by_its_own_rule() {
     lead.hears(&Signal::Resumed { scope: PauseScope::Lead, rule: ResumeRule::Keep });
     assert_eq!(lead.enrollment.wake_at(), before);
     assert_eq!(lead.plan().next.unwrap().at, before);
+}
+
+#[test]
+fn a_text_waits_for_the_morning_and_the_plan_names_the_hours() {
+    let document = json!({
+        "name": "Test", "zone": "Europe/Lisbon",
+        "steps": [{ "key": "text", "wait": "12 hours", "sms": { "body": "Hello" } }],
+    });
+    let lead = Lead::enrolled(document, at("2026-03-02T10:00:00Z"));
+    let plan = lead.plan();
+    assert_eq!(plan.next.as_ref().unwrap().at, Some(at("2026-03-03T08:00:00Z")), "{plan:#?}");
+    let quiet = plan.constraints.iter().find(|it| it.kind == Why::QuietHours).unwrap();
+    assert!(quiet.binding && quiet.label == "Hours for texts 08:00 to 21:00", "{quiet:?}");
+    assert_eq!(quiet.without, Some(at("2026-03-02T22:00:00Z")));
+    assert!(plan.headline.ends_with("too early or too late for a text"), "{}", plan.headline);
 }

@@ -1,18 +1,20 @@
 //! Effects: prepare, gate and call what turns asked for, and record what became of it.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activities::error::{Result, chain};
 use activities::mailroom::Outlet;
-use activities::outcome::Outcome;
+use activities::outcome::{Detail, Outcome};
 use activities::send::call::{Called, call};
 use activities::send::gate::{BATCH_MAX, Dispatch};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, record};
 use activities::turn::Ask;
+use futures::FutureExt as _;
 use machine::ids::{SendId, SenderId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -26,6 +28,9 @@ const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// How often recording is tried before the outcome is left to the sweep.
 const RECORD_TRIES: u32 = 8;
 
+/// How long a runner that stops waits for a database that is away.
+const RECORD_LAST: Duration = Duration::from_secs(10);
+
 /// The longest wait between two tries.
 const RECORD_WAIT: Duration = Duration::from_secs(3);
 
@@ -36,19 +41,41 @@ type Finished = (Option<SenderId>, SendId, i32);
 /// is answered.
 pub(crate) async fn gate_asked(shared: Arc<Shared>) {
     let mut calls = JoinSet::new();
-    while let Some((workspace, asks)) =
-        shared.lanes.take(BATCH_MAX.min(shared.settings.batch)).await
-    {
+    // How many sends go alone, because one of those that went together made the gate fail.
+    let mut alone: usize = 0;
+    loop {
+        let limit = if alone > 0 { 1 } else { BATCH_MAX.min(shared.settings.batch) };
+        let Some((workspace, asks)) = shared.lanes.take(limit).await else { break };
+        alone = alone.saturating_sub(1);
         while calls.try_join_next().is_some() {}
         let names: Vec<Finished> = asks.iter().map(name).collect();
-        if let Err(error) = pass(&shared, workspace, asks, &mut calls).await {
-            tracing::error!(error = chain(&error), "gate failed; its sends are handed out again");
-            shared.lanes.done(workspace, &names);
-            shared.doubt();
-            shared.pause(Duration::from_millis(500)).await;
+        let passing = AssertUnwindSafe(pass(&shared, workspace, asks, &mut calls));
+        let Err(trouble) = Trouble::of(passing.catch_unwind().await) else { continue };
+        tracing::error!(error = trouble.what, "gate failed; its sends are handed out again");
+        shared.lanes.done(workspace, &names);
+        shared.doubt();
+        if !trouble.is_outage && names.len() > 1 {
+            alone = names.len();
         }
+        shared.pause(Duration::from_millis(500)).await;
     }
     while calls.join_next().await.is_some() {}
+}
+
+/// Why a step failed.
+struct Trouble {
+    what: String,
+    is_outage: bool,
+}
+
+impl Trouble {
+    fn of<T>(done: std::thread::Result<Result<T>>) -> Result<T, Self> {
+        match done {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(Self { what: chain(&error), is_outage: is_outage(&error) }),
+            Err(_) => Err(Self { what: "it panicked".to_owned(), is_outage: false }),
+        }
+    }
 }
 
 async fn pass(
@@ -73,8 +100,8 @@ async fn pass(
             }
         }
     }
-    let gated = gate(&shared.mailroom, workspace, ready).await?;
     let gate_at = Instant::now();
+    let gated = gate(&shared.mailroom, workspace, ready).await?;
     for (ask, answer) in gated.answered {
         metrics::counter!("meridian_gate_refusals_total", "answer" => answer_word(&answer))
             .increment(1);
@@ -126,8 +153,18 @@ async fn make_call(
     gate_at: Instant,
 ) {
     let began = Instant::now();
-    let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed()).await;
-    metrics::histogram!("meridian_call_seconds").record(began.elapsed().as_secs_f64());
+    let called = if shared.may_call(gate_at) {
+        let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed());
+        // It may have left before.
+        let unknown =
+            |_| Called::Answered(Outcome::Unknown { detail: Detail::new("the call panicked") });
+        AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(unknown)
+    } else {
+        Called::TooLate
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let provider = dispatch.message.outlet.name();
+    metrics::histogram!("meridian_call_seconds", "provider" => provider).record(seconds);
     let ask = &dispatch.message.ask;
     let outcome = answered(ask, known(&dispatch, called));
     // The recorder outlives every call; it ends when every lane is at rest, so this comes first.
@@ -172,35 +209,56 @@ async fn at_rest(shared: &Shared) {
 }
 
 /// Records, again and again while the database is away: a lost outcome would need a person. What is
-/// not recorded is little, for without a database nothing passes the gate.
+/// not recorded is little, for without a database nothing passes the gate. Only the end of the process
+/// does not wait for ever.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
+    let ending = async {
+        shared.stop.cancelled().await;
+        tokio::time::sleep(RECORD_LAST).await;
+    };
+    let error = tokio::select! {
+        written = AssertUnwindSafe(try_to_write_down(shared, workspace, recorded)).catch_unwind() => {
+            match Trouble::of(written) {
+                Ok(()) => return,
+                Err(trouble) => trouble.what,
+            }
+        }
+        () = ending => "the database is away, and the process ends".to_owned(),
+    };
+    tracing::error!(
+        error,
+        n = recorded.len(),
+        "outcomes could not be recorded; the sweep will find them"
+    );
+}
+
+async fn try_to_write_down(
+    shared: &Shared,
+    workspace: WorkspaceId,
+    recorded: &[Recorded],
+) -> Result<()> {
     let mut tries = 0;
-    let error = loop {
+    loop {
         let error = match record(&shared.mailroom, workspace, recorded).await {
             Ok(turned) => {
                 for it in recorded {
                     metrics::counter!("meridian_sends_total", "outcome" => it.what.word())
                         .increment(1);
                 }
-                return shared.take_up(workspace, turned);
+                shared.take_up(workspace, turned);
+                return Ok(());
             }
             Err(error) => error,
         };
         // It may have been recorded all the same, and what its turn asked for with it.
         shared.doubt();
         tries += 1;
-        let may_wait = is_outage(&error) && !shared.stopping();
-        if tries >= RECORD_TRIES && !may_wait {
-            break error;
+        if tries >= RECORD_TRIES && !is_outage(&error) {
+            return Err(error);
         }
         tracing::error!(error = chain(&error), "recording failed; trying again");
         tokio::time::sleep(RECORD_WAIT.min(Duration::from_millis(50 << tries.min(8)))).await;
-    };
-    tracing::error!(
-        error = chain(&error),
-        n = recorded.len(),
-        "outcomes could not be recorded; the sweep will find them"
-    );
+    }
 }
 
 fn known(dispatch: &Dispatch, called: Called) -> Known {

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 
 use activities::capture::player;
 use activities::error::{Result, chain};
+use activities::leads::erase;
+use activities::mailroom::Mailroom;
 use activities::store::captures;
 use activities::store::{clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
 use activities::{audit_chain, campaign_verb, interpret};
+use machine::ids::WorkspaceId;
 use sqlx::postgres::PgListener;
 
-use super::{Shared, recovery};
+use super::Shared;
+use super::pump::is_outage;
 
 /// How often a runner shows that it lives.
 const BEAT: Duration = Duration::from_secs(5);
@@ -24,36 +28,65 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How often captured messages are looked over when nobody is about to answer one.
 const PLAY_IDLE: Duration = Duration::from_secs(1);
 
+/// How long the bell line rests after a failure.
+const LINE_WAIT: Duration = Duration::from_millis(500);
+
 /// How often the database's safety settings are checked.
 const SAFETY: Duration = Duration::from_secs(60);
 
 /// Rings the bells when a commit says that it brought work.
 pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
     while !shared.stopping() {
-        tokio::select! {
-            heard = listener.try_recv() => match heard {
-                // Nothing: the line was down, and who knows what was missed.
-                Ok(Some(_) | None) => {
-                    shared.work.notify_one();
-                    shared.chores.notify_one();
-                }
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "lost the bell line; reconnecting");
-                    shared.pause(Duration::from_millis(500)).await;
-                }
-            },
-            () = shared.stop.cancelled() => {}
+        let heard = tokio::select! {
+            heard = listener.try_recv() => heard,
+            () = shared.stop.cancelled() => return,
+        };
+        match heard {
+            Ok(Some(_)) => ring(&shared),
+            Ok(None) => {
+                // The database may be away, until a turn has proved otherwise.
+                shared.ready.send_replace(false);
+                ring(&shared);
+                reconnect(&shared, &mut listener).await;
+                // Who knows what was missed.
+                ring(&shared);
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the bell line is disturbed");
+                shared.pause(LINE_WAIT).await;
+            }
         }
     }
 }
 
+/// Tries until the bell line is up again, or the runner stops.
+async fn reconnect(shared: &Shared, listener: &mut PgListener) {
+    while !shared.stopping() {
+        let connected = tokio::select! {
+            // To no new channel: the known ones are listened to with the connection.
+            connected = listener.listen_all([]) => connected,
+            () = shared.stop.cancelled() => return,
+        };
+        let Err(error) = connected else { return };
+        tracing::warn!(error = chain(&error), "lost the bell line; reconnecting");
+        shared.pause(LINE_WAIT).await;
+    }
+}
+
+fn ring(shared: &Shared) {
+    shared.work.notify_one();
+    shared.chores.notify_one();
+}
+
 /// Shows that this runner lives.
 pub(crate) async fn beat(shared: &Shared) -> Result<u64> {
+    let began = Instant::now();
     let mut conn = shared.mailroom.store.begin_outside().await?;
     let clocks = clock::read(&mut conn).await?;
     turns::beat(&mut conn, shared.mailroom.runner, clocks.wall).await?;
     let buried = turns::bury_silent(&mut conn, clocks.wall, RUNNER_SILENCE).await?;
     conn.commit().await?;
+    shared.seen(began);
     Ok(buried)
 }
 
@@ -65,18 +98,16 @@ pub(crate) async fn say_farewell(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Shows again and again that this runner lives, and takes up what silent ones left, and what it may
-/// have lost itself.
+/// Shows again and again that this runner lives, and says when a silent one left something, or this one
+/// may have lost something. Nothing that takes long happens in between: others would take this runner
+/// for dead.
 pub(crate) async fn keep_beating(shared: Arc<Shared>) {
-    let mut look = true;
     let mut checked = Instant::now();
     while !shared.stopping() {
         let beaten = async {
-            look |= beat(&shared).await? > 0;
-            look |= shared.in_doubt.swap(false, Ordering::Relaxed);
-            if look {
-                recovery::look_at_open_requests(&shared).await?;
-                look = false;
+            let buried = beat(&shared).await?;
+            if shared.in_doubt.swap(false, Ordering::Relaxed) || buried > 0 {
+                shared.look.notify_one();
             }
             if checked.elapsed() > SAFETY {
                 shared.mailroom.store.check_safety().await?;
@@ -120,13 +151,7 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
         .await?;
     }
     for workspace in unread {
-        loop {
-            let read = interpret::interpret(mailroom, workspace).await?;
-            shared.work.notify_one();
-            if !read.more || read.mails == 0 || shared.stopping() {
-                break;
-            }
-        }
+        spare_others(workspace, read_mail(shared, workspace).await)?;
     }
     if last_round.elapsed() >= ROUND {
         *last_round = Instant::now();
@@ -135,22 +160,49 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
     Ok(())
 }
 
+/// Lets the trouble of one workspace be its own, unless the database is away for all.
+fn spare_others(workspace: WorkspaceId, done: Result<()>) -> Result<()> {
+    match done {
+        Err(error) if !is_outage(&error) => {
+            tracing::error!(workspace.id = %workspace, error = chain(&error), "chores of a workspace failed");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+async fn read_mail(shared: &Shared, workspace: WorkspaceId) -> Result<()> {
+    loop {
+        let read = interpret::interpret(&shared.mailroom, workspace).await?;
+        shared.work.notify_one();
+        if read.mails == 0 || shared.stopping() {
+            return Ok(());
+        }
+    }
+}
+
 async fn round(shared: &Shared) -> Result<()> {
     let mailroom = &shared.mailroom;
     let mut conn = mailroom.store.begin_outside().await?;
     let workspaces = work::due_workspaces(&mut conn).await?;
     conn.commit().await?;
     for (workspace, _) in workspaces {
-        let mut tx = mailroom.store.begin(workspace).await?;
-        let clocks = clock::read(&mut tx).await?;
-        work::fold_counters(&mut tx, workspace).await?;
-        let finished = work::finish_campaigns(&mut tx, workspace, clocks.campaign).await?;
-        tx.commit().await?;
-        if finished > 0 {
-            tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
-        }
-        audit_chain::seal(&mailroom.store, workspace).await?;
+        spare_others(workspace, tidy_up(mailroom, workspace).await)?;
     }
+    Ok(())
+}
+
+async fn tidy_up(mailroom: &Mailroom, workspace: WorkspaceId) -> Result<()> {
+    let mut tx = mailroom.store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    work::fold_counters(&mut tx, workspace).await?;
+    let finished = work::finish_campaigns(&mut tx, workspace, clocks.campaign).await?;
+    tx.commit().await?;
+    if finished > 0 {
+        tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
+    }
+    audit_chain::seal(&mailroom.store, workspace).await?;
+    erase::finish(mailroom, workspace).await?;
     Ok(())
 }
 

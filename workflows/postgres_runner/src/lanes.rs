@@ -1,7 +1,7 @@
 //! Sends that wait for their gate, in one lane for each sender. A lane lets as many pass as its
 //! sender may have calls open, so that no lease runs while its send waits for a free line.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
 use activities::mailroom::Outlet;
@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 /// How many calls a sender may have open that is not a mailbox.
 const WIDE: usize = 500;
+
+/// How many calls over HTTP a sender may have open.
+const OVER_HTTP: usize = 8;
 
 type Name = (WorkspaceId, Option<SenderId>);
 
@@ -27,8 +30,18 @@ struct State {
     /// Lanes in the order in which their turn comes.
     order: VecDeque<Name>,
     /// Sends that wait or are under way: one that is handed out again is not taken twice.
-    known: HashSet<(SendId, i32)>,
+    known: HashMap<(SendId, i32), Place>,
     closed: bool,
+}
+
+/// Where a send is.
+enum Place {
+    Waiting,
+    /// With the gate or its provider. What was handed out meanwhile passes afterwards: the gate may
+    /// have passed it by because the turn that hands it out had it locked.
+    UnderWay {
+        again: Option<Ask>,
+    },
 }
 
 struct Lane {
@@ -49,8 +62,10 @@ impl Lanes {
             return;
         }
         for ask in asks {
-            if state.known.insert((ask.send, ask.attempt)) {
-                state.push(workspace, ask, self.per_mailbox);
+            match state.known.get_mut(&(ask.send, ask.attempt)) {
+                None => state.push(workspace, ask, self.per_mailbox),
+                Some(Place::Waiting) => {}
+                Some(Place::UnderWay { again }) => *again = Some(ask),
             }
         }
         drop(state);
@@ -101,8 +116,13 @@ impl Lanes {
     pub(crate) fn done(&self, workspace: WorkspaceId, asks: &[(Option<SenderId>, SendId, i32)]) {
         let mut state = self.state.lock().expect("no holder panics");
         for (sender, send, attempt) in asks {
-            state.known.remove(&(*send, *attempt));
             state.leave((workspace, *sender), 1);
+            let place = state.known.remove(&(*send, *attempt));
+            if let Some(Place::UnderWay { again: Some(ask) }) = place
+                && !state.closed
+            {
+                state.push(workspace, ask, self.per_mailbox);
+            }
         }
         drop(state);
         self.bell.notify_waiters();
@@ -112,6 +132,7 @@ impl Lanes {
     pub(crate) fn learn(&self, workspace: WorkspaceId, sender: SenderId, outlet: &Outlet) {
         let width = match outlet {
             Outlet::Smtp(_) => self.per_mailbox,
+            Outlet::Mailgun(_) | Outlet::Twilio(_) => OVER_HTTP,
             Outlet::Capture | Outlet::Discard => WIDE,
         };
         let mut state = self.state.lock().expect("no holder panics");
@@ -152,6 +173,7 @@ impl State {
             let width = if ask.sender.is_some() { per_mailbox } else { WIDE };
             Lane { waiting: VecDeque::new(), under_way: 0, width }
         });
+        self.known.insert((ask.send, ask.attempt), Place::Waiting);
         lane.waiting.push_back(ask);
     }
 
@@ -170,7 +192,10 @@ impl State {
             if n > 0 {
                 workspace = Some(name.0);
                 lane.under_way += n;
-                taken.extend(lane.waiting.drain(..n));
+                for ask in lane.waiting.drain(..n) {
+                    self.known.insert((ask.send, ask.attempt), Place::UnderWay { again: None });
+                    taken.push(ask);
+                }
             }
             if taken.len() >= limit {
                 break;
@@ -183,5 +208,107 @@ impl State {
         if let Some(lane) = self.lanes.get_mut(&name) {
             lane.under_way = lane.under_way.saturating_sub(n);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use activities::campaign_settings::CampaignSettings;
+    use activities::ids;
+    use activities::turn::What;
+    use activities::versions::{Loaded, wordings};
+    use chrono::DateTime;
+    use futures::FutureExt as _;
+    use machine::document;
+
+    use machine::state::Responder;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const WORKSPACE: WorkspaceId = WorkspaceId::new(Uuid::from_u128(1));
+
+    fn ask() -> Ask {
+        let steps = json!([{ "key": "intro", "email": { "subject": "Hello", "body": "Hello." } }]);
+        let document = json!({ "name": "spring", "zone": "UTC", "steps": steps });
+        let document = serde_json::from_value(document).unwrap();
+        let version = Loaded {
+            version: document::compile(&document).unwrap(),
+            wordings: wordings(&document),
+            document,
+            sequence: ids::new(),
+            number: 1,
+            mails: Vec::new(),
+            texts: Vec::new(),
+        };
+        let settings = CampaignSettings {
+            senders: Vec::new(),
+            per_day: None,
+            zone: chrono_tz::UTC,
+            handover: None,
+        };
+        Ask {
+            send: ids::new(),
+            attempt: 1,
+            enrollment: ids::new(),
+            campaign: ids::new(),
+            lead: ids::new(),
+            version: Arc::new(version),
+            settings: Arc::new(settings),
+            sender: Some(ids::new()),
+            what: What::Handover { to: Responder::First, answer_by: None },
+            wake_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn taken(lanes: &Lanes) -> Vec<SendId> {
+        let taken = lanes.take(10).now_or_never().flatten();
+        taken.map_or_else(Vec::new, |(_, asks)| asks.iter().map(|ask| ask.send).collect())
+    }
+
+    fn name(ask: &Ask) -> (Option<SenderId>, SendId, i32) {
+        (ask.sender, ask.send, ask.attempt)
+    }
+
+    #[test]
+    fn a_send_that_waits_is_not_put_twice() {
+        let lanes = Lanes::new(5);
+        let ask = ask();
+        lanes.put(WORKSPACE, vec![ask.clone()]);
+        lanes.put(WORKSPACE, vec![ask.clone()]);
+        assert_eq!(taken(&lanes), [ask.send]);
+        lanes.done(WORKSPACE, &[name(&ask)]);
+        assert_eq!(taken(&lanes), []);
+    }
+
+    #[test]
+    fn what_is_handed_out_while_the_gate_has_it_passes_afterwards() {
+        let lanes = Lanes::new(5);
+        let ask = ask();
+        lanes.put(WORKSPACE, vec![ask.clone()]);
+        assert_eq!(taken(&lanes), [ask.send]);
+        lanes.put(WORKSPACE, vec![ask.clone()]);
+        assert_eq!(taken(&lanes), []);
+        lanes.done(WORKSPACE, &[name(&ask)]);
+        assert_eq!(taken(&lanes), [ask.send]);
+        lanes.done(WORKSPACE, &[name(&ask)]);
+        assert_eq!(taken(&lanes), []);
+    }
+
+    #[test]
+    fn a_narrow_lane_lets_one_pass_at_a_time() {
+        let lanes = Lanes::new(1);
+        let first = ask();
+        let second = Ask { send: ids::new(), ..first.clone() };
+        lanes.put(WORKSPACE, vec![first.clone(), second.clone()]);
+        assert_eq!(taken(&lanes), [first.send]);
+        assert_eq!(taken(&lanes), []);
+        lanes.put_back(WORKSPACE, vec![first.clone()]);
+        assert_eq!(taken(&lanes), [second.send]);
+        lanes.done(WORKSPACE, &[name(&second)]);
+        assert_eq!(taken(&lanes), [first.send]);
     }
 }

@@ -11,23 +11,26 @@ mod lanes;
 mod pump;
 mod recovery;
 
-use std::sync::{Arc, Mutex};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use activities::error::Result;
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
+use activities::store::bell;
 use activities::turn::Turned;
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use activities::error::{ActivityError, Result};
-
-/// The channel on which commits that bring work say so.
-const CHANNEL: &str = "meridian";
+/// After this long without a sign of life a runner begins no calls. Others wait half as long again
+/// before they give its calls up ([`activities::turn::RUNNER_SILENCE`]).
+const SILENT: Duration = Duration::from_secs(10);
 
 /// How a runner works.
 #[derive(Debug, Clone)]
@@ -69,10 +72,21 @@ struct Shared {
     chores: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
+    /// Rung when open requests are to be looked at.
+    look: Notify,
     /// Whether something was handed out that may have been lost on its way to memory.
     in_doubt: AtomicBool,
+    life: Mutex<Life>,
     stop: CancellationToken,
     ready: watch::Sender<bool>,
+}
+
+/// When this runner showed that it lives.
+struct Life {
+    /// The last time.
+    seen_at: Instant,
+    /// The last time after it had been silent: frozen, or cut off from the database.
+    back_at: Option<Instant>,
 }
 
 impl Runner {
@@ -93,23 +107,26 @@ impl Runner {
             scout: tokio::sync::Mutex::default(),
             news: Mutex::default(),
             chores: Notify::new(),
+            look: Notify::new(),
             outcomes,
             lost,
             in_doubt: AtomicBool::new(false),
+            life: Mutex::new(Life { seen_at: Instant::now(), back_at: None }),
             stop: CancellationToken::new(),
             ready,
         });
         housekeeping::beat(&shared).await?;
-        let listener = shared.mailroom.store.listen(CHANNEL).await?;
+        let listener = shared.mailroom.store.listen(bell::CHANNEL).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
-        tasks.spawn(housekeeping::keep_beating(Arc::clone(&shared)));
-        tasks.spawn(housekeeping::do_chores(Arc::clone(&shared)));
-        tasks.spawn(housekeeping::play_recipients(Arc::clone(&shared)));
+        tasks.spawn(supervise(Arc::clone(&shared), housekeeping::keep_beating));
+        tasks.spawn(supervise(Arc::clone(&shared), housekeeping::do_chores));
+        tasks.spawn(supervise(Arc::clone(&shared), housekeeping::play_recipients));
+        tasks.spawn(supervise(Arc::clone(&shared), recovery::take_up_open));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
         for _ in 0..shared.settings.writers {
-            tasks.spawn(pump::turn_due(Arc::clone(&shared)));
+            tasks.spawn(supervise(Arc::clone(&shared), pump::turn_due));
             tasks.spawn(caller::gate_asked(Arc::clone(&shared)));
         }
         Ok(Self { shared, tasks, ready: is_ready })
@@ -140,9 +157,35 @@ impl Runner {
     }
 }
 
+/// Runs a task until it ends by itself. One that panics begins again: a process that only looks alive
+/// would be worse than none.
+async fn supervise<F: Future<Output = ()>>(shared: Arc<Shared>, task: impl Fn(Arc<Shared>) -> F) {
+    while AssertUnwindSafe(task(Arc::clone(&shared))).catch_unwind().await.is_err() {
+        tracing::error!("a task of the engine panicked; it begins again");
+        shared.doubt();
+        shared.pause(Duration::from_secs(1)).await;
+    }
+}
+
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Notes that this runner showed at `at` that it lives.
+    fn seen(&self, at: Instant) {
+        let mut life = self.life.lock().expect("no holder panics");
+        if at.duration_since(life.seen_at) > SILENT {
+            life.back_at = Some(Instant::now());
+        }
+        life.seen_at = at;
+    }
+
+    /// Whether a call may begin whose gate began at `gate_at`. Not if this runner was silent since, for
+    /// so long that others may have taken the call for lost, and a person has sent it again.
+    fn may_call(&self, gate_at: Instant) -> bool {
+        let life = self.life.lock().expect("no holder panics");
+        life.seen_at.elapsed() <= SILENT && life.back_at.is_none_or(|back_at| back_at <= gate_at)
     }
 
     /// Notes that a transaction failed which may have been committed: what it handed out is in rows

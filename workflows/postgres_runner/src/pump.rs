@@ -154,11 +154,15 @@ async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
     Ok(())
 }
 
+/// A session was ended because it rested in a transaction: we were frozen.
+const RESTED_TOO_LONG: &str = "25P03";
+
 /// Whether the database is away, so that no lead is to blame.
 pub(crate) fn is_outage(error: &ActivityError) -> bool {
     match error {
         ActivityError::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-            ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            code == RESTED_TOO_LONG
+                || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
         }),
         ActivityError::Database(_) => true,
         _ => false,

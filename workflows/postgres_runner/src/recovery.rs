@@ -1,5 +1,6 @@
 //! What goes wrong: batches that fail, calls that were lost, runners that died.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use activities::store::dead_letters::{self, Subject};
 use activities::store::{clock, enrollments, work};
 use activities::turn::{self, FAILURES_MAX};
 use chrono::TimeDelta;
+use futures::FutureExt as _;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use uuid::Uuid;
@@ -28,6 +30,11 @@ pub(crate) async fn turn_by_halves(shared: &Shared, workspace: WorkspaceId) -> R
     let clocks = clock::read(&mut tx).await?;
     let ids = work::due_ids(&mut tx, workspace, clocks.campaign, limit).await?;
     tx.commit().await?;
+    by_halves(shared, workspace, ids).await
+}
+
+async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> Result<()> {
+    let mailroom = &shared.mailroom;
     let mut parts: Vec<Vec<Uuid>> = vec![ids];
     while let Some(part) = parts.pop() {
         if part.is_empty() || shared.stopping() {
@@ -84,22 +91,43 @@ pub(crate) async fn sweep_lost(
         };
         let Some((workspace, sends)) = next else { return };
         for sends in sends.chunks(SWEEP_MAX) {
-            match sweep(&shared.mailroom, workspace, sends).await {
-                Ok(Some(turned)) => shared.take_up(workspace, turned),
-                Ok(None) => {}
-                // Its enrollment looks again by itself.
-                Err(error) => {
-                    tracing::error!(error = chain(&error), "sweep failed; it is repeated");
-                    shared.pause(Duration::from_millis(500)).await;
+            let swept = AssertUnwindSafe(sweep(&shared.mailroom, workspace, sends)).catch_unwind();
+            let error = match swept.await {
+                Ok(Ok(Some(turned))) => {
+                    shared.take_up(workspace, turned);
+                    continue;
                 }
-            }
+                Ok(Ok(None)) => continue,
+                Ok(Err(error)) => chain(&error),
+                Err(_) => "it panicked".to_owned(),
+            };
+            // Its enrollment looks again by itself.
+            tracing::error!(error, "sweep failed; it is repeated");
+            shared.pause(Duration::from_millis(500)).await;
         }
     }
 }
 
-/// Looks at every enrollment that may have a request under way: after a start, and after a runner
-/// has died.
-pub(crate) async fn look_at_open_requests(shared: &Shared) -> Result<()> {
+/// Looks at open requests after a start, and whenever a runner has died or something may have been lost.
+pub(crate) async fn take_up_open(shared: Arc<Shared>) {
+    while !shared.stopping() {
+        if let Err(error) = look_at_open_requests(&shared).await {
+            tracing::error!(
+                error = chain(&error),
+                "open requests were not looked at; trying again"
+            );
+            shared.pause(Duration::from_secs(1)).await;
+            continue;
+        }
+        tokio::select! {
+            () = shared.look.notified() => {}
+            () = shared.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Looks at every enrollment that may have a request under way.
+async fn look_at_open_requests(shared: &Shared) -> Result<()> {
     let mailroom = &shared.mailroom;
     let mut conn = mailroom.store.begin_outside().await?;
     let workspaces = work::due_workspaces(&mut conn).await?;
@@ -115,8 +143,7 @@ pub(crate) async fn look_at_open_requests(shared: &Shared) -> Result<()> {
             tx.commit().await?;
             let Some(last) = page.last() else { break };
             after = *last;
-            let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &page).await?;
-            shared.take_up(workspace, turned);
+            by_halves(shared, workspace, page).await?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::{Deadlines, SmtpTransport};
 use crate::address::EmailAddress;
 use crate::mail::account::Security;
 use crate::mail::message::wire_address;
+use crate::mail::reach;
 use crate::outcome::smtp_replies::Stage;
 use crate::outcome::{Detail, RefusalClass};
 
@@ -80,6 +81,7 @@ impl SmtpTransport {
         let (host, port) = (self.account.host(), self.account.port());
         let advice = match (stop.cause, stop.stage) {
             (Cause::Name, _) => return format!("check the host name `{host}`"),
+            (Cause::OutOfReach, _) => reach::FIX,
             (Cause::NobodyThere, _) => {
                 return format!(
                     "nothing listens on {host}:{port}: check the port (smtp:// usually 587, smtps:// 465)"
@@ -118,9 +120,10 @@ impl SmtpTransport {
             (Cause::NoLogin, _) => "leave the user out of the account, or use an encrypted port",
             (Cause::Said, stage) => match stop.refusal.class {
                 RefusalClass::Retry => "the server asks to try again later",
-                RefusalClass::Recipient | RefusalClass::Content | RefusalClass::Account => {
-                    said_at(stage)
-                }
+                RefusalClass::Recipient
+                | RefusalClass::Content
+                | RefusalClass::Account
+                | RefusalClass::OptedOut => said_at(stage),
             },
         };
         advice.to_owned()

@@ -25,6 +25,8 @@ pub(super) struct Stop {
 pub(super) enum Cause {
     /// The host's name is not known.
     Name,
+    /// The host may not be spoken to.
+    OutOfReach,
     /// Nobody listens.
     NobodyThere,
     /// No answer in time.
@@ -58,6 +60,7 @@ impl Stop {
         let stage = match cause {
             Cause::NotTls | Cause::UnknownIssuer | Cause::WrongName | Cause::Expired => Stage::Tls,
             Cause::Name
+            | Cause::OutOfReach
             | Cause::NobodyThere
             | Cause::Late
             | Cause::Broken
@@ -81,9 +84,13 @@ impl Stop {
         Self::ours(stage, Cause::Said, RefusalClass::Retry, &detail)
     }
 
-    /// A refusal in our own words.
+    /// A refusal in our own words: what went wrong with the server itself is nobody's message.
     pub(super) fn ours(stage: Stage, cause: Cause, class: RefusalClass, detail: &str) -> Self {
         let refusal = Refusal::of(class, format!("{}: {detail}", stage.name()));
+        let refusal = match class {
+            RefusalClass::Retry | RefusalClass::Account => refusal.of_sender(),
+            RefusalClass::Recipient | RefusalClass::Content | RefusalClass::OptedOut => refusal,
+        };
         Self { stage, cause, refusal }
     }
 }

@@ -5,9 +5,11 @@ use std::fmt;
 
 use activities::campaigns::enroll::{Enrolled, Selection};
 use activities::rehearsal::{self, Course, Ending, Touch};
+use activities::sms::Encoding;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use machine::key::StepKey;
+use machine::sequence::Channel;
 use machine::state::Why;
 use serde::Serialize;
 
@@ -21,13 +23,13 @@ use crate::{timeline, times};
 pub(in crate::cli) struct Rehearse {
     /// The campaign
     name: String,
-    /// Only this lead, by its mail address or id
+    /// Only this lead, by its mail address, number or id
     #[arg(long, value_name = "LEAD")]
     lead: Option<String>,
     /// Rehearse with at most this many leads
     #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
-    /// Print at most this many mails one by one
+    /// Print at most this many messages one by one
     #[arg(long, default_value = "20")]
     rows: usize,
     #[command(flatten)]
@@ -49,6 +51,8 @@ struct Rehearsal {
     days: Vec<Day>,
     held: Vec<Held>,
     endings: BTreeMap<&'static str, usize>,
+    /// What the texts of each step come to.
+    texts: BTreeMap<StepKey, Texts>,
     courses: Vec<CourseView>,
     #[serde(skip)]
     steps: Vec<StepKey>,
@@ -62,6 +66,16 @@ struct Day {
     day: NaiveDate,
     total: usize,
     steps: BTreeMap<StepKey, usize>,
+}
+
+/// What the texts of a step come to.
+#[derive(Default, Serialize)]
+struct Texts {
+    texts: usize,
+    /// Parts in all, each of which is paid for.
+    parts: usize,
+    /// Texts in the sixteen-bit alphabet, which take more parts.
+    wide: usize,
 }
 
 /// Leads that would be held for the same reason.
@@ -129,6 +143,13 @@ impl Rehearsal {
             entry.total += 1;
             *entry.steps.entry(touch.step.clone()).or_default() += 1;
         }
+        let mut texts: BTreeMap<StepKey, Texts> = BTreeMap::new();
+        for (step, measure) in touches().filter_map(|it| Some((&it.step, it.text?))) {
+            let entry = texts.entry(step.clone()).or_default();
+            entry.texts += 1;
+            entry.parts += measure.segments;
+            entry.wide += usize::from(measure.encoding == Encoding::Ucs2);
+        }
         let mut endings = BTreeMap::new();
         let mut held: BTreeMap<(StepKey, String), Held> = BTreeMap::new();
         for view in &courses {
@@ -139,7 +160,7 @@ impl Rehearsal {
                     step: step.clone(),
                     why,
                     leads: 0,
-                    example: view.course.email.clone(),
+                    example: view.course.email.clone().or_else(|| view.course.phone.clone()),
                 });
                 entry.leads += 1;
             }
@@ -158,6 +179,7 @@ impl Rehearsal {
             days: days.into_values().collect(),
             held: held.into_values().collect(),
             endings,
+            texts,
             courses,
             steps: Vec::new(),
             rows: 0,
@@ -185,7 +207,7 @@ impl Rehearsal {
             let approval = if touch.needs_approval { ", once approved" } else { "" };
             table.row([
                 times::on(view.course.zone, touch.at),
-                view.course.email.clone().unwrap_or_else(|| view.course.lead.to_string()),
+                address(&view.course, touch.channel),
                 format!("{}{approval}", touch.step),
                 touch.variant.as_ref().map(ToString::to_string).unwrap_or_default(),
                 sender.cloned().unwrap_or_default(),
@@ -196,7 +218,7 @@ impl Rehearsal {
     }
 
     fn days_table(&self) -> Table {
-        let mut columns = vec![Column::Text("day"), Column::Number("mails")];
+        let mut columns = vec![Column::Text("day"), Column::Number("messages")];
         columns.extend(self.steps.iter().map(|key| Column::Number(key.as_str())));
         let mut table = Table::new(&columns, "");
         for day in &self.days {
@@ -233,12 +255,20 @@ impl fmt::Display for Rehearsal {
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             writeln!(
                 f,
-                "{} mails to {} leads, from {} to {}",
+                "{} messages to {} {}, from {} to {}",
                 self.touches,
                 self.leads,
+                if self.leads == 1 { "lead" } else { "leads" },
                 times::on(self.zone, first),
                 times::on(self.zone, last)
             )?;
+        }
+        for (step, Texts { texts, parts, wide }) in &self.texts {
+            write!(f, "  `{step}`: {texts} texts in {parts} parts")?;
+            match wide {
+                0 => writeln!(f)?,
+                n => writeln!(f, ", {n} of them in the 16-bit alphabet (70 characters a part)")?,
+            }
         }
         for held in &self.held {
             let example = held.example.as_deref().unwrap_or("-");
@@ -260,6 +290,15 @@ impl fmt::Display for Rehearsal {
         }
         Ok(())
     }
+}
+
+/// Where a message would go; where nobody knows, whom it is for.
+fn address(course: &Course, channel: Channel) -> String {
+    let address = match channel {
+        Channel::Email | Channel::Call => course.email.as_ref(),
+        Channel::Sms => course.phone.as_ref(),
+    };
+    address.cloned().unwrap_or_else(|| course.lead.to_string())
 }
 
 fn moved_by(why: Why) -> String {

@@ -1,9 +1,10 @@
-//! `meridian campaign send-test`: every mail of a campaign, sent to an address of ours at once.
+//! `meridian campaign send-test`: every mail of a campaign sent to an address of ours at once, or every
+//! text to a number of ours.
 
 use std::fmt;
 
-use activities::address::EmailAddress;
 use activities::campaigns::enroll::Selection;
+use activities::origin::Correspondent;
 use activities::rehearsal;
 use activities::rehearsal::trial::{self, TrialResult, Tried};
 use anyhow::bail;
@@ -16,11 +17,11 @@ use crate::terminal::Output;
 pub(in crate::cli) struct SendTest {
     /// The campaign
     name: String,
-    /// Where the mails go
+    /// Where the mails go, or with a number such as +351912345678 the texts
     #[arg(long, value_name = "ADDRESS")]
-    to: EmailAddress,
-    /// Fill them with the data of this lead, by its mail address or id; else with the first of the
-    /// audience
+    to: Correspondent,
+    /// Fill them with the data of this lead, by its mail address, number or id; else with the first of
+    /// the audience
     #[arg(long, value_name = "LEAD")]
     lead: Option<String>,
     #[command(flatten)]
@@ -42,11 +43,23 @@ impl fmt::Display for Report {
                 None => tried.step.to_string(),
             };
             match &tried.result {
-                TrialResult::Sent { subject } => {
-                    writeln!(f, "{name}: sent to {} as \"{subject}\"", self.to)?;
+                TrialResult::Sent { subject, parts } => {
+                    write!(f, "{name}: sent to {}", self.to)?;
+                    if let Some(subject) = subject {
+                        write!(f, " as \"{subject}\"")?;
+                    }
+                    match parts {
+                        Some(parts) => writeln!(f, " in {parts}")?,
+                        None => writeln!(f)?,
+                    }
                 }
-                TrialResult::Shown { subject, text } => {
-                    writeln!(f, "{name}: {subject}\n")?;
+                TrialResult::Shown { subject, text, parts } => {
+                    let about = match (subject, parts) {
+                        (Some(subject), _) => subject.clone(),
+                        (None, Some(parts)) => format!("a text of {parts}"),
+                        (None, None) => String::new(),
+                    };
+                    writeln!(f, "{name}: {about}\n")?;
                     for line in text.lines() {
                         writeln!(f, "{}", format!("    {line}").trim_end())?;
                     }
@@ -58,7 +71,10 @@ impl fmt::Display for Report {
         }
         let shown = |tried: &Tried| matches!(tried.result, TrialResult::Shown { .. });
         if self.mails.iter().any(shown) {
-            writeln!(f, "The campaign's sender keeps every mail, so they were printed, not sent.")?;
+            writeln!(
+                f,
+                "The campaign's sender keeps what it is given: this was printed, not sent."
+            )?;
         }
         Ok(())
     }
@@ -77,7 +93,7 @@ pub(super) async fn run(command: SendTest, bench: Bench<'_>) -> anyhow::Result<b
     let (stage, actors, _) =
         rehearsal::cast(&room, session.workspace, &campaign, &selection, 1, now).await?;
     let Some(actor) = actors.first() else {
-        bail!("nobody's data can fill the mails: import leads, or name one with --lead");
+        bail!("nobody's data can fill the messages: import leads, or name one with --lead");
     };
     let mails = trial::send(&room, session.workspace, &stage, actor, &command.to, now).await?;
     let well = |tried: &Tried| {

@@ -2,10 +2,13 @@
 //! product's own book of slots; everything else is written here once more.
 
 use activities::content::step::{BodySource, CompiledStep, RenderFault, Values};
-use activities::send::slots::{Book, Booking, CampaignLimits, Candidate, SenderLimits, Verdict};
+use activities::send::slots::{
+    Book, Booking, CampaignLimits, Candidate, Outage, SenderLimits, Verdict,
+};
 use activities::store::quotas::{Key, Scope};
 use chrono::{TimeDelta, Utc};
 use machine::context::Consent;
+use machine::country;
 use machine::document::{CampaignDocument, StepDocument};
 use machine::effect::EffectId;
 use machine::ids::SendId;
@@ -22,9 +25,8 @@ use crate::world::provider::Script;
 /// How long a call may take.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
 
-/// How long before a window closes a send must leave. The product asks for half a minute of the
-/// world's time, which is next to nothing where campaign time stands still.
-const MARGIN: TimeDelta = TimeDelta::milliseconds(1);
+/// How long before a window closes a send must leave, campaign time.
+const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// What the gate makes of a send, short of room.
 enum Inspection {
@@ -96,6 +98,10 @@ impl Inner {
         if !consents {
             return Inspection::Answered(Answer::Held { missing: Missing::Consent { channel } });
         }
+        let zones = country::candidates(lead.zone.as_ref(), lead.country(), &campaign.version.zone);
+        if !campaign.version.calendar.suits(zones, self.now) {
+            return Inspection::Answered(Answer::Held { missing: Missing::zone() });
+        }
         let variant = variant.as_ref().map(|variant| variant.as_str());
         match missing_fields(&campaign.document, step.as_str(), variant, &lead.attributes) {
             fields if fields.is_empty() => Inspection::Stands,
@@ -119,7 +125,8 @@ impl Inner {
             return self.dispatch(send, to, None);
         }
         let version = campaign.version.clone();
-        let zone = self.leads[&enrollment.lead].zone.unwrap_or(version.zone);
+        let lead = &self.leads[&enrollment.lead];
+        let zones = country::candidates(lead.zone.as_ref(), lead.country(), &version.zone);
         let campaign_zone = campaign.document.zone;
         let limits =
             CampaignLimits { per_day: campaign.document.caps.per_day, zone: campaign_zone };
@@ -128,12 +135,13 @@ impl Inner {
             spacing: sender.about.spacing,
             zone: sender.about.zone,
             next_free_at: sender.next_free_at,
+            outage: Outage::None,
         };
         let mut book = Book {
             senders: [(sender.id, sender_limits)].into(),
             campaigns: [(enrollment.campaign.uuid(), limits)].into(),
             counts: std::mem::take(&mut self.quotas),
-            changed: std::collections::BTreeMap::new(),
+            ..Book::default()
         };
         let booked = row.slot.map(|slot| Booking {
             at: slot.at,
@@ -145,7 +153,8 @@ impl Inner {
             sender: sender.id,
             campaign: enrollment.campaign.uuid(),
             calendar: &version.calendar,
-            zone,
+            windows: &version.calendar,
+            zones,
             booked,
             margin: MARGIN,
         };

@@ -124,11 +124,7 @@ impl<'a> Turn<'a> {
 
     /// A report about a message in flight proves that the provider took it.
     fn believe(&mut self, signal: &Signal, now: DateTime<Utc>) {
-        let step = match signal {
-            Signal::Delivered { step } | Signal::Clicked { step } => Some(step),
-            Signal::Bounced { step, .. } | Signal::Replied { step, .. } => step.as_ref(),
-            _ => None,
-        };
+        let step = signal.proves();
         let in_flight = self.facts().in_flight;
         let proved = self.enrollment.data.open.iter().find(|open| {
             open.step.is_some() && open.step.as_ref() == step && in_flight.contains(&open.id.send)
@@ -171,6 +167,7 @@ impl<'a> Turn<'a> {
         });
         Facts {
             zone: lead.zone,
+            country: lead.country(),
             consent: lead.consent,
             in_flight: open.map(|open| open.id.send).collect(),
             attributes: attributes.collect(),

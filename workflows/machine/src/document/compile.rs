@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{CampaignDocument, ConsentRule, StepDocument, WaitUntilDocument};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, TEXT_HOURS};
 use crate::condition::Condition;
 use crate::delay::Delay;
 use crate::key::{StepKey, VariantKey};
@@ -68,6 +68,7 @@ impl Compiler {
         if document.steps.is_empty() {
             self.fault("steps", "is empty: add at least one step");
         }
+        let text_calendar = self.text_calendar(&calendar, &steps);
         if self.keys.len() > MAX_STEPS {
             self.fault("steps", format!("has more than {MAX_STEPS} steps: split the campaign"));
         }
@@ -99,6 +100,7 @@ impl Compiler {
             steps,
             zone: document.zone,
             calendar,
+            text_calendar,
             goal: document.goal.clone(),
             on_reply,
             reply_scope: document.reply.scope,
@@ -126,6 +128,19 @@ impl Compiler {
             }
         }
         calendar
+    }
+
+    fn text_calendar(&mut self, calendar: &Calendar, steps: &[Step]) -> Calendar {
+        let within = calendar.within_text_hours();
+        if within.is_none() && sends_texts(steps) {
+            let (opens, closes) = TEXT_HOURS;
+            let message = format!(
+                "is never open between {opens} and {closes}, when texts may be sent: widen a \
+                 window, or leave the texts out"
+            );
+            self.fault("windows", message);
+        }
+        within.or_else(|| Calendar::default().within_text_hours()).unwrap_or_default()
     }
 
     fn handover(&mut self, document: &CampaignDocument) -> Option<HandoverRule> {
@@ -387,6 +402,14 @@ impl Compiler {
             }
         }
     }
+}
+
+fn sends_texts(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match &step.kind {
+        StepKind::Message { channel, .. } => *channel == Channel::Sms,
+        StepKind::Condition { then, otherwise, .. } => sends_texts(then) || sends_texts(otherwise),
+        StepKind::Call | StepKind::WaitUntil(_) | StepKind::Handover | StepKind::Finish => false,
+    })
 }
 
 fn looks_like_address(text: &str) -> bool {

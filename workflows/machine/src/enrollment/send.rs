@@ -39,6 +39,10 @@ impl Data {
             let missing = Missing::Consent { channel };
             return Transition(self.hold(&step.key, missing, turn));
         }
+        let context = &turn.context;
+        if !context.version.calendar.suits(context.zones(), context.now) {
+            return Transition(self.hold(&step.key, Missing::zone(), turn));
+        }
         match &step.kind {
             StepKind::Message { approval: Approval::Required, .. } => {
                 let id = self.next_effect(&step.key, None, turn);

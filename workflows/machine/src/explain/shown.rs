@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::enrollment::Enrollment;
@@ -10,7 +11,9 @@ use crate::sequence::{StepKind, Version};
 use crate::state::{Done, State, Why};
 
 /// The word for where a lead is, in tables, filters, API and exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
     /// Enrolled; the first step was not asked for yet.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
-use crate::calendar::{Calendar, Weekday, Window};
+use crate::calendar::{Calendar, TEXT_HOURS, Weekday, Window};
 use crate::condition::Condition;
 use crate::context::Context;
 use crate::enrollment::Enrollment;
@@ -115,6 +115,7 @@ fn reason(why: Why, step: &Step, enrollment: &Enrollment, context: &Context<'_>)
         Why::LeadAsked => "the lead is away".to_owned(),
         Why::SendWindow => "outside the sending window".to_owned(),
         Why::Holiday => "a holiday".to_owned(),
+        Why::QuietHours => "too early or too late for a text".to_owned(),
         Why::SenderPacing => "the sender leaves time between messages".to_owned(),
         Why::SenderDailyLimit => "the sender's messages of the day are used up".to_owned(),
         Why::CampaignDailyLimit => "the campaign's messages of the day are used up".to_owned(),
@@ -122,6 +123,7 @@ fn reason(why: Why, step: &Step, enrollment: &Enrollment, context: &Context<'_>)
             let refusals = enrollment.data.asked.get(&step.key).map_or(0, |asked| asked.refusals);
             format!("attempt {refusals} of {} failed", context.version.refusals_max)
         }
+        Why::ProviderOutage => "the sender's provider is not working".to_owned(),
         Why::CampaignPaused => "the campaign is paused".to_owned(),
         Why::LeadPaused => "the lead is paused".to_owned(),
         Why::MissingVariable => "a value is missing".to_owned(),
@@ -144,6 +146,10 @@ pub(super) fn label(
     match why {
         Why::SendWindow => format!("Sending window {}", windows(&context.version.calendar)),
         Why::Holiday => "No holiday".to_owned(),
+        Why::QuietHours => {
+            let (opens, closes) = TEXT_HOURS;
+            format!("Hours for texts {opens} to {closes}")
+        }
         Why::LeadAsked => match enrollment.data.away_until {
             Some(back_on) => format!("The lead is back on {}", back_on.format("%a %-d %b")),
             None => "The lead is back".to_owned(),
@@ -154,6 +160,7 @@ pub(super) fn label(
         | Why::SenderDailyLimit
         | Why::CampaignDailyLimit
         | Why::RetryBackoff
+        | Why::ProviderOutage
         | Why::CampaignPaused
         | Why::LeadPaused
         | Why::MissingVariable

@@ -101,6 +101,25 @@ proptest! {
     }
 
     #[test]
+    fn a_common_opening_is_the_first_instant_that_is_open_everywhere(
+        (calendar, zone, now) in any_case(),
+        others in prop::collection::vec(any_zone(), 1..6),
+    ) {
+        let zones: Vec<Tz> = others.into_iter().chain([zone]).collect();
+        let is_common = |at| zones.iter().all(|zone| is_open_by_definition(&calendar, *zone, at));
+        let opening = calendar.next_common_opening(&zones, now);
+        let until = opening.map_or(now + TimeDelta::days(35), |opening| opening.at);
+        prop_assert!(until >= now);
+        for probe in probes(now, until) {
+            prop_assert!(!is_common(probe), "open at {probe}");
+        }
+        if let Ok(opening) = opening {
+            prop_assert!(is_common(opening.at));
+        }
+        prop_assert_eq!(calendar.suits(&zones, now), opening.is_ok());
+    }
+
+    #[test]
     fn a_later_question_has_no_earlier_opening(
         (calendar, zone, now) in any_case(),
         seconds in 0..1_000_000_i64,
@@ -188,6 +207,24 @@ proptest! {
         match zone.from_local_datetime(&wanted).earliest() {
             Some(_) => prop_assert_eq!(local(later), wanted),
             None => prop_assert!(local(later) > wanted),
+        }
+    }
+
+    /// Texts may leave where the calendar is open by day, and nowhere else. Where a window runs over
+    /// midnight into the morning after a holiday, that morning is open: it is a day of its own.
+    #[test]
+    fn texts_leave_by_day_only((calendar, zone, now) in any_case()) {
+        let texts = calendar.within_text_hours();
+        let by_day = |at: DateTime<Utc>| {
+            let hour = at.with_timezone(&zone).hour();
+            (8..21).contains(&hour)
+        };
+        for at in probes(now, now + TimeDelta::days(3)) {
+            let is_open = texts.as_ref().is_some_and(|texts| texts.is_open(zone, at));
+            prop_assert!(!is_open || by_day(at), "{at}");
+            if calendar.holidays.is_empty() {
+                prop_assert_eq!(is_open, calendar.is_open(zone, at) && by_day(at), "{}", at);
+            }
         }
     }
 }

@@ -190,7 +190,7 @@ impl Author<'_> {
         match self.dice.below(4) {
             0 | 1 => Vec::new(),
             2 => vec![window(weekdays, "09:00", "12:00"), window(weekdays, "13:00", "17:00")],
-            _ => vec![window(&[Weekday::Fri, Weekday::Sun], "22:00", "02:00")],
+            _ => vec![window(&[Weekday::Fri, Weekday::Sun], "20:00", "02:00")],
         }
     }
 

@@ -78,6 +78,10 @@ impl Run {
         }
         let mut facts =
             Facts { zone: dice.pick(&[None, Some(ZONES[1]), Some(ZONES[2])]), ..Facts::default() };
+        if facts.zone.is_none() {
+            let country = dice.pick(&[None, None, Some("PT"), Some("US"), Some("RU")]);
+            facts.country = country.map(|code| code.parse().unwrap());
+        }
         if dice.chance(70) {
             facts.consent.sms = Consent::Granted;
             facts.consent.call = Consent::Granted;
@@ -260,6 +264,8 @@ impl Run {
                     Why::SenderPacing,
                     Why::CampaignDailyLimit,
                     Why::SendWindow,
+                    Why::QuietHours,
+                    Why::ProviderOutage,
                 ]),
             },
             _ => Answer::Held {
@@ -347,6 +353,10 @@ impl Run {
                 "call" => self.facts.consent.call = Consent::Granted,
                 _ => self.facts.consent.email = Consent::Granted,
             }
+        }
+        // No hour may be inside the window in all zones of a country.
+        if self.facts.country.take().is_some() {
+            self.facts.zone = Some(ZONES[1]);
         }
         if let Some(scope) = self.enrollment.data.pauses.first() {
             return Some(Signal::Resumed { scope: *scope, rule: ResumeRule::Shift });

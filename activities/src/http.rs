@@ -1,0 +1,148 @@
+//! The one HTTP client by which providers are asked: no redirects, no repeats, a limit on time and on
+//! the length of an answer. It knows what a request came to, and no provider.
+
+use std::error::Error;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder};
+
+use crate::outcome::Detail;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a call may take in all.
+pub const CALL: Duration = Duration::from_secs(30);
+
+/// The longest answer that is read; what matters stands at its beginning.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// What a request came to.
+#[derive(Debug)]
+pub enum Exchange {
+    /// The provider answered.
+    Answered(Answer),
+    /// It was never asked: there was no connection.
+    NotSent(Detail),
+    /// It may have been asked, and the answer is missing or cannot be read.
+    Lost(Detail),
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the provider wants us to wait, where it says so.
+    pub retry_after: Option<TimeDelta>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text, for people.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Returns the shared client.
+pub fn client() -> Client {
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+        // An error only means that somebody installed one before.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT)
+            .timeout(CALL)
+            .user_agent(concat!("meridian/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("a client without files of its own can be built")
+    });
+    CLIENT.clone()
+}
+
+/// Makes one request, once.
+pub async fn exchange(request: RequestBuilder) -> Exchange {
+    let mut response = match request.send().await {
+        Ok(response) => response,
+        // No name, no connection, no handshake: not a byte of the request has left.
+        Err(error) if error.is_connect() || error.is_builder() => {
+            return Exchange::NotSent(seen(&error));
+        }
+        Err(error) => return Exchange::Lost(seen(&error)),
+    };
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => return Exchange::Lost(Detail::new("the answer is too long")),
+            Ok(None) => return Exchange::Answered(Answer { status, retry_after, body }),
+            // A refusal is one however much of its explanation came.
+            Err(_) if (400..500).contains(&status) => {
+                return Exchange::Answered(Answer { status, retry_after, body });
+            }
+            Err(error) => return Exchange::Lost(seen(&error)),
+        }
+    }
+}
+
+/// What was seen, without the address, which may carry names.
+fn seen(error: &reqwest::Error) -> Detail {
+    let what = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if std::ptr::addr_eq(innermost, error) || error.is_timeout() && !error.is_connect() {
+        return Detail::new(what);
+    }
+    Detail::new(format!("{what}: {innermost}"))
+}
+
+/// How long to wait, from `Retry-After` in seconds or `X-RateLimit-Reset` in seconds since 1970, which
+/// is read by the provider's own clock.
+fn retry_after(headers: &HeaderMap) -> Option<TimeDelta> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    let seconds = number(RETRY_AFTER.as_str()).or_else(|| {
+        let reset = number("x-ratelimit-reset")?;
+        let date = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
+        Some(reset - date.timestamp())
+    })?;
+    // Nobody is believed who wants a week.
+    (0..=86_400).contains(&seconds).then(|| TimeDelta::seconds(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_from_either_header() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| {
+                (name.parse().unwrap(), reqwest::header::HeaderValue::from_str(value).unwrap())
+            });
+            pairs.collect::<HeaderMap>()
+        };
+        let wait = |pairs: &[(&'static str, &str)]| {
+            retry_after(&headers(pairs)).map(|it| it.num_seconds())
+        };
+        assert_eq!(wait(&[("retry-after", "7")]), Some(7));
+        let date = ("date", "Tue, 01 Jan 2030 00:00:00 GMT");
+        assert_eq!(wait(&[date, ("x-ratelimit-reset", "1893456030")]), Some(30));
+        assert_eq!(wait(&[("x-ratelimit-reset", "1893456030")]), None);
+        for odd in ["-1", "soon", "999999999", ""] {
+            assert_eq!(wait(&[("retry-after", odd)]), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Finding leads. A condition on a column of the lead is the planner's business; what stands in other
+//! tables (tags, states, addresses) is listed there first if it is rare enough, so that nobody walks
+//! through a million leads for the ten with a tag.
+
+use chrono::{DateTime, Utc};
+use machine::explain::Shown;
+use machine::ids::{LeadId, WorkspaceId};
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::store::lead_search::{self, Filter};
+use crate::store::lead_views::{self, LeadView};
+use crate::tag::Tag;
+
+/// Leads that are listed at a time. A list that is shorter is all there is.
+const CHUNK: usize = 5_000;
+
+/// What is looked for: all of it at once.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Query {
+    /// An enrollment of the lead is in this state.
+    pub state: Option<Shown>,
+    /// The lead has this tag.
+    pub tag: Option<Tag>,
+    /// Its attribute `country` is this one, in any case of letters.
+    pub country: Option<String>,
+    /// Its attribute `tier` is this one, in any case of letters.
+    pub tier: Option<String>,
+    /// Its attribute `score` is this number or a larger one.
+    pub score_min: Option<f64>,
+    /// An address, its name, its last name or its company begins with this, in any case of letters.
+    pub text: Option<String>,
+    /// It came to us then or later, in campaign time.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Query {
+    fn filter(&self) -> Filter<'_> {
+        Filter {
+            state: self.state.map(Shown::as_str),
+            tag: self.tag.as_ref().map(Tag::as_str),
+            country: self.country.as_deref(),
+            tier: self.tier.as_deref(),
+            score_min: self.score_min,
+            text: self.text.as_deref(),
+            since: self.since,
+        }
+    }
+}
+
+/// Something by which leads are listed in the order of their ids.
+#[derive(Debug, Clone, Copy)]
+enum Listed<'a> {
+    Tag(&'a str),
+    State(&'a str),
+}
+
+/// Returns up to `limit` leads that `query` asks for, behind `after` in the order of their ids. Those
+/// that were erased are left out.
+///
+/// # Errors
+///
+/// When the database fails, or the search takes longer than ten seconds.
+pub async fn page(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    query: &Query,
+    after: Option<LeadId>,
+    limit: i64,
+) -> Result<Vec<LeadView>> {
+    lead_search::plan_for_values(conn).await?;
+    let after = after.map_or(Uuid::nil(), LeadId::uuid);
+    let found = find(conn, workspace, &query.filter(), after, limit).await?;
+    let found: Vec<LeadId> = found.into_iter().map(LeadId::new).collect();
+    Ok(lead_views::by_ids(conn, workspace, &found).await?)
+}
+
+async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter<'_>,
+    mut after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    let mut long = None;
+    for listed in filter.tag.map(Listed::Tag).into_iter().chain(filter.state.map(Listed::State)) {
+        let chunk = listed.next(conn, workspace, after).await?;
+        if chunk.len() < CHUNK {
+            return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit).await;
+        }
+        long.get_or_insert((listed, chunk));
+    }
+    if let Some(text) = filter.text {
+        let few = lead_search::named(conn, workspace, text, rows(CHUNK)).await?;
+        if few.len() < CHUNK {
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+        }
+    }
+    let Some((listed, mut chunk)) = long else {
+        return lead_search::passing(conn, workspace, filter, None, after, limit).await;
+    };
+    let mut found = Vec::new();
+    loop {
+        let wanted = limit - rows(found.len());
+        let among = Some(chunk.as_slice());
+        found.extend(lead_search::passing(conn, workspace, filter, among, after, wanted).await?);
+        let (Some(last), true) = (chunk.last(), chunk.len() == CHUNK && rows(found.len()) < limit)
+        else {
+            return Ok(found);
+        };
+        after = *last;
+        chunk = listed.next(conn, workspace, after).await?;
+    }
+}
+
+fn rows(count: usize) -> i64 {
+    i64::try_from(count).expect("a page is short")
+}
+
+impl Listed<'_> {
+    async fn next(
+        self,
+        conn: &mut PgConnection,
+        workspace: WorkspaceId,
+        after: Uuid,
+    ) -> sqlx::Result<Vec<Uuid>> {
+        let limit = rows(CHUNK);
+        match self {
+            Self::Tag(tag) => lead_search::tagged(conn, workspace, tag, after, limit).await,
+            Self::State(state) => lead_search::in_state(conn, workspace, state, after, limit).await,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a dossier tells of the past: why a person is needed, and everything in its order.
+
+use chrono::{DateTime, Utc};
+use machine::explain::Shown;
+use machine::signal::{Bounce, CallResult, HandoverResult, ReplyTo, Signal};
+
+use super::Dossier;
+use crate::enrollment_view::signal_of;
+
+/// Why a person is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The lead wrote.
+    Replied,
+    /// One of our people asked for it.
+    Asked,
+    /// A step of the campaign hands over.
+    Step,
+}
+
+impl Cause {
+    /// Returns the newest one.
+    pub(super) fn of(dossier: &Dossier) -> Self {
+        let with_person = Shown::WithPerson.as_str();
+        for entry in dossier.entries.iter().rev() {
+            let signal = signal_of(entry);
+            if let Some(Signal::Replied { to: ReplyTo::This, .. }) = signal {
+                return Self::Replied;
+            }
+            if let Some(Signal::HandOver) = signal {
+                return Self::Asked;
+            }
+            if entry.from_state != with_person && entry.to_state == with_person {
+                return Self::Step;
+            }
+        }
+        Self::Step
+    }
+}
+
+/// Returns what was sent and what happened, oldest first.
+pub(super) fn of(dossier: &Dossier) -> Vec<(DateTime<Utc>, String)> {
+    let sent = dossier.sent.iter().map(|sent| {
+        let said = match (&sent.subject, &sent.text) {
+            (Some(said), _) | (None, Some(said)) => said.as_str(),
+            (None, None) => "no longer kept",
+        };
+        (
+            sent.gate_at,
+            format!("`{}` was sent: {}", sent.step_key, said.lines().next().unwrap_or_default()),
+        )
+    });
+    let happened = dossier.entries.iter().filter_map(|entry| {
+        let words = words(&signal_of(entry)?)?;
+        Some((entry.at, words))
+    });
+    let mut history: Vec<_> = sent.chain(happened).collect();
+    history.sort_by_key(|(at, _)| *at);
+    history
+}
+
+/// Tells one signal, if it is worth telling.
+fn words(signal: &Signal) -> Option<String> {
+    match signal {
+        Signal::Enrolled => Some("entered the campaign".to_owned()),
+        Signal::Replied { to: ReplyTo::This, step: Some(step) } => {
+            Some(format!("they answered `{step}`"))
+        }
+        Signal::Replied { to: ReplyTo::This, step: None } => Some("they answered".to_owned()),
+        Signal::Replied { to: ReplyTo::Other, .. } => {
+            Some("they answered another campaign".to_owned())
+        }
+        Signal::AutoReplied { back_on: Some(day) } => {
+            Some(format!("an automatic answer came: away until {}", day.format("%a %-d %b %Y")))
+        }
+        Signal::AutoReplied { back_on: None } => Some("an automatic answer came".to_owned()),
+        Signal::Clicked { step } => Some(format!("they followed a link in `{step}`")),
+        Signal::Bounced { severity: Bounce::Soft, .. } => {
+            Some("a message came back: it had passing trouble to reach them".to_owned())
+        }
+        Signal::Bounced { severity: Bounce::Hard, .. } => {
+            Some("a message came back: the address or number does not work".to_owned())
+        }
+        Signal::Complained => Some("they reported a mail as unwanted".to_owned()),
+        Signal::OptedOut => Some("they opted out: do not write to them".to_owned()),
+        Signal::HandOver => Some("one of us asked for a person".to_owned()),
+        Signal::HandoverAccepted { .. } => Some("one of us took it".to_owned()),
+        Signal::HandoverAnswered => Some("one of us answered them".to_owned()),
+        Signal::HandoverClosed { result: HandoverResult::Won } => {
+            Some("an earlier handover came to something".to_owned())
+        }
+        Signal::HandoverClosed { result: HandoverResult::Lost } => {
+            Some("an earlier handover came to nothing".to_owned())
+        }
+        Signal::GivenBack => Some("one of us gave it back to the campaign".to_owned()),
+        Signal::CallDone { result: CallResult::Reached, .. } => {
+            Some("they were reached by telephone".to_owned())
+        }
+        Signal::CallDone { result: CallResult::NoAnswer, .. } => {
+            Some("a call was not answered".to_owned())
+        }
+        Signal::CallDone { result: CallResult::WrongNumber, .. } => {
+            Some("the telephone number is wrong".to_owned())
+        }
+        Signal::Stopped => Some("one of us stopped the campaign for them".to_owned()),
+        // What our own machinery did says nothing about the lead.
+        Signal::Woke
+        | Signal::SendAnswered { .. }
+        | Signal::Delivered { .. }
+        | Signal::AttributeChanged
+        | Signal::Paused { .. }
+        | Signal::Resumed { .. }
+        | Signal::Skipped { .. }
+        | Signal::SendNow { .. }
+        | Signal::ApprovalDecided { .. }
+        | Signal::VersionMoved => None,
+    }
+}

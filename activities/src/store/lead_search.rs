@@ -1,0 +1,208 @@
+//! Which leads people look for. Each function answers with ids in their order; what is cheapest to
+//! ask first is decided elsewhere.
+
+use chrono::{DateTime, Utc};
+use machine::ids::WorkspaceId;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// What is looked for: all of it at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Filter<'a> {
+    /// An enrollment of the lead is in this state, as shown.
+    pub state: Option<&'a str>,
+    /// The lead has this tag.
+    pub tag: Option<&'a str>,
+    /// Its attribute `country` is this one, in any case of letters.
+    pub country: Option<&'a str>,
+    /// Its attribute `tier` is this one, in any case of letters.
+    pub tier: Option<&'a str>,
+    /// Its attribute `score` is this number or a larger one.
+    pub score_min: Option<f64>,
+    /// An address, its name, its last name or its company begins with this, in any case of letters.
+    pub text: Option<&'a str>,
+    /// It came to us then or later, in campaign time.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Has the statements of this transaction planned for the values they are given: which index is right
+/// depends on them, and half of the conditions fall away. A search that takes too long is given up.
+pub async fn plan_for_values(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        SELECT
+            set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
+            set_config('jit', 'off', true) AS jit,
+            set_config('statement_timeout', '10s', true) AS timeout
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Returns the next `limit` leads with this tag behind `after`.
+pub async fn tagged(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    tag: &str,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM lead_tags
+        WHERE workspace_id = $1 AND tag = $2 AND lead_id > $3
+        ORDER BY lead_id
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        tag,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns the next `limit` leads behind `after` with an enrollment in this state.
+pub async fn in_state(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    state: &str,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT e.lead_id
+        FROM campaigns c
+        CROSS JOIN LATERAL (
+            SELECT lead_id
+            FROM enrollments
+            WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND state = $2
+                AND lead_id > $3
+            ORDER BY lead_id
+            LIMIT $4) e
+        WHERE c.workspace_id = $1
+        ORDER BY e.lead_id
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        state,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns up to `limit` leads of which an address or a name begins with `text`: some twice, in no
+/// order.
+pub async fn named(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    text: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT n.lead_id AS "lead_id!"
+        FROM (
+            SELECT lead_id
+            FROM addresses
+            WHERE workspace_id = $1 AND address COLLATE "C" >= lower($2)
+                AND address COLLATE "C" < lower($2) || chr(1114111)
+            UNION ALL
+            SELECT lead_id
+            FROM leads
+            WHERE workspace_id = $1 AND name_key >= lower($2)
+                AND name_key < lower($2) || chr(1114111)
+            UNION ALL
+            SELECT lead_id
+            FROM leads
+            WHERE workspace_id = $1 AND last_name_key >= lower($2)
+                AND last_name_key < lower($2) || chr(1114111)
+            UNION ALL
+            SELECT lead_id
+            FROM leads
+            WHERE workspace_id = $1 AND company_key >= lower($2)
+                AND company_key < lower($2) || chr(1114111)) n
+        LIMIT $3
+        "#,
+        workspace.uuid(),
+        text,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns the next `limit` leads behind `after` that pass the filter, of these or of all.
+///
+/// What stands in other tables is looked up for each lead (`OFFSET 0` forbids anything else), so
+/// whoever asks for something rare there brings the leads that have it.
+pub async fn passing(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter<'_>,
+    among: Option<&[Uuid]>,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT l.lead_id
+        FROM leads l
+        WHERE l.workspace_id = $1 AND l.lead_id > $2 AND l.erased_at IS NULL
+            AND ($3::text IS NULL OR l.country_key = lower($3))
+            AND ($4::text IS NULL OR l.tier_key = lower($4))
+            AND ($5::float8 IS NULL OR l.score >= $5)
+            AND ($6::timestamptz IS NULL OR l.created_at >= $6)
+            AND ($7::text IS NULL OR EXISTS (
+                SELECT 1
+                FROM lead_tags t
+                WHERE t.workspace_id = $1 AND t.tag = $7 AND t.lead_id = l.lead_id
+                OFFSET 0))
+            AND ($8::text IS NULL OR EXISTS (
+                SELECT 1
+                FROM campaigns c
+                CROSS JOIN LATERAL (
+                    SELECT 1
+                    FROM enrollments e
+                    WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id
+                        AND e.lead_id = l.lead_id AND e.state = $8
+                    OFFSET 0) e
+                WHERE c.workspace_id = $1
+                OFFSET 0))
+            AND ($9::text IS NULL
+                OR (l.name_key >= lower($9) AND l.name_key < lower($9) || chr(1114111))
+                OR (l.last_name_key >= lower($9) AND l.last_name_key < lower($9) || chr(1114111))
+                OR (l.company_key >= lower($9) AND l.company_key < lower($9) || chr(1114111))
+                OR EXISTS (
+                    SELECT 1
+                    FROM addresses a
+                    WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id
+                        AND a.address COLLATE "C" >= lower($9)
+                        AND a.address COLLATE "C" < lower($9) || chr(1114111)
+                    OFFSET 0))
+            AND ($10::uuid[] IS NULL OR l.lead_id = ANY($10))
+        ORDER BY l.lead_id
+        LIMIT $11
+        "#,
+        workspace.uuid(),
+        after,
+        filter.country,
+        filter.tier,
+        filter.score_min,
+        filter.since,
+        filter.tag,
+        filter.state,
+        filter.text,
+        among,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}

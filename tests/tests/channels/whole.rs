@@ -1,0 +1,230 @@
+//! A campaign of mails and texts as its users have it: the real program, a mail server that is not ours,
+//! a provider of texts over real HTTP, and another program that drives ours by its API.
+
+use std::time::Duration;
+
+use activities::store::clock;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+use tests::emulators::Fault;
+use tests::emulators::twilio::{self, TOKEN, Twilio};
+use tests::end_to_end::installation::{Installation, SIGNING_KEY};
+use tests::end_to_end::mail_server::{Accepted, Delays, MailServer};
+use tests::end_to_end::oracle::{self, assert_none};
+use tests::end_to_end::provider::{self, Provider};
+use tests::end_to_end::until;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A mail, then two texts, days apart; whoever answers is handed to a person.
+const CAMPAIGN: &str = r#"
+name: spring
+senders: [mails, texts]
+zone: UTC
+handover: { to: sales@harbour.example, answer_within: 300 days }
+steps:
+  - key: invitation
+    email:
+      subject: "A table for you, {{ name }}"
+      body: "Hello {{ name }}."
+  - key: reminder
+    wait: 5 days
+    sms: { body: "{{ name }}, did you see our mail? STOP ends this." }
+  - key: last-call
+    wait: 10 days
+    sms: { body: "The last tables, {{ name }}." }
+"#;
+
+/// Who is written to, and on which number: each plays a part.
+const PEOPLE: [(&str, &str, &str); 5] = [
+    ("ada", "+12025550101", "granted"),
+    ("ben", "+12025550102", "granted"),
+    ("cleo", "+12025550103", "granted"),
+    ("dora", "+12025550104", "unknown"),
+    ("eve", "+12025550105", "granted"),
+];
+
+/// A program with a key, over HTTP.
+struct Program {
+    url: String,
+    secret: String,
+}
+
+impl Program {
+    /// Asks, until it is not too often, and returns the answer of this status.
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>, status: u16) -> Value {
+        loop {
+            let url = format!("{}/api/v1{path}", self.url);
+            let bearer = format!("Bearer {}", self.secret);
+            let mut request =
+                provider::client().request(method.clone(), url).header(AUTHORIZATION, bearer);
+            if let Some(body) = body {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+            }
+            let answer = request.send().await.unwrap();
+            let (told, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+            if told != 429 {
+                assert_eq!(told, status, "{method} {path}: {text}");
+                return serde_json::from_str(&text).unwrap_or_default();
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, None, 200).await
+    }
+
+    async fn post(&self, path: &str, body: Value, status: u16) -> Value {
+        self.ask(Method::POST, path, Some(&body), status).await
+    }
+
+    /// Waits until a lead shows this word.
+    async fn comes_to(&self, lead: &str, word: &str) {
+        until(PATIENCE, async || {
+            let shown = self.get(&format!("/leads/{lead}")).await;
+            match shown["enrollments"][0]["state"].as_str() {
+                Some(state) if state == word => Ok(()),
+                _ => Err(format!("{lead} is not {word}: {}", shown["enrollments"])),
+            }
+        })
+        .await;
+    }
+
+    /// A person takes a lead, answers it and closes it.
+    async fn take(&self, email: &str, result: &str) {
+        let mut enrollment = String::new();
+        until(PATIENCE, async || {
+            let all = self.get("/handovers").await;
+            let items = all["items"].as_array().unwrap();
+            let Some(offer) = items.iter().find(|it| it["email"] == email) else {
+                return Err(format!("nobody is offered {email}: {all}"));
+            };
+            offer["enrollment"].as_str().unwrap().clone_into(&mut enrollment);
+            if offer["state"] == "offered" { Ok(()) } else { Err(format!("not offered: {offer}")) }
+        })
+        .await;
+        let at = |verb: &str| format!("/handovers/{enrollment}/{verb}");
+        self.post(&at("accept"), json!({}), 204).await;
+        self.post(&at("answered"), json!({}), 204).await;
+        self.post(&at("close"), json!({ "result": result }), 204).await;
+    }
+}
+
+/// Waits until the mail server has accepted a mail to somebody.
+async fn mail_to(mail_server: &MailServer, address: &str) -> Accepted {
+    let mut found = None;
+    until(PATIENCE, async || {
+        found = mail_server.accepted().into_iter().find(|mail| mail.to == address);
+        if found.is_some() { Ok(()) } else { Err(format!("no mail to {address}")) }
+    })
+    .await;
+    found.unwrap()
+}
+
+/// Waits until the provider has taken so many texts to a number.
+async fn texts_to(twilio: &Twilio, number: &str, count: usize) {
+    until(PATIENCE, async || match texts(twilio, number).len() {
+        n if n >= count => Ok(()),
+        n => Err(format!("{n} texts of {count} to {number}")),
+    })
+    .await;
+}
+
+fn texts(twilio: &Twilio, number: &str) -> Vec<String> {
+    twilio.accepted().into_iter().filter(|it| it.to == number).map(|it| it.body).collect()
+}
+
+/// Somebody writes a text.
+async fn says(endpoint: &str, sid: &str, number: &str, text: &str) {
+    let form = twilio::fields(&[
+        ("MessageSid", sid),
+        ("SmsStatus", "received"),
+        ("From", number),
+        ("To", "+15550100"),
+        ("Body", text),
+    ]);
+    assert!(twilio::deliver(endpoint, &form, SIGNING_KEY).await.is_success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
+    let mail_server = MailServer::start(Delays::default()).await;
+    let twilio = Twilio::start().await;
+    let installation = Installation::create().await;
+    let mut serving = installation.serve();
+    installation.ready(&mut serving).await;
+    let key = installation.json(&["key", "create", "--role", "admin"]).await;
+    let secret = key["secret"].as_str().unwrap().to_owned();
+    let program = Program { url: installation.url(), secret };
+
+    let mails = json!({ "name": "mails", "url": mail_server.url(), "from": "one@sender.example" });
+    program.post("/senders", mails, 201).await;
+    let texts_from =
+        json!({ "name": "texts", "url": twilio.url(), "password": TOKEN, "from": "+15550100" });
+    program.post("/senders", texts_from, 201).await;
+    let endpoint = |added: Value| added["url"].as_str().unwrap().to_owned();
+    let texts_in = endpoint(installation.json(&["webhook", "add", "twilio"]).await);
+    let mails_in = endpoint(installation.json(&["webhook", "add", "mailgun"]).await);
+    let mut ids = Vec::new();
+    for (name, phone, sms) in PEOPLE {
+        let lead = json!({
+            "emails": [format!("{name}@guests.example")],
+            "phones": [phone],
+            "consent": { "sms": sms },
+            "attributes": { "name": name },
+        });
+        let added = program.post("/leads", lead, 201).await;
+        ids.push(added["id"].as_str().unwrap().to_owned());
+    }
+    let [ada, ben, cleo, dora, eve] = &ids[..] else { panic!("five people") };
+
+    // The provider takes the first text to Cleo and does not say so: only its reports do.
+    twilio.fails(PEOPLE[2].1, Fault::ErrorAfterAccepting);
+    let campaign = installation.write("campaign.yaml", CAMPAIGN);
+    installation.run(&["campaign", "apply", &campaign]).await;
+    let mut owner = installation.database.owner().await;
+    clock::set_factor(&mut owner, 86_400.0).await.unwrap();
+    installation.run(&["campaign", "start", "spring"]).await;
+
+    let mail = mail_to(&mail_server, "eve@guests.example").await;
+    let answer = Provider::new(&mails_in, 1).answer(&mail, "Yes, on Friday.", &[]);
+    assert!(provider::post(&answer).await.unwrap().is_success());
+    texts_to(&twilio, PEOPLE[0].1, 1).await;
+    says(&texts_in, "SM-ada", PEOPLE[0].1, "For two, please").await;
+    texts_to(&twilio, PEOPLE[1].1, 1).await;
+    says(&texts_in, "SM-ben", PEOPLE[1].1, "Stop it").await;
+
+    program.take("eve@guests.example", "lost").await;
+    program.take("ada@guests.example", "won").await;
+    program.comes_to(ben, "opted_out").await;
+    program.comes_to(cleo, "finished").await;
+    program.comes_to(dora, "held").await;
+    for lead in [ada, eve] {
+        program.comes_to(lead, "replied").await;
+    }
+
+    let counts = PEOPLE.map(|(_, number, _)| texts(&twilio, number).len());
+    assert_eq!(counts, [1, 1, 2, 0, 0], "{:?}", twilio.accepted());
+    assert_eq!(texts(&twilio, PEOPLE[2].1)[1], "The last tables, cleo.");
+    let accepted = mail_server.accepted();
+    for (name, ..) in PEOPLE {
+        let address = format!("{name}@guests.example");
+        assert_eq!(accepted.iter().filter(|mail| mail.to == address).count(), 1, "{address}");
+    }
+    let offers = accepted.iter().filter(|mail| mail.to == "sales@harbour.example");
+    let offers: Vec<String> = offers.map(|offer| mail_server.message(offer)).collect();
+    assert_eq!(offers.len(), 2, "one for each who answered");
+    assert!(offers.iter().any(|offer| offer.contains("For two, please")), "{offers:?}");
+    let suppressed = program.get("/suppressions").await;
+    assert_eq!(suppressed["items"].as_array().unwrap().len(), 1, "{suppressed}");
+    assert_eq!(suppressed["items"][0]["value"], PEOPLE[1].1);
+
+    assert!(serving.terminate().await.success());
+    assert_none("to be reviewed", oracle::to_review(&oracle::sends(&installation.database).await));
+    assert_none("suspicious lines", oracle::suspicious(&installation.log()));
+    installation.run(&["verify"]).await;
+    installation.run(&["replay", "--all"]).await;
+}

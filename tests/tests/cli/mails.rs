@@ -1,0 +1,100 @@
+//! Reading at the terminal what went out and what came in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use activities::inbound::Envelope;
+use activities::ingest::{self, NewEvent, Provider};
+use activities::key_ring::KeyRing;
+use activities::mailroom::Mailroom;
+use activities::store::clock;
+use postgres_runner::{Runner, Settings};
+
+use crate::desk::Desk;
+
+const SPRING: &str = "\
+name: spring
+zone: UTC
+reply: { rule: stop }
+steps:
+  - { key: intro, email: { subject: Hello, body: How many of you are there? } }
+  - { key: nudge, wait: 3 days, email: { body: Still there? } }
+";
+
+/// A desk beside which an engine runs, and the room it works in.
+async fn with_engine() -> (Desk, Mailroom, Runner) {
+    let desk = Desk::new().await;
+    let leads = desk.file("leads.csv", "email\nann@example.com\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let file = desk.file("spring.yaml", SPRING);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    let keys = Arc::new(KeyRing::load_or_create(&desk.place.path().join("key")).unwrap());
+    let url = "https://mail.example.com/".parse().unwrap();
+    let room = Mailroom::new(desk.store.clone(), keys, url, None, uuid::Uuid::nil());
+    let runner = Runner::start(room.clone(), Settings::default()).await.unwrap();
+    (desk, room, runner)
+}
+
+async fn until(desk: &mut Desk, sql: &'static str) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while desk.count(sql).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("never came true: {sql}"));
+}
+
+async fn comes_in(room: &Mailroom, desk: &mut Desk, key: &str, raw: &str) {
+    let now = clock::read(&mut desk.owner).await.unwrap().campaign;
+    let (raw, envelope) = (raw.replace('\n', "\r\n"), Envelope::default());
+    let (capture, key) = (Provider::Capture, key.to_owned());
+    let workspace = desk.workspace;
+    let event = NewEvent::of_raw_mail(room, workspace, capture, key, raw.as_bytes(), envelope, now);
+    ingest::signal(room, workspace, event).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_and_answered_is_read_in_its_order() {
+    let (mut desk, room, runner) = with_engine().await;
+    until(&mut desk, "SELECT count(*) FROM sends WHERE state = 'accepted'").await;
+    let mail = "From: Ann <ann@example.com>\nSubject: Re: Hello\n\nSeven of us.\x1b[2J\n\n\
+                On 2 Mar 2026, at 10:00, Us\n<us@x.org> wrote:\n> How many of you are there?\n";
+    comes_in(&room, &mut desk, "one", mail).await;
+    until(&mut desk, "SELECT count(*) FROM signals WHERE kind = 'replied'").await;
+    runner.drain().await;
+
+    let told = desk.types("enrollment mails ann@example.com").await.well();
+    let parts = [
+        "`intro` to ann@example.com\n  Hello\n\n    How many of you are there?\n",
+        "replied to `intro`, from ann@example.com (it names no mail of ours",
+        "\n  Re: Hello\n\n    Seven of us.[2J\n",
+    ];
+    let mut rest = told.as_str();
+    for part in parts {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in:\n{told}"));
+        rest = &rest[at..];
+    }
+    let json = desk.types("enrollment mails ann@example.com --json").await.json();
+    let directions = json["mails"].as_array().unwrap().iter().map(|mail| &mail["direction"]);
+    assert_eq!(directions.collect::<Vec<_>>(), ["sent", "received"]);
+    assert_eq!(json["mails"][1]["read"]["text"], "Seven of us.[2J");
+}
+
+#[tokio::test]
+async fn a_mail_without_a_lead_can_be_read_before_it_is_put_aside() {
+    let (mut desk, room, runner) = with_engine().await;
+    let mail =
+        "From: eve@example.org\nSubject: Your mail to Ann\n\nAnn has left us. Write to me.\n";
+    comes_in(&room, &mut desk, "two", mail).await;
+    runner.drain().await;
+    let list = desk.types("dead-letter list --json").await.json();
+    let id = list["dead_letters"][0]["id"].as_str().unwrap();
+    let told = desk.types(&format!("dead-letter show {id}")).await.well();
+    for part in ["eve@example.org", "Your mail to Ann", "    Ann has left us. Write to me."] {
+        assert!(told.contains(part), "{part} is not in:\n{told}");
+    }
+    desk.types(&format!("dead-letter dismiss {id}")).await.well();
+    let error = desk.types(&format!("dead-letter show {id}")).await.error();
+    assert!(error.contains("there is no such dead letter"), "{error}");
+}

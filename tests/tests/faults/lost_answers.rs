@@ -1,0 +1,57 @@
+//! Commits whose answers are lost: nobody who asked knows whether it is done. Everything is safe to
+//! ask for again, and nothing is done twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tests::end_to_end::installation::Installation;
+use tests::end_to_end::mail_server::{Delays, MailServer};
+use tests::end_to_end::oracle::{self, assert_none, nothing};
+use tests::end_to_end::provider::Provider;
+use tests::end_to_end::proxy::{Losses, Proxy};
+use tests::end_to_end::recipients::Recipients;
+use tests::end_to_end::{seed, tell, until};
+use tokio_util::sync::CancellationToken;
+
+const LEADS: u32 = 60;
+
+/// This share of all commits is not answered.
+const LOST: f64 = 0.03;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let delays = Delays { before: 10, after: 10, slow: 100, hold: 1_000 };
+    let mail_server = Arc::new(MailServer::start(delays).await);
+    let installation = Installation::create().await;
+    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
+    let database = installation.database.clone();
+    let provider = Provider::new(&endpoint, random.random());
+    let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
+    let stop = CancellationToken::new();
+    let playing = tokio::spawn(recipients.play(stop.clone()));
+
+    let losses = Losses::Share { share: LOST, seed: random.random() };
+    let proxy = Proxy::start(&database.url, losses).await;
+    let mut serving = installation.serve_through(proxy.url());
+    until(Duration::from_secs(120), async || {
+        serving.assert_running();
+        nothing(oracle::unsettled(&database, &mail_server).await)
+    })
+    .await;
+    stop.cancel();
+    let done = playing.await.unwrap();
+    proxy.heal();
+    assert!(serving.terminate().await.success());
+    tell(format_args!("{} commits were not answered", proxy.cuts()));
+    assert!(proxy.cuts() > 10, "only {} commits were not answered", proxy.cuts());
+    let accepted = mail_server.accepted();
+    assert_none("to be reviewed", oracle::to_review(&oracle::sends(&database).await));
+    assert_none("accepted twice", oracle::accepted_twice(&accepted));
+    assert_none("not stored once", oracle::not_stored_once(&database, &done).await);
+    installation.run(&["verify"]).await;
+    installation.run(&["replay", "--all"]).await;
+}

@@ -1,0 +1,131 @@
+//! What a person of ours reads before acting: what the lead said first of all, and that it stands
+//! nowhere else.
+
+use activities::ingest::{self, Verb};
+use chrono::TimeDelta;
+use machine::signal::{ReplyTo, Signal};
+use serde_json::{Value, json};
+
+use crate::town::{Town, campaign};
+
+const ADA: &str = "ada@example.com";
+const SAID: &str = "Call me on Thursday after eleven.";
+
+/// A campaign that hands over, and has written its first mail.
+async fn town() -> Town {
+    let mut town = Town::new(&[]).await;
+    town.import("email,first_name,company,zone\nada@example.com,Ada,Novak & Sons,Asia/Tokyo\n")
+        .await;
+    let mut campaign = campaign("spring");
+    campaign["handover"] = json!({ "to": "team@example.com", "fallback": "boss@example.com", "answer_within": "4 hours" });
+    town.start(campaign).await;
+    town.work().await;
+    town
+}
+
+impl Town {
+    /// The offers that were made, oldest first: to whom, subject, plain part.
+    async fn offers(&mut self) -> Vec<[String; 3]> {
+        let sql = "SELECT coalesce(json_agg(json_build_array(s.address, c.subject, c.text)
+                 ORDER BY s.gate_at), '[]')::text
+             FROM sends s JOIN send_contents c USING (workspace_id, send_id)
+             WHERE s.kind = 'handover'";
+        serde_json::from_str(&self.one(sql, &[]).await).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_offer_shows_what_the_lead_said_and_what_to_do_next() {
+    let mut town = town().await;
+    let send = town.send("spring", ADA, "intro").await;
+    let quoted =
+        format!("{SAID}\n\nOn 2 Mar 2026, at 10:00, Us\n<us@x.org> wrote:\n> Hello there.");
+    town.replies("Ada <ada@example.com>", send, &quoted).await;
+    town.work().await;
+    let enrollment = town.enrollment("spring", ADA).await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    let [to, subject, text] = &offer;
+    assert_eq!(to, "team@example.com");
+    assert_eq!(subject, "Ada, Novak & Sons answered (spring)");
+    for part in [
+        "Please answer by ",
+        &format!("from {ADA}: Re: Hello\n> {SAID}\n"),
+        "With the subject “Re: Hello” it stays in their conversation.",
+        "there (Asia/Tokyo).",
+        &format!("meridian handover close {enrollment} won"),
+        "company: Novak & Sons",
+        "`intro` was sent: Hello",
+        "they answered `intro`",
+        "> Hello there.",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(!text.contains("wrote:") && !text.contains("make sure"), "{text}");
+
+    // It was read from the sealed mail, and nothing else has it.
+    for place in ["journal", "enrollments", "signals", "handovers", "inbound_events"] {
+        let sql = format!("SELECT count(*)::text FROM {place} t WHERE t::text LIKE '%Thursday%'");
+        assert_eq!(town.one(&sql, &[]).await, "0", "{place}");
+    }
+    let snapshots = "SELECT count(*)::text FROM enrollments
+         WHERE convert_from(snapshot, 'UTF8') LIKE '%Thursday%'";
+    assert_eq!(town.one(snapshots, &[]).await, "0");
+}
+
+#[tokio::test]
+async fn a_reminder_says_that_it_is_one_and_shows_the_answer_again() {
+    let mut town = town().await;
+    let send = town.send("spring", ADA, "intro").await;
+    town.replies(ADA, send, SAID).await;
+    town.work().await;
+    for _ in 0..2 {
+        town.after(TimeDelta::hours(5)).await;
+        town.work().await;
+    }
+    let [_, passed_on, reminder] = town.offers().await.try_into().unwrap();
+    assert_eq!(passed_on[..2], ["boss@example.com", "Ada, Novak & Sons answered (spring)"]);
+    let subject = "Reminder: Ada, Novak & Sons waits for an answer (spring)";
+    assert_eq!(reminder[..2], ["boss@example.com", subject]);
+    assert!(reminder[2].contains("and nobody has."), "{}", reminder[2]);
+    assert!(reminder[2].contains(SAID), "{}", reminder[2]);
+}
+
+#[tokio::test]
+async fn an_answer_that_proves_nothing_is_shown_with_a_warning() {
+    let mut town = town().await;
+    town.mail(&format!("From: {ADA}\nSubject: Your mail\n\n{SAID}\n")).await;
+    town.work().await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    assert!(offer[2].contains("make sure that it is from them"), "{}", offer[2]);
+    assert!(offer[2].contains(SAID), "{}", offer[2]);
+}
+
+#[tokio::test]
+async fn an_answer_told_by_a_person_is_looked_for_in_the_mailbox() {
+    let mut town = town().await;
+    let signal = Signal::Replied { to: ReplyTo::This, step: None };
+    let enrollment = town.enrollment("spring", ADA).await;
+    let verb = Verb { enrollment, signal, source_key: "cli/1".to_owned(), actor: "cli".to_owned() };
+    ingest::verb(&town.room.store, town.workspace, verb).await.unwrap();
+    town.work().await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    assert!(
+        offer[2].contains("it is in the mailbox of campaigns@meridian.example"),
+        "{}",
+        offer[2]
+    );
+}
+
+#[tokio::test]
+async fn a_lead_with_a_thousand_fields_is_offered_too() {
+    let mut town = town().await;
+    let many: serde_json::Map<String, Value> =
+        (0..1_000).map(|n| (format!("field_{n}"), "x".repeat(2_000).into())).collect();
+    let many = Value::Object(many).to_string();
+    town.run(&format!("UPDATE leads SET attributes = '{many}', version = version + 1")).await;
+    let send = town.send("spring", ADA, "intro").await;
+    town.replies(ADA, send, &"word ".repeat(50_000)).await;
+    town.work().await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    assert!(offer[2].contains("word word"), "it is short enough to be sent");
+}
