@@ -37,3 +37,8 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- A person's first address is read for every message. With the address in the index, in order, there is
+-- no other way that could look as good while the planner knows nothing of the table yet.
+DROP INDEX addresses_lead_idx;
+CREATE INDEX addresses_lead_idx ON addresses (workspace_id, lead_id, channel, address);

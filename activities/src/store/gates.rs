@@ -124,10 +124,13 @@ pub async fn suppressions(
     let hashes: Vec<&[u8]> = addresses.iter().chain(domains).copied().collect();
     let rows = sqlx::query!(
         r#"
-        SELECT x.value_hash, x.reason
+        SELECT u.value_hash AS "value_hash!", x.reason
         FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS u (workspace_id, scope, value_hash)
-        JOIN suppressions x ON x.workspace_id = u.workspace_id AND x.scope = u.scope
-                           AND x.value_hash = u.value_hash AND x.lifted_at IS NULL
+        CROSS JOIN LATERAL (
+            SELECT reason FROM suppressions
+            WHERE workspace_id = u.workspace_id AND scope = u.scope
+              AND value_hash = u.value_hash AND lifted_at IS NULL
+            LIMIT 1) AS x
         "#,
         &vec![workspace.uuid(); hashes.len()],
         &scopes as _,
