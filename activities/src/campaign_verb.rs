@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::error::{ActivityError, Result};
 use crate::mailroom::Mailroom;
-use crate::store::{Store, campaign_verbs as store, clock, enrollments, locks};
+use crate::store::audit::{self, Act};
+use crate::store::{Store, bell, campaign_verbs as store, campaigns, clock, enrollments, locks};
 use crate::turn::{self, Turned};
 
 /// How many leads one transaction tells.
@@ -31,8 +32,46 @@ pub enum Ordered {
     Done,
     /// It was so already.
     Already,
+    /// A start that was to come will not; the campaign is the draft that it was.
+    StartCancelled,
     /// The campaign is in a state in which the order means nothing.
     NotWhile(String),
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume(_) => "resume",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// The word under which it is on record.
+    fn act(self) -> &'static str {
+        match self {
+            Self::Pause => "campaign.pause",
+            Self::Resume(_) => "campaign.resume",
+            Self::Stop => "campaign.stop",
+        }
+    }
+
+    /// The status that it leads to.
+    fn leads_to(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Resume(_) => "active",
+            Self::Stop => "stopped",
+        }
+    }
+
+    fn is_lawful(self, status: &str) -> bool {
+        match self {
+            Self::Pause => status == "active",
+            Self::Resume(_) => status == "paused",
+            Self::Stop => matches!(status, "active" | "paused"),
+        }
+    }
 }
 
 /// Gives an order about `campaign`. When this returns, no gate lets anything of it pass any more
@@ -46,32 +85,42 @@ pub async fn order(
     workspace: WorkspaceId,
     campaign: CampaignId,
     verb: Verb,
+    actor: &str,
 ) -> Result<Ordered> {
     let mut tx = store.begin(workspace).await?;
     locks::lock_exclusive(&mut tx, &[locks::workspace_key(workspace)]).await?;
     let clocks = clock::read(&mut tx).await?;
-    let Some(status) = store::status(&mut tx, workspace, campaign).await? else {
-        return Err(ActivityError::NoSuchCampaign(campaign));
-    };
-    let (word, rule, after) = match verb {
-        Verb::Pause => ("pause", None, "paused"),
-        Verb::Resume(rule) => ("resume", Some(rule_word(rule)), "active"),
-        Verb::Stop => ("stop", None, "stopped"),
-    };
-    let lawful = match verb {
-        Verb::Pause => status == "active",
-        Verb::Resume(_) => status == "paused",
-        Verb::Stop => matches!(status.as_str(), "active" | "paused"),
-    };
-    if status == after {
+    let standing = store::standing(&mut tx, workspace, campaign).await?;
+    let standing = standing.ok_or(ActivityError::NoSuchCampaign(campaign))?;
+    let status = standing.status.as_str();
+    if status == verb.leads_to() {
         return Ok(Ordered::Already);
     }
-    if !lawful {
-        return Ok(Ordered::NotWhile(status));
-    }
-    store::add(&mut tx, workspace, campaign, word, rule, after, clocks.campaign).await?;
+    let ordered = match verb {
+        Verb::Pause | Verb::Stop if status == "draft" && standing.start_at.is_some() => {
+            campaigns::plan_start(&mut tx, workspace, campaign, None).await?;
+            Ordered::StartCancelled
+        }
+        Verb::Pause | Verb::Resume(_) | Verb::Stop if verb.is_lawful(status) => {
+            let rule = match verb {
+                Verb::Resume(rule) => Some(rule_word(rule)),
+                Verb::Pause | Verb::Stop => None,
+            };
+            let (word, after, now) = (verb.word(), verb.leads_to(), clocks.campaign);
+            store::add(&mut tx, workspace, campaign, word, rule, after, now).await?;
+            Ordered::Done
+        }
+        Verb::Pause | Verb::Resume(_) | Verb::Stop => {
+            return Ok(Ordered::NotWhile(standing.status));
+        }
+    };
+    let subject = format!("campaign/{campaign}");
+    let act = Act { actor, act: verb.act(), subject: &subject, details: None };
+    audit::record(&mut tx, workspace, &act, clocks.wall).await?;
+    // A pause may have interrupted the entering of an audience.
+    bell::ring_for_plans(&mut tx, workspace).await?;
     tx.commit().await?;
-    Ok(Ordered::Done)
+    Ok(ordered)
 }
 
 /// Tells every lead of `campaign` the verbs it has not seen, and hands what the turns led to over

@@ -3,6 +3,8 @@
 
 pub mod apply;
 pub mod enroll;
+pub mod start;
+pub mod view;
 pub mod wording;
 
 use std::fmt;
@@ -11,7 +13,8 @@ use chrono::{DateTime, Utc};
 use machine::document::{self, CampaignDocument};
 use machine::ids::{CampaignId, SequenceId, WorkspaceId};
 use machine::sequence::Version;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::campaign_settings::CampaignSettings;
@@ -20,11 +23,8 @@ use crate::store::Store;
 use crate::store::campaigns::{self as store, CampaignRow, Counter};
 use crate::store::sequence_versions;
 
-/// The most campaigns a list shows.
-const LIST_MAX: i64 = 1_000;
-
 /// Where a campaign stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CampaignStatus {
     /// Applied, and not started.
@@ -40,6 +40,10 @@ pub enum CampaignStatus {
 }
 
 impl CampaignStatus {
+    /// Every status, in the order of a campaign's life.
+    pub const ALL: [Self; 5] =
+        [Self::Draft, Self::Active, Self::Paused, Self::Stopped, Self::Finished];
+
     /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,9 +56,7 @@ impl CampaignStatus {
     }
 
     fn read(word: &str) -> Option<Self> {
-        [Self::Draft, Self::Active, Self::Paused, Self::Stopped, Self::Finished]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
@@ -85,10 +87,14 @@ pub struct Campaign {
     pub verb_seq: i32,
     /// Wall time of its making.
     pub created_at: DateTime<Utc>,
+    /// Campaign time at which it starts and its audience enters; gone once all of it is in.
+    pub start_at: Option<DateTime<Utc>>,
     /// Campaign time of its start.
     pub started_at: Option<DateTime<Utc>>,
     /// Campaign time of its end.
     pub finished_at: Option<DateTime<Utc>>,
+    /// The version its leads are being moved to; gone once all of them were.
+    pub moving_to: Option<i32>,
 }
 
 impl TryFrom<CampaignRow> for Campaign {
@@ -107,8 +113,10 @@ impl TryFrom<CampaignRow> for Campaign {
             engine: row.engine,
             verb_seq: row.verb_seq,
             created_at: row.created_at,
+            start_at: row.start_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            moving_to: row.moving_to,
         })
     }
 }
@@ -127,25 +135,38 @@ pub async fn by_name(
     store::by_name(&mut tx, workspace, name).await?.map(Campaign::try_from).transpose()
 }
 
-/// Returns every campaign by name, each with its counters.
+/// Returns a campaign.
 ///
 /// # Errors
 ///
-/// When the database fails, or what it holds is not a campaign.
-pub async fn list(store: &Store, workspace: WorkspaceId) -> Result<Vec<(Campaign, Vec<Counter>)>> {
+/// [`ActivityError::NoSuchCampaign`], or when the database fails or what it holds is not a campaign.
+pub async fn by_id(store: &Store, workspace: WorkspaceId, id: CampaignId) -> Result<Campaign> {
     let mut tx = store.begin(workspace).await?;
-    let rows = store::list(&mut tx, workspace, LIST_MAX).await?;
-    let campaigns = rows.into_iter().map(Campaign::try_from).collect::<Result<Vec<_>>>()?;
-    let ids: Vec<CampaignId> = campaigns.iter().map(|campaign| campaign.id).collect();
-    let mut counters = store::counters(&mut tx, workspace, &ids).await?;
-    Ok(campaigns
-        .into_iter()
-        .map(|campaign| {
-            let id = campaign.id.uuid();
-            let own = counters.extract_if(.., |counter| counter.campaign_id == id).collect();
-            (campaign, own)
-        })
-        .collect())
+    find(&mut tx, workspace, id).await
+}
+
+/// As [`by_id`], inside a transaction.
+///
+/// # Errors
+///
+/// As [`by_id`].
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: CampaignId,
+) -> Result<Campaign> {
+    let row = store::by_id(conn, workspace, id).await?;
+    row.ok_or(ActivityError::NoSuchCampaign(id))?.try_into()
+}
+
+/// As [`find`], locked against changes until the transaction ends.
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: CampaignId,
+) -> Result<Campaign> {
+    let row = store::lock(conn, workspace, id).await?;
+    row.ok_or(ActivityError::NoSuchCampaign(id))?.try_into()
 }
 
 /// Returns the counters of a campaign that are not zero.
@@ -178,6 +199,55 @@ pub async fn document(
         .await?
         .ok_or_else(|| stored(format!("version {version} is not there")))?;
     serde_json::from_value(row.document).map_err(|error| stored(error.to_string()))
+}
+
+/// One version of a sequence as it was published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Its number, from 1.
+    pub version: i32,
+    /// Campaign time.
+    pub created_at: DateTime<Utc>,
+    /// What its author wrote.
+    pub document: CampaignDocument,
+}
+
+/// Returns up to `limit` versions of a sequence below number `below`, the newest first: their numbers
+/// and the campaign times of their making.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn versions(
+    store: &Store,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    below: Option<i32>,
+    limit: i64,
+) -> Result<Vec<(i32, DateTime<Utc>)>> {
+    let mut tx = store.begin(workspace).await?;
+    Ok(sequence_versions::list(&mut tx, workspace, sequence, below, limit).await?)
+}
+
+/// Returns one version of a sequence, if there is such a one.
+///
+/// # Errors
+///
+/// When the database fails, or the version is not readable by this build.
+pub async fn published(
+    store: &Store,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    version: i32,
+) -> Result<Option<Published>> {
+    let mut tx = store.begin(workspace).await?;
+    let row = sequence_versions::load(&mut tx, workspace, sequence, version).await?;
+    let Some(row) = row else { return Ok(None) };
+    let document = serde_json::from_value(row.document).map_err(|error| ActivityError::Stored {
+        what: "sequence version",
+        why: error.to_string(),
+    })?;
+    Ok(Some(Published { version: row.version, created_at: row.created_at, document }))
 }
 
 /// Makes the version that leads run from its stored document.

@@ -12,6 +12,7 @@ use machine::explain::{self, Plan};
 use machine::ids::{EnrollmentId, LeadId, SendId, SequenceId, Subject, WorkspaceId, send_id};
 use machine::key::StepKey;
 use machine::signal::Signal;
+use machine::state::Open;
 use uuid::Uuid;
 
 use crate::campaigns::enroll::attributes_of;
@@ -20,6 +21,9 @@ use crate::store::enrollment_views::{self as views, SendRow, Stored};
 use crate::store::journal::{self, Entry};
 use crate::store::{Store, clock};
 use crate::versions::{Loaded, Versions};
+
+/// The states of a send that is past the gate and not answered for.
+const IN_FLIGHT: [&str; 3] = ["dispatching", "unknown", "needs_review"];
 
 /// How many journal rows are read at a time.
 const PAGE: i64 = 1_000;
@@ -55,6 +59,15 @@ impl EnrollmentView {
             }
         });
         found
+    }
+
+    /// Whether a message to the lead is past the gate, and nobody has answered for it yet.
+    pub fn has_message_under_way(&self) -> bool {
+        let in_flight = |open: &Open| {
+            let row = self.sends.iter().find(|row| row.send_id == open.id.send.uuid());
+            row.is_some_and(|row| IN_FLIGHT.contains(&row.state.as_str()))
+        };
+        self.enrollment.data.open.iter().any(|open| open.step.is_some() && in_flight(open))
     }
 }
 
@@ -129,6 +142,22 @@ pub async fn journal(
         }
         entries.extend(page);
     }
+}
+
+/// Returns up to `limit` journal rows of an enrollment behind number `after`, oldest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn journal_page(
+    store: &Store,
+    workspace: WorkspaceId,
+    id: EnrollmentId,
+    after: Option<i32>,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    let mut tx = store.begin(workspace).await?;
+    Ok(journal::entries(&mut tx, workspace, id, after.unwrap_or_default(), limit).await?)
 }
 
 /// Returns the signal of a journal row, if this build still knows it.

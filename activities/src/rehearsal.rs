@@ -3,28 +3,35 @@
 //! would write to and when, and who would be held and why.
 
 mod cast;
+pub mod summary;
 pub mod trial;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use machine::context::Context;
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
-use machine::ids::{LeadId, SenderId};
+use machine::ids::{CampaignId, LeadId, SenderId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::outcome::Outcome;
 use machine::sequence::Channel;
 use machine::signal::{Answer, CallResult, Decision, Missing, Refusal, Signal};
 use machine::state::{State, Why};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use cast::{Actor, Stage, cast};
+use cast::{Actor, Stage, cast};
 
+use crate::campaigns::enroll::{Enrolled, Selection};
+use crate::campaigns::{self, Campaign};
+use crate::error::Result;
+use crate::mailroom::Mailroom;
 use crate::send::slots::{Booking, Candidate, Verdict};
 use crate::sms::Measure;
+use crate::store::clock;
 
 /// How long before its window closes a mail must leave, as at the gate.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
@@ -36,7 +43,7 @@ const HORIZON: TimeDelta = TimeDelta::days(400);
 const WAKES_MAX: usize = 2_000;
 
 /// One lead's way through the campaign.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Course {
     /// Who.
     pub lead: LeadId,
@@ -46,6 +53,7 @@ pub struct Course {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
     /// The clock that counts for it.
+    #[schemars(with = "String")]
     pub zone: Tz,
     /// What would happen, in order.
     pub touches: Vec<Touch>,
@@ -54,7 +62,7 @@ pub struct Course {
 }
 
 /// One message or call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Touch {
     /// When.
     pub at: DateTime<Utc>,
@@ -76,7 +84,7 @@ pub struct Touch {
 }
 
 /// How a course ends.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "ending", rename_all = "snake_case")]
 pub enum Ending {
     /// Every step is done.
@@ -109,8 +117,73 @@ pub enum Ending {
     Beyond,
 }
 
+impl Ending {
+    /// Returns the word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Finished { .. } => "finished",
+            Self::Met => "met",
+            Self::Held { .. } => "held",
+            Self::HandedOver { .. } => "handed_over",
+            Self::Suppressed => "suppressed",
+            Self::Unmailable { .. } => "unmailable",
+            Self::Beyond => "beyond",
+        }
+    }
+}
+
+/// A campaign run ahead.
+pub struct Rehearsed {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// The campaign time from which it was run.
+    pub from: DateTime<Utc>,
+    /// Every lead's way.
+    pub courses: Vec<Course>,
+    /// What became of those who would not enter.
+    pub left_out: Enrolled,
+    /// The names of the senders.
+    pub senders: BTreeMap<SenderId, String>,
+    /// The steps that are messages or calls, in order.
+    pub steps: Vec<StepKey>,
+}
+
+/// Runs a campaign ahead with at most `limit` leads of `selection`.
+///
+/// # Errors
+///
+/// When the database fails, or there is no such campaign.
+pub async fn run(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    selection: &Selection,
+    limit: usize,
+) -> Result<Rehearsed> {
+    let mut tx = room.store.begin(workspace).await?;
+    let campaign = campaigns::find(&mut tx, workspace, campaign).await?;
+    let from = clock::read(&mut tx).await?.campaign;
+    drop(tx);
+    let (mut stage, actors, left_out) =
+        cast(room, workspace, &campaign, selection, limit, from).await?;
+    let work = move || {
+        let courses = rehearse(&mut stage, actors, from);
+        (stage, courses)
+    };
+    let (stage, courses) = match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Only the end of the program cancels it.
+        Err(_) => return Err(sqlx::Error::PoolClosed.into()),
+    };
+    let senders = stage.senders.values().map(|it| (it.id, it.name.clone())).collect();
+    let mut steps = Vec::new();
+    stage.each_message(&mut |key| steps.push(key.clone()));
+    Ok(Rehearsed { campaign, from, courses, left_out, senders, steps })
+}
+
 /// Runs every actor to the end of its course.
-pub fn rehearse(stage: &mut Stage, actors: Vec<Actor>, start: DateTime<Utc>) -> Vec<Course> {
+fn rehearse(stage: &mut Stage, actors: Vec<Actor>, start: DateTime<Utc>) -> Vec<Course> {
     let mut runs: Vec<Run> = actors.into_iter().map(Run::new).collect();
     let mut agenda = BinaryHeap::new();
     for (index, run) in runs.iter_mut().enumerate() {

@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use machine::ids::{LeadId, SenderId, WorkspaceId};
 use machine::sequence::Channel;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use transport::{InvalidTransport, Mismatch, Transport, split_password};
@@ -22,8 +23,9 @@ use crate::ids;
 use crate::key_ring::KeyRing;
 use crate::origin::Origin;
 use crate::seal::{self, Place};
-use crate::store::Store;
+use crate::store::audit::{self, Act};
 use crate::store::senders::{self as store, SenderRow};
+use crate::store::{Store, Tx, clock};
 
 /// The most senders a list shows.
 const LIST_MAX: i64 = 1_000;
@@ -179,7 +181,7 @@ pub enum Added {
     Changed(SenderId),
 }
 
-/// Sets a sender up under its name, or changes the one that has it. Safe to repeat.
+/// Sets a sender up under its name, or changes the one that has it, on record. Safe to repeat.
 ///
 /// # Errors
 ///
@@ -190,7 +192,7 @@ pub async fn add(
     workspace: WorkspaceId,
     keys: &KeyRing,
     new: &NewSender,
-    now: DateTime<Utc>,
+    actor: &str,
 ) -> Result<Added> {
     let channel = new.transport.channel(&new.from);
     let channel = channel
@@ -209,11 +211,14 @@ pub async fn add(
             (None, _) => None,
         };
         let row = row(new, channel, id, url, secret);
-        let (written, is_new) = store::upsert(&mut tx, workspace, &row, now).await?;
+        let now = clock::read(&mut tx).await?;
+        let (written, is_new) = store::upsert(&mut tx, workspace, &row, now.campaign).await?;
         if written != id {
             // Somebody set up the same name meanwhile, and the secret is sealed for another id.
             continue;
         }
+        let act = if is_new { "sender.create" } else { "sender.change" };
+        record(&mut tx, id, (act, actor), None, now.wall).await?;
         tx.commit().await?;
         return Ok(if is_new { Added::New(id) } else { Added::Changed(id) });
     }
@@ -246,7 +251,7 @@ pub async fn list(store: &Store, workspace: WorkspaceId) -> Result<Vec<Sender>> 
     rows.into_iter().map(Sender::try_from).collect()
 }
 
-/// Lets a sender send or stops it; returns its id, or `None` if there is none of this name.
+/// Lets a sender send or stops it, on record; returns its id, or `None` if there is none of this name.
 ///
 /// # Errors
 ///
@@ -257,11 +262,33 @@ pub async fn set_status(
     name: &str,
     status: SenderStatus,
     reason: Option<&str>,
+    actor: &str,
 ) -> Result<Option<SenderId>> {
     let mut tx = store.begin(workspace).await?;
     let id = store::set_status(&mut tx, workspace, name, status.as_str(), reason).await?;
+    let Some(id) = id else { return Ok(None) };
+    let act = match status {
+        SenderStatus::Active => "sender.resume",
+        SenderStatus::Paused => "sender.pause",
+    };
+    let wall = clock::read(&mut tx).await?.wall;
+    let details = reason.map(|reason| json!({ "reason": reason }));
+    record(&mut tx, id, (act, actor), details, wall).await?;
     tx.commit().await?;
-    Ok(id)
+    Ok(Some(id))
+}
+
+async fn record(
+    tx: &mut Tx,
+    sender: SenderId,
+    (act, actor): (&str, &str),
+    details: Option<Value>,
+    wall: DateTime<Utc>,
+) -> Result<()> {
+    let workspace = tx.workspace();
+    let subject = format!("sender/{sender}");
+    let act = Act { actor, act, subject: &subject, details };
+    Ok(audit::record(tx, workspace, &act, wall).await?)
 }
 
 /// Chooses a lead's sender among those given with their weights, by weighted rendezvous hashing: each

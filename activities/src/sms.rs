@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 /// The most characters a message may have: providers refuse longer ones.
 pub const CHARACTERS_MAX: usize = 1_600;
 
 /// The alphabet in which a message travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TextEncoding")]
 pub enum Encoding {
     /// Seven bits a character (GSM 03.38): 160 in one message, 153 in each part of a longer one.
     Gsm7,
@@ -17,7 +21,8 @@ pub enum Encoding {
 }
 
 /// What a text comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "TextMeasure")]
 pub struct Measure {
     /// Its alphabet.
     pub encoding: Encoding,

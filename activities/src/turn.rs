@@ -2,7 +2,7 @@
 //! times in one transaction. Both engines call it; neither owns any truth.
 
 mod apply;
-mod facts;
+pub(crate) mod facts;
 mod write;
 
 use std::collections::HashMap;

@@ -5,7 +5,9 @@
 mod answer;
 mod audit;
 mod caller;
+mod campaigns;
 mod dead_letters;
+mod enrollments;
 mod handovers;
 mod idempotency;
 mod if_match;
@@ -18,6 +20,7 @@ mod rates;
 mod request;
 mod senders;
 mod sends;
+mod sequences;
 mod suppressions;
 
 use std::sync::Arc;
@@ -99,12 +102,15 @@ pub fn document() -> OpenApi {
 fn routes() -> ApiRouter<App> {
     ApiRouter::new()
         .merge(audit::routes())
+        .merge(campaigns::routes())
         .merge(dead_letters::routes())
+        .merge(enrollments::routes())
         .merge(handovers::routes())
         .merge(keys::routes())
         .merge(leads::routes())
         .merge(senders::routes())
         .merge(sends::routes())
+        .merge(sequences::routes())
         .merge(suppressions::routes())
 }
 

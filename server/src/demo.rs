@@ -6,9 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use activities::campaigns::apply;
-use activities::campaigns::enroll;
-use activities::campaigns::{self, CampaignStatus};
+use activities::campaigns::{self, CampaignStatus, apply, start};
 use activities::import::{self, Options};
 use activities::senders::{self, NewSender, Transport};
 use activities::store::campaigns::Counter;
@@ -26,6 +24,9 @@ use crate::times;
 
 /// The campaign that is shown.
 pub const CAMPAIGN: &str = "hotel-outreach";
+
+/// Under which name its acts are recorded.
+const ACTOR: &str = "demo";
 
 /// Campaign seconds in a second: the days that are shown take seven minutes.
 const FACTOR: f64 = 5_000.0;
@@ -82,7 +83,6 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     let mut tx = store.begin_outside().await?;
     let now = clock::read(&mut tx).await?.campaign;
     clock::advance_to(&mut tx, week_begins(now)).await?;
-    let now = clock::read(&mut tx).await?.campaign;
     tx.commit().await?;
 
     let script = dir.join("recipients.yaml");
@@ -92,17 +92,17 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
         [("ada", "ada@harbour.example", "Ada Winter"), ("ben", "ben@harbour.example", "Ben Okafor")]
     {
         let new = sender(name, address, person, &script)?;
-        senders::add(store, workspace, &session.keys, &new, now).await?;
+        senders::add(store, workspace, &session.keys, &new, ACTOR).await?;
     }
     let options = Options {
         source: "import/hotels.csv".to_owned(),
-        actor: "demo".to_owned(),
+        actor: ACTOR.to_owned(),
         ..Options::default()
     };
     let key = SuppressionKey::new(&session.keys);
     import::leads(store, &key, workspace, Cursor::new(LEADS_FILE), &options, |_| {}).await?;
     let file = CampaignFile::parse(Path::new("examples/hotel-outreach.yaml"), CAMPAIGN_FILE)?;
-    if let Err(faults) = apply::apply(store, workspace, &file.document, now).await? {
+    if let Err(faults) = apply::apply(store, workspace, &file.document, ACTOR).await? {
         return Err(file.faulty(&faults).into());
     }
     Ok(())
@@ -117,8 +117,10 @@ pub async fn begin(session: &Session) -> anyhow::Result<()> {
     let mut tx = session.store.begin_outside().await?;
     clock::set_factor(&mut tx, FACTOR).await?;
     tx.commit().await?;
-    let now = session.now().await?;
-    enroll::start(&session.store, session.workspace, CAMPAIGN, now, &mut |_| {}).await??;
+    let (store, workspace) = (&session.store, session.workspace);
+    let campaign = campaigns::by_name(store, workspace, CAMPAIGN).await?;
+    let campaign = campaign.context("somebody removed the campaign of the demonstration")?;
+    start::at_once(store, workspace, campaign.id, ACTOR, &mut |_| {}).await??;
     Ok(())
 }
 

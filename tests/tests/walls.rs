@@ -15,10 +15,12 @@ const GLOBAL_KEYS: [&str; 1] = ["workspaces_name_key"];
 
 /// What the finder tells the program across the walls: ids, times and sums; the texts are words for
 /// states and channels.
-const FINDER_ANSWERS: [&str; 7] = [
+const FINDER_ANSWERS: [&str; 9] = [
     "campaign_states: TABLE(campaign_id uuid, state text, n bigint)",
     "due_workspaces: TABLE(workspace_id uuid, wake_at timestamp with time zone)",
     "find_workspace: uuid",
+    "moving_campaigns: TABLE(workspace_id uuid, campaign_id uuid)",
+    "planned_starts: TABLE(workspace_id uuid, campaign_id uuid, start_at timestamp with time zone)",
     "playing_workspaces: TABLE(workspace_id uuid, play_at timestamp with time zone)",
     "sender_states: TABLE(sender_id uuid, channel text, status text, trouble_count integer, \
      trouble_until timestamp with time zone)",
@@ -28,7 +30,7 @@ const FINDER_ANSWERS: [&str; 7] = [
 
 /// What the finder itself may read.
 const FINDER_READS: [&str; 7] = [
-    "campaigns: campaign_id, verb_seq, verbs_told, workspace_id",
+    "campaigns: campaign_id, moving_to, start_at, status, verb_seq, verbs_told, workspace_id",
     "captured_messages: play_at, workspace_id",
     "counter_deltas: campaign_id, measure, n",
     "enrollments: engine, enrollment_id, parked_at, wake_at, workspace_id",

@@ -9,7 +9,7 @@ use machine::ids::{CampaignId, SequenceId, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::{Channel, StepKind};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
@@ -19,10 +19,11 @@ use crate::campaign_settings::{CampaignSettings, HandoverAddresses};
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::senders::{Sender, Transport};
+use crate::store::audit::{self, Act};
 use crate::store::campaigns::{self as store, CampaignRow};
 use crate::store::senders::{self, SenderRow};
 use crate::store::sequence_versions::{self, SequenceVersionRow};
-use crate::store::{Store, Tx};
+use crate::store::{Store, Tx, clock};
 use crate::versions;
 
 /// The senders that are made where a workspace has none, by the channel they serve, and from whom the
@@ -70,6 +71,45 @@ pub enum Change {
     Nothing,
 }
 
+impl Change {
+    /// The word under which it is on record.
+    fn act(self) -> Option<&'static str> {
+        match self {
+            Self::Created => Some("campaign.create"),
+            Self::Published => Some("campaign.publish"),
+            Self::Settings => Some("campaign.settings"),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Why a document was not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotApplied {
+    /// Everything that is wrong with it.
+    Faulty(Vec<Fault>),
+    /// Another campaign has the name.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        by: CampaignId,
+    },
+    /// Leads run it: only a draft is replaced.
+    NotADraft(CampaignStatus),
+    /// It is at another version than the one that was to be replaced.
+    Changed {
+        /// The version it is at.
+        version: i32,
+    },
+}
+
+impl From<Vec<Fault>> for NotApplied {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Faulty(faults)
+    }
+}
+
 /// Applies `document` under its name: a new draft, or a new version of the campaign that has it.
 /// Safe to repeat. The answer is every fault of the document, if there is one.
 ///
@@ -80,37 +120,196 @@ pub async fn apply(
     store: &Store,
     workspace: WorkspaceId,
     document: &CampaignDocument,
-    now: DateTime<Utc>,
+    actor: &str,
 ) -> Result<Result<Applied, Vec<Fault>>> {
     loop {
         let mut tx = store.begin(workspace).await?;
-        let before = store::lock_by_name(&mut tx, workspace, document.name.trim()).await?;
+        let name = document.name.trim();
+        let before = store::lock_by_name(&mut tx, workspace, name).await?;
         let before = before.map(Campaign::try_from).transpose()?;
-        let checked = check(&mut tx, workspace, document, before.as_ref(), now).await?;
-        let checked = match checked {
-            Ok(checked) => checked,
+        match write(tx, document, before.as_ref(), actor).await? {
+            Ok(Some(applied)) => return Ok(Ok(applied)),
+            // Somebody applied the same name meanwhile: look again.
+            Ok(None) => {}
             Err(faults) => return Ok(Err(faults)),
-        };
-        let (hash, stored) = fingerprint(document)?;
-        let version = SequenceVersionRow { version: 1, document: stored, hash, created_at: now };
-        let change = match &before {
-            Some(campaign) => update(&mut tx, workspace, campaign, version, &checked).await?,
-            None => create(&mut tx, workspace, document, version, &checked, now).await?,
-        };
-        // Somebody applied the same name meanwhile: look again.
-        let Some((campaign, change, version)) = change else { continue };
-        tx.commit().await?;
-        return Ok(Ok(Applied {
-            campaign,
-            name: document.name.trim().to_owned(),
-            status: before.map_or(CampaignStatus::Draft, |campaign| campaign.status),
-            change,
-            version,
-            capture_made: checked.capture_made,
-            unserved: checked.unserved,
-            nameless: checked.nameless,
-        }));
+        }
     }
+}
+
+/// Makes a draft from `document`, whose name must be free.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn create(
+    store: &Store,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    actor: &str,
+) -> Result<Result<Applied, NotApplied>> {
+    loop {
+        let mut tx = store.begin(workspace).await?;
+        if let Some(taken) = taken(&mut tx, workspace, document, None).await? {
+            return Ok(Err(taken));
+        }
+        match write(tx, document, None, actor).await? {
+            Ok(Some(applied)) => return Ok(Ok(applied)),
+            Ok(None) => {}
+            Err(faults) => return Ok(Err(faults.into())),
+        }
+    }
+}
+
+/// Makes a draft named `name` from the newest version of a campaign.
+///
+/// # Errors
+///
+/// As [`create`], or when there is no such campaign.
+pub async fn duplicate(
+    store: &Store,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    name: &str,
+    actor: &str,
+) -> Result<Result<Applied, NotApplied>> {
+    let mut tx = store.begin(workspace).await?;
+    let original = super::find(&mut tx, workspace, campaign).await?;
+    let (sequence, version) = (original.sequence, original.version);
+    let document = super::document(&mut tx, workspace, sequence, version).await?;
+    drop(tx);
+    create(store, workspace, &CampaignDocument { name: name.to_owned(), ..document }, actor).await
+}
+
+/// Puts `document` in the place of a draft's; the draft takes its name too. With an `expected`
+/// version the draft must still be at it.
+///
+/// # Errors
+///
+/// When the database fails, or there is no such campaign.
+pub async fn replace(
+    store: &Store,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    expected: Option<i32>,
+    document: &CampaignDocument,
+    actor: &str,
+) -> Result<Result<Applied, NotApplied>> {
+    loop {
+        let mut tx = store.begin(workspace).await?;
+        let before = super::lock(&mut tx, workspace, campaign).await?;
+        if expected.is_some_and(|version| version != before.version) {
+            return Ok(Err(NotApplied::Changed { version: before.version }));
+        }
+        if before.status != CampaignStatus::Draft {
+            return Ok(Err(NotApplied::NotADraft(before.status)));
+        }
+        if let Some(taken) = taken(&mut tx, workspace, document, Some(campaign)).await? {
+            return Ok(Err(taken));
+        }
+        match write(tx, document, Some(&before), actor).await? {
+            Ok(Some(applied)) => return Ok(Ok(applied)),
+            Ok(None) => {}
+            Err(faults) => return Ok(Err(faults.into())),
+        }
+    }
+}
+
+/// Publishes `document` as the next version of a campaign, whose name it must bear. Leads in it go on
+/// with the version they began on; those who enter from now on get this one. With an `expected`
+/// version the campaign must still be at it.
+///
+/// # Errors
+///
+/// When the database fails, or there is no such campaign.
+pub async fn publish(
+    store: &Store,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    expected: Option<i32>,
+    document: &CampaignDocument,
+    actor: &str,
+) -> Result<Result<Applied, NotApplied>> {
+    let mut tx = store.begin(workspace).await?;
+    let before = super::lock(&mut tx, workspace, campaign).await?;
+    if expected.is_some_and(|version| version != before.version) {
+        return Ok(Err(NotApplied::Changed { version: before.version }));
+    }
+    if document.name.trim() != before.name {
+        let message = format!("the campaign is `{}`: write that", before.name);
+        return Ok(Err(vec![Fault { field: "name".to_owned(), message }].into()));
+    }
+    let written = write(tx, document, Some(&before), actor).await?;
+    Ok(written.map(|applied| applied.expect("its name stays")).map_err(NotApplied::from))
+}
+
+/// Returns every fault of a document, also those that only this workspace makes faults, as a sender
+/// that it does not have. Nothing is stored.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn faults_here(
+    store: &Store,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+) -> Result<Vec<Fault>> {
+    let mut tx = store.begin(workspace).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    let checked = check(&mut tx, workspace, document, None, now).await?;
+    Ok(checked.err().unwrap_or_default())
+}
+
+async fn taken(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    document: &CampaignDocument,
+    own: Option<CampaignId>,
+) -> Result<Option<NotApplied>> {
+    let name = document.name.trim();
+    let other = store::by_name(tx, workspace, name).await?.map(|row| row.campaign_id.into());
+    let other: Option<CampaignId> = other.filter(|id| Some(*id) != own);
+    Ok(other.map(|by| NotApplied::NameTaken { name: name.to_owned(), by }))
+}
+
+/// Checks and writes a document: a new draft, or the next version of the campaign `before`, which is
+/// locked. `None`: another campaign got the name meanwhile.
+async fn write(
+    mut tx: Tx,
+    document: &CampaignDocument,
+    before: Option<&Campaign>,
+    actor: &str,
+) -> Result<Result<Option<Applied>, Vec<Fault>>> {
+    let workspace = tx.workspace();
+    let clocks = clock::read(&mut tx).await?;
+    let now = clocks.campaign;
+    let checked = match check(&mut tx, workspace, document, before, now).await? {
+        Ok(checked) => checked,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let (hash, stored) = fingerprint(document)?;
+    let version = SequenceVersionRow { version: 1, document: stored, hash, created_at: now };
+    let written = match before {
+        Some(campaign) => update(&mut tx, campaign, document, version, &checked).await?,
+        None => insert(&mut tx, workspace, document, version, &checked, now).await?,
+    };
+    let Some((campaign, change, version)) = written else { return Ok(Ok(None)) };
+    if let Some(act) = change.act() {
+        let subject = format!("campaign/{campaign}");
+        let details = Some(json!({ "version": version }));
+        let act = Act { actor, act, subject: &subject, details };
+        audit::record(&mut tx, workspace, &act, clocks.wall).await?;
+    }
+    tx.commit().await?;
+    Ok(Ok(Some(Applied {
+        campaign,
+        name: document.name.trim().to_owned(),
+        status: before.map_or(CampaignStatus::Draft, |campaign| campaign.status),
+        change,
+        version,
+        capture_made: checked.capture_made,
+        unserved: checked.unserved,
+        nameless: checked.nameless,
+    })))
 }
 
 /// Returns every fault of a document that can be found without a database.
@@ -328,7 +527,7 @@ fn fingerprint(document: &CampaignDocument) -> Result<(Vec<u8>, Value)> {
 
 type Written = Option<(CampaignId, Change, i32)>;
 
-async fn create(
+async fn insert(
     tx: &mut Tx,
     workspace: WorkspaceId,
     document: &CampaignDocument,
@@ -349,8 +548,10 @@ async fn create(
         settings: as_value(&checked.settings),
         verb_seq: 0,
         created_at: now,
+        start_at: None,
         started_at: None,
         finished_at: None,
+        moving_to: None,
     };
     let is_new = store::insert(tx, workspace, &row).await?;
     Ok(is_new.then_some((campaign, Change::Created, version.version)))
@@ -358,12 +559,12 @@ async fn create(
 
 async fn update(
     tx: &mut Tx,
-    workspace: WorkspaceId,
     campaign: &Campaign,
+    document: &CampaignDocument,
     mut version: SequenceVersionRow,
     checked: &Checked,
 ) -> Result<Written> {
-    let sequence = campaign.sequence;
+    let (workspace, sequence) = (tx.workspace(), campaign.sequence);
     let newest = sequence_versions::load(tx, workspace, sequence, campaign.version).await?;
     let change = if newest.is_some_and(|newest| newest.hash == version.hash) {
         version.version = campaign.version;
@@ -374,8 +575,12 @@ async fn update(
         Change::Published
     };
     if change != Change::Nothing {
-        let settings = as_value(&checked.settings);
-        store::set_version(tx, workspace, campaign.id, version.version, &settings).await?;
+        let (settings, name) = (as_value(&checked.settings), document.name.trim());
+        let set = store::set_version(tx, workspace, campaign.id, name, version.version, &settings);
+        match set.await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(None),
+            set => set?,
+        }
     }
     Ok(Some((campaign.id, change, version.version)))
 }

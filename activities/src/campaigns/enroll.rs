@@ -1,5 +1,5 @@
-//! Starting a campaign and adding leads to it, in pages: each page is one transaction, so a run
-//! that is killed in the middle goes on where it was when it is repeated.
+//! Adding leads to a campaign, in pages: each page is one transaction, so a run that is killed in
+//! the middle goes on where it was when it is repeated.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,10 @@ use machine::condition::{Condition, Evidence};
 use machine::context::Attributes;
 use machine::document::CampaignDocument;
 use machine::enrollment::Enrollment;
-use machine::ids::{CampaignId, LeadId, WorkspaceId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
 use machine::sequence::{Channel, StepKind, Version};
 use machine::state::History;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,8 +20,9 @@ use super::{Campaign, CampaignStatus};
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::store::audience::{self, Candidate, Entry, Wanted};
+use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
-use crate::store::{Store, Tx};
+use crate::store::{Store, Tx, clock};
 
 /// Leads in one transaction.
 const PAGE: usize = 5_000;
@@ -30,12 +32,15 @@ const PAGE: usize = 5_000;
 pub enum Selection {
     /// Whom the campaign file names under `audience`.
     Audience,
-    /// Leads with all of these tags.
-    Tags(Vec<String>),
+    /// Leads with all of these tags, for which the filter holds.
+    Matching {
+        /// The tags. None: every lead.
+        tags: Vec<String>,
+        /// What has to hold, beside the tags.
+        filter: Option<Box<Condition>>,
+    },
     /// These leads.
     Leads(Vec<LeadId>),
-    /// Every lead of the workspace.
-    Everyone,
 }
 
 /// What became of those who were to enter.
@@ -47,23 +52,47 @@ pub struct Enrolled {
     pub already_in: u64,
     /// They have no address on any channel that the sequence uses.
     pub no_address: u64,
-    /// The campaign's filter does not hold for them.
+    /// The filter does not hold for them.
     pub filtered_out: u64,
+    /// There is no such lead.
+    pub unknown: u64,
+}
+
+/// Why a lead did not enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "SkipReason")]
+pub enum LeftOut {
+    /// It was in the campaign before.
+    AlreadyIn,
+    /// It has no address on any channel that the sequence uses.
+    NoAddress,
+    /// The filter does not hold for it.
+    FilteredOut,
+    /// There is no such lead.
+    Unknown,
 }
 
 impl Enrolled {
     /// Returns how many leads were looked at.
     pub fn seen(&self) -> u64 {
-        self.added + self.already_in + self.no_address + self.filtered_out
+        self.added + self.already_in + self.no_address + self.filtered_out + self.unknown
+    }
+
+    /// Counts one that did not enter.
+    pub fn leave_out(&mut self, why: LeftOut) {
+        match why {
+            LeftOut::AlreadyIn => self.already_in += 1,
+            LeftOut::NoAddress => self.no_address += 1,
+            LeftOut::FilteredOut => self.filtered_out += 1,
+            LeftOut::Unknown => self.unknown += 1,
+        }
     }
 }
 
 /// Why nobody can enter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotEnrolled {
-    /// There is no campaign of this name.
-    #[error("there is no campaign `{0}`: run `meridian campaign list`")]
-    NoCampaign(String),
     /// It has to be started first.
     #[error("the campaign `{0}` is a draft: run `meridian campaign start {0}`")]
     Draft(String),
@@ -77,67 +106,47 @@ pub enum NotEnrolled {
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// Leads looked at.
     pub seen: u64,
     /// Leads there are to look at.
     pub total: u64,
-}
-
-/// Makes a draft active and enrolls its audience. On an active campaign it enrolls whoever of the
-/// audience is not in it yet.
-///
-/// # Errors
-///
-/// When the database fails; repeating goes on where it was.
-pub async fn start(
-    store: &Store,
-    workspace: WorkspaceId,
-    name: &str,
-    now: DateTime<Utc>,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Result<Enrolled, NotEnrolled>> {
-    let mut tx = store.begin(workspace).await?;
-    let Some(campaign) = store::lock_by_name(&mut tx, workspace, name).await? else {
-        return Ok(Err(NotEnrolled::NoCampaign(name.to_owned())));
-    };
-    let campaign = Campaign::try_from(campaign)?;
-    match campaign.status {
-        CampaignStatus::Draft | CampaignStatus::Active | CampaignStatus::Finished => {}
-        CampaignStatus::Paused => return Ok(Err(NotEnrolled::Paused(name.to_owned()))),
-        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(name.to_owned()))),
-    }
-    store::start(&mut tx, workspace, campaign.id, now).await?;
-    tx.commit().await?;
-    run(store, workspace, &campaign, &Selection::Audience, now, progress).await
+    /// Those who entered since the last call.
+    pub entered: &'a [(LeadId, EnrollmentId)],
+    /// Those who did not, since the last call.
+    pub left_out: &'a [(LeadId, LeftOut)],
 }
 
 /// Adds leads to a campaign that was started. A lead is in a campaign at most once.
 ///
 /// # Errors
 ///
-/// When the database fails; repeating goes on where it was.
+/// When the database fails, or there is no such campaign; repeating goes on where it was.
 pub async fn enroll(
     store: &Store,
     workspace: WorkspaceId,
-    name: &str,
+    campaign: CampaignId,
     selection: &Selection,
-    now: DateTime<Utc>,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    actor: &str,
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
-    let Some(campaign) = store::lock_by_name(&mut tx, workspace, name).await? else {
-        return Ok(Err(NotEnrolled::NoCampaign(name.to_owned())));
-    };
-    let campaign = Campaign::try_from(campaign)?;
+    let campaign = super::lock(&mut tx, workspace, campaign).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let name = campaign.name.clone();
     match campaign.status {
         CampaignStatus::Active | CampaignStatus::Paused => {}
-        CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(name.to_owned()))),
-        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(name.to_owned()))),
-        CampaignStatus::Finished => store::start(&mut tx, workspace, campaign.id, now).await?,
+        CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(name))),
+        CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(name))),
+        CampaignStatus::Finished => {
+            store::start(&mut tx, workspace, campaign.id, clocks.campaign).await?;
+        }
     }
+    let subject = format!("campaign/{}", campaign.id);
+    let act = Act { actor, act: "campaign.enroll", subject: &subject, details: None };
+    audit::record(&mut tx, workspace, &act, clocks.wall).await?;
     tx.commit().await?;
-    run(store, workspace, &campaign, selection, now, progress).await
+    run(store, workspace, &campaign, selection, clocks.campaign, progress).await
 }
 
 /// Whom a selection means in a campaign, ready to be read in pages.
@@ -159,8 +168,8 @@ enum Source {
 pub struct Page {
     /// Those who may enter.
     pub leads: Vec<LeadId>,
-    /// What became of the others; nothing is `added` yet.
-    pub left_out: Enrolled,
+    /// The others.
+    pub left_out: Vec<(LeadId, LeftOut)>,
 }
 
 impl Pages {
@@ -169,8 +178,8 @@ impl Pages {
         let audience = document.audience.clone().unwrap_or_default();
         let (tags, filter) = match selection {
             Selection::Audience => (audience.tags, audience.filter),
-            Selection::Tags(tags) => (tags.clone(), None),
-            Selection::Leads(_) | Selection::Everyone => (Vec::new(), None),
+            Selection::Matching { tags, filter } => (tags.clone(), filter.as_deref().cloned()),
+            Selection::Leads(_) => (Vec::new(), None),
         };
         let mut tags = tags.into_iter();
         let source = match (selection, tags.next()) {
@@ -218,26 +227,33 @@ impl Pages {
                 if leads.is_empty() {
                     return Ok(None);
                 }
-                audience::named(tx, workspace, wanted, &leads).await?
+                let found = audience::named(tx, workspace, wanted, &leads).await?;
+                return Ok(Some(self.sort_out_named(&leads, found)));
             }
         };
-        match (candidates.last(), &self.source) {
-            (Some(last), _) => self.after = last.lead_id,
-            (None, Source::Leads(_)) => {}
-            (None, Source::Everyone | Source::Tagged { .. }) => return Ok(None),
-        }
+        let Some(last) = candidates.last() else { return Ok(None) };
+        self.after = last.lead_id;
         Ok(Some(self.sort_out(candidates)))
+    }
+
+    fn sort_out_named(&self, named: &[LeadId], found: Vec<Candidate>) -> Page {
+        let known: BTreeSet<Uuid> = found.iter().map(|candidate| candidate.lead_id).collect();
+        let unknown = named.iter().filter(|lead| !known.contains(&lead.uuid()));
+        let mut page = self.sort_out(found);
+        page.left_out.extend(unknown.map(|lead| (*lead, LeftOut::Unknown)));
+        page
     }
 
     fn sort_out(&self, candidates: Vec<Candidate>) -> Page {
         let mut page = Page::default();
         for candidate in candidates {
+            let lead = LeadId::new(candidate.lead_id);
             if !candidate.reachable && !self.channels.is_empty() {
-                page.left_out.no_address += 1;
+                page.left_out.push((lead, LeftOut::NoAddress));
             } else if !self.admits(candidate.attributes) {
-                page.left_out.filtered_out += 1;
+                page.left_out.push((lead, LeftOut::FilteredOut));
             } else {
-                page.leads.push(candidate.lead_id.into());
+                page.leads.push(lead);
             }
         }
         page
@@ -280,13 +296,14 @@ fn channels(version: &Version) -> Vec<String> {
     channels.into_iter().collect()
 }
 
-async fn run(
+/// Enrolls whoever of a selection is not in the campaign yet.
+pub(super) async fn run(
     store: &Store,
     workspace: WorkspaceId,
     campaign: &Campaign,
     selection: &Selection,
     now: DateTime<Utc>,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
     let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
@@ -302,8 +319,8 @@ async fn run(
     drop(tx);
 
     let mut enrolled = Enrolled::default();
+    progress(Progress { seen: 0, total, entered: &[], left_out: &[] });
     loop {
-        progress(Progress { seen: enrolled.seen(), total: total.max(enrolled.seen()) });
         let mut tx = store.begin(workspace).await?;
         let Some(page) = pages.next(&mut tx, PAGE).await? else { break };
         let entry = Entry {
@@ -315,16 +332,20 @@ async fn run(
             first_step: first.key.as_str(),
             now,
         };
-        match enroll_page(&mut tx, workspace, campaign.id, entry, &page.leads).await? {
-            Ok(added) => {
-                enrolled.added += added;
-                enrolled.already_in += page.leads.len() as u64 - added;
-                enrolled.no_address += page.left_out.no_address;
-                enrolled.filtered_out += page.left_out.filtered_out;
-            }
+        let entered = match enroll_page(&mut tx, workspace, campaign.id, entry, &page.leads).await?
+        {
+            Ok(entered) => entered,
             Err(refused) => return Ok(Err(refused)),
-        }
+        };
         tx.commit().await?;
+        let new: BTreeSet<LeadId> = entered.iter().map(|(lead, _)| *lead).collect();
+        let mut left_out = page.left_out;
+        let before = page.leads.into_iter().filter(|lead| !new.contains(lead));
+        left_out.extend(before.map(|lead| (lead, LeftOut::AlreadyIn)));
+        enrolled.added += entered.len() as u64;
+        left_out.iter().for_each(|(_, why)| enrolled.leave_out(*why));
+        let seen = enrolled.seen();
+        progress(Progress { seen, total: total.max(seen), entered: &entered, left_out: &left_out });
     }
     Ok(Ok(enrolled))
 }
@@ -336,10 +357,8 @@ async fn enroll_page(
     campaign: CampaignId,
     entry: Entry<'_>,
     leads: &[LeadId],
-) -> Result<Result<u64, NotEnrolled>> {
-    let row = store::lock(tx, workspace, campaign).await?;
-    let row = row.ok_or(ActivityError::NoSuchCampaign(campaign))?;
-    let held = Campaign::try_from(row)?;
+) -> Result<Result<Vec<(LeadId, EnrollmentId)>, NotEnrolled>> {
+    let held = super::lock(tx, workspace, campaign).await?;
     let verb_seq = match held.status {
         CampaignStatus::Active => held.verb_seq,
         // Its last lead ended while this run was under way.

@@ -38,7 +38,7 @@ use crate::versions::Loaded;
 const PAGE: usize = 1_000;
 
 /// What all actors share.
-pub struct Stage {
+pub(super) struct Stage {
     pub(super) workspace: WorkspaceId,
     pub(super) campaign: CampaignId,
     pub(super) version: Arc<Loaded>,
@@ -47,7 +47,7 @@ pub struct Stage {
 }
 
 /// One lead of the audience.
-pub struct Actor {
+pub(super) struct Actor {
     pub(super) lead: LeadId,
     pub(super) enrollment: EnrollmentId,
     pub(super) email: Option<EmailAddress>,
@@ -69,7 +69,7 @@ pub struct Actor {
 /// # Errors
 ///
 /// When the database fails.
-pub async fn cast(
+pub(super) async fn cast(
     room: &Mailroom,
     workspace: WorkspaceId,
     campaign: &Campaign,
@@ -95,8 +95,7 @@ pub async fn cast(
     while actors.len() < limit {
         let wanted = PAGE.min(limit - actors.len());
         let Some(page) = pages.next(&mut tx, wanted).await? else { break };
-        left_out.no_address += page.left_out.no_address;
-        left_out.filtered_out += page.left_out.filtered_out;
+        page.left_out.iter().for_each(|(_, why)| left_out.leave_out(*why));
         read_page(&mut tx, room, &version, &senders, &page.leads, &mut actors).await?;
     }
     // The quotas were locked to be read whole; nothing is to be written.
@@ -224,13 +223,8 @@ async fn read_page(
 }
 
 impl Stage {
-    /// Returns the name of a sender.
-    pub fn sender_name(&self, sender: SenderId) -> Option<&str> {
-        self.senders.get(&sender).map(|sender| sender.name.as_str())
-    }
-
     /// Calls `visit` with the key of every step that is a message or a call, in order.
-    pub fn each_message(&self, visit: &mut impl FnMut(&StepKey)) {
+    pub(super) fn each_message(&self, visit: &mut impl FnMut(&StepKey)) {
         self.version.version.each_step(&mut |step| match &step.kind {
             StepKind::Message { .. } | StepKind::Call => visit(&step.key),
             StepKind::WaitUntil(_)

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use machine::document::StepDocument;
-use machine::ids::{SendId, WorkspaceId};
+use machine::ids::{CampaignId, LeadId, SendId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
+use machine::sequence::Channel;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Actor, Stage};
+use super::{Actor, Stage, cast};
 use crate::address::EmailAddress;
+use crate::campaigns;
+use crate::campaigns::enroll::Selection;
 use crate::content::body::Footer;
 use crate::content::step::{RenderFault, Rendered};
-use crate::error::{ActivityError, Result};
+use crate::error::Result;
 use crate::header_text::HeaderText;
 use crate::ids;
 use crate::mail::message::{Message, Purpose};
@@ -26,6 +30,7 @@ use crate::outcome::Outcome;
 use crate::phone::PhoneNumber;
 use crate::senders::Sender;
 use crate::sms::{self, Measure};
+use crate::store::{clock, suppressions};
 use crate::token::{Claim, SendClaim, TokenKind};
 use crate::twilio::client::{From, Text as TwilioText};
 
@@ -39,7 +44,8 @@ const BUDGET: Duration = Duration::from_secs(60);
 const MARK: &str = "[test] ";
 
 /// One message of a trial.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "TestMessage")]
 pub struct Tried {
     /// The step.
     pub step: StepKey,
@@ -51,8 +57,9 @@ pub struct Tried {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[schemars(rename = "TestResult")]
 pub enum TrialResult {
     /// The provider took it.
     Sent {
@@ -86,25 +93,81 @@ pub enum TrialResult {
     },
 }
 
-/// Makes every message of the campaign on the channel of `to` with the data of `actor` and sends it
-/// there.
+/// Why nothing was tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTried {
+    /// There is no lead whose data could fill the messages.
+    #[error("nobody's data can fill the messages: import leads, or name one")]
+    NoLead,
+    /// None of the campaign's senders on that channel is active.
+    #[error("none of the campaign's senders for {} is active", .0.as_str())]
+    NoSender(Channel),
+    /// The sender cannot be used.
+    #[error("the sender `{sender}` cannot be used: {why}")]
+    BadSender {
+        /// Its name.
+        sender: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody writes to this address.
+    #[error("it is on the list of suppressions: use another")]
+    Suppressed,
+}
+
+/// Makes every message of a campaign on the channel of `to` with the data of `lead`, or of the first
+/// of its audience, and sends it there through the first of its senders.
 ///
 /// # Errors
 ///
-/// When there is no sender for it, or it cannot be used at all.
-pub async fn send(
+/// When the database fails, or there is no such campaign.
+pub async fn run(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    lead: Option<LeadId>,
+    to: &Correspondent,
+) -> Result<Result<Vec<Tried>, NotTried>> {
+    let mut tx = room.store.begin(workspace).await?;
+    let campaign = campaigns::find(&mut tx, workspace, campaign).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    let key = &room.suppressions;
+    let mut hashes = vec![key.address(to.as_str())];
+    match to {
+        Correspondent::Mailbox(address) => hashes.push(key.domain(address.domain())),
+        Correspondent::Phone(_) => {}
+    }
+    if !suppressions::in_force(&mut tx, workspace, &hashes).await?.is_empty() {
+        return Ok(Err(NotTried::Suppressed));
+    }
+    drop(tx);
+    let selection = match lead {
+        Some(lead) => Selection::Leads(vec![lead]),
+        None => Selection::Audience,
+    };
+    let (stage, actors, _) = cast(room, workspace, &campaign, &selection, 1, now).await?;
+    let Some(actor) = actors.first() else { return Ok(Err(NotTried::NoLead)) };
+    send(room, workspace, &stage, actor, to, now).await
+}
+
+async fn send(
     room: &Mailroom,
     workspace: WorkspaceId,
     stage: &Stage,
     actor: &Actor,
     to: &Correspondent,
     now: DateTime<Utc>,
-) -> Result<Vec<Tried>> {
-    let wrong = |why: &str| ActivityError::Stored { what: "campaign", why: why.to_owned() };
+) -> Result<Result<Vec<Tried>, NotTried>> {
     let channel = to.channel();
-    let sender = stage.senders.values().find(|sender| sender.channel == channel);
-    let sender = sender.ok_or_else(|| wrong("none of its senders on that channel is active"))?;
-    let outlet = room.outlet(workspace, sender)?.map_err(|why| wrong(&why))?;
+    let Some(sender) = stage.senders.values().find(|sender| sender.channel == channel) else {
+        return Ok(Err(NotTried::NoSender(channel)));
+    };
+    let outlet = match room.outlet(workspace, sender)? {
+        Ok(outlet) => outlet,
+        Err(why) => {
+            return Ok(Err(NotTried::BadSender { sender: sender.name.clone(), why }));
+        }
+    };
     let trial = Trial { room, workspace, stage, actor, sender, outlet: &outlet, now };
     let steps = match to {
         Correspondent::Mailbox(_) => &stage.version.mails,
@@ -137,7 +200,7 @@ pub async fn send(
             tried.push(Tried { step: step.clone(), variant: variant.clone(), result });
         }
     }
-    Ok(tried)
+    Ok(Ok(tried))
 }
 
 /// What all messages of a trial share.

@@ -2,7 +2,7 @@
 //! written in bulk. A page that was written is written for good; repeating it changes nothing.
 
 use chrono::{DateTime, Utc};
-use machine::ids::{CampaignId, LeadId, WorkspaceId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -189,15 +189,15 @@ pub struct Entry<'a> {
 }
 
 /// Enrolls the leads beside the ids given for their enrollments; those who are in the campaign
-/// already stay as they are. Returns how many entered.
+/// already stay as they are. Returns those who entered, each with the enrollment.
 pub async fn enroll(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     entry: Entry<'_>,
     enrollments: &[Uuid],
     leads: &[Uuid],
-) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+) -> sqlx::Result<Vec<(LeadId, EnrollmentId)>> {
+    let rows = sqlx::query!(
         r#"
         INSERT INTO enrollments (
             workspace_id, enrollment_id, campaign_id, lead_id, version, engine, snapshot, verb_seq,
@@ -205,6 +205,7 @@ pub async fn enroll(
         SELECT $1, e.enrollment_id, $2, e.lead_id, $3, $4, $5, $6, 'queued', $7, $8, $8, $8
         FROM unnest($9::uuid[], $10::uuid[]) AS e (enrollment_id, lead_id)
         ON CONFLICT (workspace_id, campaign_id, lead_id) DO NOTHING
+        RETURNING lead_id, enrollment_id
         "#,
         workspace.uuid(),
         entry.campaign.uuid(),
@@ -217,10 +218,11 @@ pub async fn enroll(
         enrollments,
         leads,
     )
-    .execute(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let entered = done.rows_affected();
-    if entered > 0 {
+    let entered: Vec<(LeadId, EnrollmentId)> =
+        rows.into_iter().map(|row| (row.lead_id.into(), row.enrollment_id.into())).collect();
+    if !entered.is_empty() {
         sqlx::query!(
             r#"
             INSERT INTO counter_deltas (workspace_id, campaign_id, measure, n)
@@ -228,7 +230,7 @@ pub async fn enroll(
             "#,
             workspace.uuid(),
             entry.campaign.uuid(),
-            i64::try_from(entered).unwrap_or(i64::MAX),
+            i64::try_from(entered.len()).unwrap_or(i64::MAX),
         )
         .execute(&mut *conn)
         .await?;

@@ -6,15 +6,25 @@ use sqlx::PgConnection;
 
 use super::bell;
 
-/// Returns the status of a campaign.
-pub async fn status(
+/// Where a campaign stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its status.
+    pub status: String,
+    /// When its audience is to enter.
+    pub start_at: Option<DateTime<Utc>>,
+}
+
+/// Returns where a campaign stands, locked until the transaction ends.
+pub async fn standing(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     campaign: CampaignId,
-) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
+) -> sqlx::Result<Option<Standing>> {
+    sqlx::query_as!(
+        Standing,
         r#"
-        SELECT status FROM campaigns
+        SELECT status, start_at FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = $2
         FOR UPDATE
         "#,
@@ -38,7 +48,9 @@ pub async fn add(
     sqlx::query!(
         r#"
         WITH raised AS (
-            UPDATE campaigns SET verb_seq = verb_seq + 1, status = $5
+            UPDATE campaigns
+            SET verb_seq = verb_seq + 1, status = $5,
+                start_at = CASE WHEN $5 <> 'stopped' THEN start_at END
             WHERE workspace_id = $1 AND campaign_id = $2
             RETURNING verb_seq)
         INSERT INTO campaign_verbs (workspace_id, campaign_id, seq, verb, rule, at)

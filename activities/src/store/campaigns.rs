@@ -28,10 +28,35 @@ pub struct CampaignRow {
     pub verb_seq: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Campaign time at which its audience enters; gone once it is in.
+    pub start_at: Option<DateTime<Utc>>,
     /// Campaign time of its start.
     pub started_at: Option<DateTime<Utc>>,
     /// Campaign time of its end.
     pub finished_at: Option<DateTime<Utc>>,
+    /// The version its leads are being moved to; gone once they are.
+    pub moving_to: Option<i32>,
+}
+
+/// Returns a campaign.
+pub async fn by_id(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> sqlx::Result<Option<CampaignRow>> {
+    sqlx::query_as!(
+        CampaignRow,
+        r#"
+        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
+            created_at, start_at, started_at, finished_at, moving_to
+        FROM campaigns
+        WHERE workspace_id = $1 AND campaign_id = $2
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Returns the campaign of this name.
@@ -44,7 +69,7 @@ pub async fn by_name(
         CampaignRow,
         r#"
         SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, started_at, finished_at
+            created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND name = $2
         "#,
@@ -65,7 +90,7 @@ pub async fn lock_by_name(
         CampaignRow,
         r#"
         SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, started_at, finished_at
+            created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND name = $2
         FOR NO KEY UPDATE
@@ -87,7 +112,7 @@ pub async fn lock(
         CampaignRow,
         r#"
         SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, started_at, finished_at
+            created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = $2
         FOR NO KEY UPDATE
@@ -99,23 +124,28 @@ pub async fn lock(
     .await
 }
 
-/// Returns the first `limit` campaigns by name.
+/// Returns up to `limit` campaigns behind the name `after`, in the order of their names; with a
+/// `status`, only those.
 pub async fn list(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
+    status: Option<&str>,
+    after: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<CampaignRow>> {
     sqlx::query_as!(
         CampaignRow,
         r#"
         SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, started_at, finished_at
+            created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
-        WHERE workspace_id = $1
+        WHERE workspace_id = $1 AND name > $2 AND ($3::text IS NULL OR status = $3)
         ORDER BY name
-        LIMIT $2
+        LIMIT $4
         "#,
         workspace.uuid(),
+        after.unwrap_or_default(),
+        status,
         limit,
     )
     .fetch_all(conn)
@@ -150,22 +180,28 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives new enrollments this version, and the campaign these settings.
+/// Gives new enrollments this version, and the campaign this name and these settings.
+///
+/// # Errors
+///
+/// When the database fails, or another campaign has the name.
 pub async fn set_version(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     campaign: CampaignId,
+    name: &str,
     version: i32,
     settings: &Value,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE campaigns
-        SET version = $3, settings = $4
+        SET name = $3, version = $4, settings = $5
         WHERE workspace_id = $1 AND campaign_id = $2
         "#,
         workspace.uuid(),
         campaign.uuid(),
+        name,
         version,
         settings,
     )
@@ -190,6 +226,94 @@ pub async fn start(
         workspace.uuid(),
         campaign.uuid(),
         now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes when the audience of a campaign enters, or that it need not any more.
+pub async fn plan_start(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    start_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE campaigns
+        SET start_at = $3
+        WHERE workspace_id = $1 AND campaign_id = $2
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        start_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the audience that was to enter at `start_at` is in, unless another time was set since.
+pub async fn note_entered(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    start_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE campaigns
+        SET start_at = NULL
+        WHERE workspace_id = $1 AND campaign_id = $2 AND start_at = $3
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        start_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the leads of a campaign are to be moved to `version`.
+pub async fn plan_move(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    version: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE campaigns
+        SET moving_to = $3
+        WHERE workspace_id = $1 AND campaign_id = $2
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        version,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the leads of a campaign were moved to `version`, unless another was ordered since.
+pub async fn note_moved(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    version: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE campaigns
+        SET moving_to = NULL
+        WHERE workspace_id = $1 AND campaign_id = $2 AND moving_to = $3
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        version,
     )
     .execute(conn)
     .await?;

@@ -84,6 +84,116 @@ pub async fn list(
     .await
 }
 
+/// The states for which the table has an index of their own: leads of them are few among many.
+/// Queries name them one by one, because the planner compares texts.
+const RARE: [&str; 12] = [
+    "retrying",
+    "needs_approval",
+    "call_due",
+    "with_person",
+    "held",
+    "paused",
+    "replied",
+    "met",
+    "bounced",
+    "opted_out",
+    "stopped",
+    "failed",
+];
+
+/// Returns up to `limit` enrollments of a campaign behind the lead `after`, in the order of their
+/// leads; with a `state`, as shown, only those.
+pub async fn of_campaign(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    state: Option<&str>,
+    after: Option<LeadId>,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    let after = after.map_or(Uuid::nil(), LeadId::uuid);
+    match state {
+        Some(state) if RARE.contains(&state) => {
+            in_rare_state(conn, workspace, campaign, state, after, limit).await
+        }
+        Some(_) | None => in_any_state(conn, workspace, campaign, state, after, limit).await,
+    }
+}
+
+async fn in_any_state(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    state: Option<&str>,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step,
+            e.next_at, e.changed_at, e.parked_at
+        FROM enrollments e
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.lead_id > $3
+            AND ($4::text IS NULL OR e.state = $4)
+        ORDER BY e.lead_id
+        LIMIT $5
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        after,
+        state,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn in_rare_state(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    state: &str,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<EnrollmentRow>> {
+    sqlx::query_as!(
+        EnrollmentRow,
+        r#"
+        SELECT
+            e.enrollment_id, c.name AS campaign, e.lead_id,
+            (SELECT a.address FROM addresses a
+             WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
+             ORDER BY a.address LIMIT 1) AS email,
+            coalesce(l.zone, c.settings ->> 'zone') AS zone, e.state, e.why, e.until, e.next_step,
+            e.next_at, e.changed_at, e.parked_at
+        FROM enrollments e
+        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.lead_id > $3 AND e.state = $4
+            AND e.state IN (
+                'retrying', 'needs_approval', 'call_due', 'with_person', 'held', 'paused',
+                'replied', 'met', 'bounced', 'opted_out', 'stopped', 'failed')
+        ORDER BY e.lead_id
+        LIMIT $5
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        after,
+        state,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Returns the enrollments of a person, in the order of their ids.
 ///
 /// There is no index by lead: a lead is in a campaign at most once, so each campaign is asked.

@@ -308,3 +308,91 @@ pub async fn behind_verb(
     .await?;
     Ok(rows.into_iter().map(|row| (row.enrollment_id, row.lead_id)).collect())
 }
+
+/// A live enrollment that runs another version than the one that is asked about, and whose turns do
+/// not fail.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// Which.
+    pub enrollment_id: Uuid,
+    /// Whose.
+    pub lead_id: Uuid,
+    /// The version it runs.
+    pub version: i32,
+    /// The serialised machine.
+    pub snapshot: Vec<u8>,
+}
+
+/// Returns up to `limit` live enrollments of a campaign that do not run `version`, behind the lead
+/// `after`, in the order of their leads.
+pub async fn elsewhere(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    version: i32,
+    after: LeadId,
+    limit: i64,
+) -> sqlx::Result<Vec<Elsewhere>> {
+    sqlx::query_as!(
+        Elsewhere,
+        r#"
+        SELECT enrollment_id, lead_id, version, snapshot
+        FROM enrollments
+        WHERE workspace_id = $1 AND campaign_id = $2 AND lead_id > $3
+          AND version <> $4 AND ended_at IS NULL AND parked_at IS NULL
+        ORDER BY lead_id
+        LIMIT $5
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        after.uuid(),
+        version,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Lets enrollments, which are locked, run another version.
+pub async fn set_version(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    ids: &[Uuid],
+    version: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE enrollments
+        SET version = $3
+        WHERE workspace_id = $1 AND enrollment_id = ANY ($2)
+        "#,
+        workspace.uuid(),
+        ids,
+        version,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes an enrollment due.
+pub async fn hurry(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE enrollments
+        SET wake_at = least(wake_at, $3)
+        WHERE workspace_id = $1 AND enrollment_id = $2
+        "#,
+        workspace.uuid(),
+        enrollment.uuid(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

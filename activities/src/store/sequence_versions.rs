@@ -40,6 +40,33 @@ pub async fn load(
     .await
 }
 
+/// Returns up to `limit` versions below number `below`, the newest first, with the times of their
+/// making.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    below: Option<i32>,
+    limit: i64,
+) -> sqlx::Result<Vec<(i32, DateTime<Utc>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT version, created_at
+        FROM sequence_versions
+        WHERE workspace_id = $1 AND sequence_id = $2 AND version < $3
+        ORDER BY version DESC
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        sequence.uuid(),
+        below.unwrap_or(i32::MAX),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.version, row.created_at)).collect())
+}
+
 /// Publishes a version. The caller holds the campaign's row, so that numbers stay without gaps.
 pub async fn insert(
     conn: &mut PgConnection,

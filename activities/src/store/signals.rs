@@ -118,6 +118,30 @@ pub async fn write(
     Ok(told.into_iter().collect())
 }
 
+/// Returns the signal that an enrollment was told under a source key.
+pub async fn by_source(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    source_key: &str,
+) -> Result<Option<Signal>> {
+    let stored = sqlx::query_scalar!(
+        r#"
+        SELECT signal
+        FROM signals
+        WHERE workspace_id = $1 AND enrollment_id = $2 AND source_key = $3
+        "#,
+        workspace.uuid(),
+        enrollment.uuid(),
+        source_key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    let wrong =
+        |error: serde_json::Error| ActivityError::Stored { what: "signal", why: error.to_string() };
+    stored.flatten().map(serde_json::from_value).transpose().map_err(wrong)
+}
+
 /// Returns the mails that nobody has read, oldest enrollment first, from at most `limit` signals.
 pub async fn uninterpreted(
     conn: &mut PgConnection,

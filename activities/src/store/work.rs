@@ -44,6 +44,40 @@ pub async fn untold_campaigns(
         .collect())
 }
 
+/// Returns the campaigns whose audience is to enter, each with its time, the earliest first.
+pub async fn planned_starts(
+    conn: &mut PgConnection,
+) -> sqlx::Result<Vec<(WorkspaceId, CampaignId, DateTime<Utc>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT workspace_id AS "workspace_id!", campaign_id AS "campaign_id!",
+            start_at AS "start_at!"
+        FROM planned_starts()
+        "#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.workspace_id.into(), row.campaign_id.into(), row.start_at))
+        .collect())
+}
+
+/// Returns the campaigns whose leads are being moved to another version.
+pub async fn moving_campaigns(
+    conn: &mut PgConnection,
+) -> sqlx::Result<Vec<(WorkspaceId, CampaignId)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT workspace_id AS "workspace_id!", campaign_id AS "campaign_id!"
+        FROM moving_campaigns()
+        "#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.workspace_id.into(), row.campaign_id.into())).collect())
+}
+
 /// Returns ids of due enrollments without locking them, oldest first.
 pub async fn due_ids(
     conn: &mut PgConnection,
@@ -81,6 +115,8 @@ pub async fn finish_campaigns(
           AND EXISTS (
               SELECT 1 FROM counter_deltas d
               WHERE d.workspace_id = $1 AND d.campaign_id = c.campaign_id)
+          -- Those who have yet to enter are no less its leads.
+          AND c.start_at IS NULL
           AND (SELECT coalesce(sum(d.n), 0) FROM counter_deltas d
                WHERE d.workspace_id = $1 AND d.campaign_id = c.campaign_id
                  AND d.measure IN (

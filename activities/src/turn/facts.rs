@@ -96,7 +96,7 @@ pub(super) async fn read(
         }
         let (signals, uninterpreted) = signals.remove(&row.enrollment_id).unwrap_or_default();
         sorted.0.push(Read {
-            facts: facts(lead, &version.version),
+            facts: of_lead(lead, &version.version),
             open: HashMap::new(),
             verbs: unseen,
             told: told_by.remove(&row.enrollment_id).unwrap_or_default(),
@@ -266,7 +266,8 @@ async fn signals(tx: &mut Tx, locked: &[Locked]) -> Result<Pending> {
     Ok(pending)
 }
 
-fn facts(lead: &LeadRow, version: &Version) -> Facts {
+/// What a version reads about a lead.
+pub(crate) fn of_lead(lead: &LeadRow, version: &Version) -> Facts {
     let consent = |word: &str| match word {
         "granted" => Consent::Granted,
         "refused" => Consent::Refused,

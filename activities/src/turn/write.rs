@@ -112,9 +112,11 @@ impl Writes {
             rows.facts.push(applied.facts.clone());
             rows.snapshots.push(None);
         }
-        let last_begins = done.applied.last().is_some_and(|applied| applied.begins);
+        // Rows before the move were made by another version, and those after it in this turn are in the
+        // snapshot too.
+        let begins = done.applied.iter().any(|applied| applied.begins);
         let rules_rose = done.read.rules_before < RULES;
-        if (last_begins || rules_rose) && !done.applied.is_empty() {
+        if (begins || rules_rose) && !done.applied.is_empty() {
             let snapshot = serde_json::to_vec(&done.read.enrollment).expect("plain data");
             *rows.snapshots.last_mut().expect("a row was added") = Some(snapshot);
         }

@@ -3,8 +3,11 @@
 
 use activities::error::chain;
 use activities::idempotency::{self, Answer, Request as Claim, Standing};
+use activities::ids;
+use aide::OperationInput;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -28,6 +31,26 @@ const BODY_MAX: usize = 32 * 1024 * 1024;
 
 /// Headers of an answer that are kept with it.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
+
+/// What tells an order from every other: the same for a repeat under its `Idempotency-Key`, even one
+/// whose first answer was lost on the way from the database.
+#[derive(Debug, Clone)]
+pub(super) struct SourceKey(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for SourceKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Caller>().expect("behind `authenticate`");
+        let order = match parts.headers.get(KEY) {
+            Some(key) => hex::encode(&Sha256::digest(key.as_bytes())[..16]),
+            None => ids::new::<machine::ids::Send>().to_string(),
+        };
+        Ok(Self(format!("{}/{order}", caller.actor())))
+    }
+}
+
+impl OperationInput for SourceKey {}
 
 /// Answers a repeated POST as the first time.
 pub(super) async fn answer_once(State(app): State<App>, request: Request, next: Next) -> Response {

@@ -10,6 +10,7 @@ use aide::openapi::{
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use machine::document::Fault;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -150,6 +151,19 @@ impl Problem {
     pub(super) fn under_way() -> Self {
         let problem = Self::conflict("the same request is being worked on: try again");
         Self { retry_after_s: Some(1), ..problem }
+    }
+}
+
+impl From<Vec<Fault>> for Problem {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::invalid(faults.into_iter().map(FieldFault::from).collect())
+    }
+}
+
+impl From<Fault> for FieldFault {
+    fn from(fault: Fault) -> Self {
+        let Fault { field, message } = fault;
+        Self { field, message }
     }
 }
 

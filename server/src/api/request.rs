@@ -20,6 +20,9 @@ pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
 /// What JSON may be called.
 const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
 
+/// What is told to who sends something else.
+const JSON_WANTED: &str = "send JSON, with `Content-Type: application/json`";
+
 /// A JSON body.
 #[derive(Debug, Clone)]
 pub(super) struct Body<T>(pub(super) T);
@@ -32,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !JSON_TYPES.iter().any(|json| essence.eq_ignore_ascii_case(json)) {
-            return Err(Problem::wrong_type("send JSON, with `Content-Type: application/json`"));
+            return Err(Problem::wrong_type(JSON_WANTED));
         }
         let bytes =
             Bytes::from_request(request, state).await.map_err(|rejection| {
@@ -44,6 +47,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 }
             })?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be left out.
+#[derive(Debug, Clone)]
+pub(super) struct MaybeBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return Body::from_request(request, state).await.map(|Body(read)| Self(read));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        match bytes {
+            Ok(bytes) if bytes.is_empty() => Ok(Self(T::default())),
+            Ok(_) => Err(Problem::wrong_type(JSON_WANTED)),
+            Err(_) => Err(Problem::malformed("the body did not arrive whole")),
+        }
     }
 }
 
@@ -74,19 +97,30 @@ fn plain(message: &str) -> String {
 
 impl<T: JsonSchema> OperationInput for Body<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let schema = SchemaObject {
-            json_schema: ctx.schema.subschema_for::<T>(),
-            external_docs: None,
-            example: None,
-        };
-        let media = MediaType { schema: Some(schema), ..MediaType::default() };
-        let body = RequestBody {
-            description: None,
-            content: [("application/json".to_owned(), media)].into_iter().collect(),
-            required: true,
-            extensions: Default::default(),
-        };
+        let body = RequestBody { required: true, ..described::<T>(ctx) };
         set_body(ctx, operation, body);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for MaybeBody<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let body = described::<T>(ctx);
+        set_body(ctx, operation, body);
+    }
+}
+
+fn described<T: JsonSchema>(ctx: &mut GenContext) -> RequestBody {
+    let schema = SchemaObject {
+        json_schema: ctx.schema.subschema_for::<T>(),
+        external_docs: None,
+        example: None,
+    };
+    let media = MediaType { schema: Some(schema), ..MediaType::default() };
+    RequestBody {
+        description: None,
+        content: [("application/json".to_owned(), media)].into_iter().collect(),
+        required: false,
+        extensions: Default::default(),
     }
 }
 

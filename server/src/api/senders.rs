@@ -222,10 +222,8 @@ async fn set(
     let Admin(caller) = caller;
     let room = &app.room;
     let new = parse(body, room.reach)?;
-    let mut tx = room.store.begin(caller.workspace).await?;
-    let now = clock::read(&mut tx).await?.campaign;
-    tx.commit().await?;
-    let added = senders::add(&room.store, caller.workspace, &room.keys, &new, now).await?;
+    let (workspace, actor) = (caller.workspace, caller.actor());
+    let added = senders::add(&room.store, workspace, &room.keys, &new, &actor).await?;
     let (id, is_new) = match added {
         Added::New(id) => (id, true),
         Added::Changed(id) => (id, false),
@@ -327,8 +325,8 @@ async fn pause(
 ) -> Result<NoContent, Problem> {
     let Admin(caller) = caller;
     let (status, reason) = (SenderStatus::Paused, pausing.reason.as_deref());
-    let store = &app.room.store;
-    match senders::set_status(store, caller.workspace, &name, status, reason).await? {
+    let (store, actor) = (&app.room.store, caller.actor());
+    match senders::set_status(store, caller.workspace, &name, status, reason, &actor).await? {
         Some(_) => Ok(NoContent),
         None => Err(unknown(&name)),
     }
@@ -340,8 +338,8 @@ async fn resume(
     Path(SenderPath { name }): Path<SenderPath>,
 ) -> Result<NoContent, Problem> {
     let Admin(caller) = caller;
-    let (store, status) = (&app.room.store, SenderStatus::Active);
-    let set = senders::set_status(store, caller.workspace, &name, status, None).await?;
+    let (store, status, actor) = (&app.room.store, SenderStatus::Active, caller.actor());
+    let set = senders::set_status(store, caller.workspace, &name, status, None, &actor).await?;
     let id = set.ok_or_else(|| unknown(&name))?;
     wake_held(&app, &caller, id).await?;
     Ok(NoContent)

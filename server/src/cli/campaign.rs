@@ -1,5 +1,6 @@
 //! `meridian campaign`: from a file to leads that move, and back to a standstill.
 
+mod moving;
 mod rehearse;
 mod send_test;
 mod show;
@@ -9,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use activities::campaign_verb::{self, Ordered, Verb};
-use activities::campaigns::apply::{self, Applied, Change};
+use activities::campaigns::apply::{self, Applied, Change, NotApplied};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
+use activities::campaigns::start::{self, NotStarted};
 use activities::campaigns::{self, Campaign, CampaignStatus};
 use activities::import::Options;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use machine::document::CampaignDocument;
 use serde::Serialize;
@@ -25,6 +28,7 @@ use super::enrollment::order::Rule;
 use super::lead::{self, Imported};
 use crate::campaign_file::CampaignFile;
 use crate::terminal::Output;
+use crate::times;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -51,16 +55,19 @@ pub(super) enum Command {
     Rehearse(rehearse::Rehearse),
     /// Send every mail of a campaign to an address of yours, at once
     SendTest(send_test::SendTest),
-    /// Make a draft active and enroll its audience
+    /// Make a draft active and enroll its audience, now or at a time
     Start {
         /// The campaign
         name: String,
+        /// When, as in 2026-03-02T09:00:00+01:00; the engine does it then
+        #[arg(long, value_name = "TIME")]
+        at: Option<DateTime<Utc>>,
         #[command(flatten)]
         output: Output,
     },
     /// Add leads to a campaign that was started
     Enroll(Enroll),
-    /// Let nothing leave until it is resumed
+    /// Let nothing leave until it is resumed; a start that was to come is cancelled
     Pause {
         /// The campaign
         name: String,
@@ -84,6 +91,8 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Move every live lead to another version of the campaign
+    Move(moving::Move),
     /// List the campaigns
     List {
         #[command(flatten)]
@@ -131,13 +140,14 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             let is_well = send_test::run(command, bench).await?;
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Start { name, output } => start(name, output, bench).await?,
+        Command::Start { name, at, output } => start(name, at, output, bench).await?,
         Command::Enroll(command) => enroll(command, bench).await?,
         Command::Pause { name, output } => order(name, Verb::Pause, output, bench).await?,
         Command::Resume { name, rule, output } => {
             order(name, Verb::Resume(rule.into()), output, bench).await?;
         }
         Command::Stop { name, output } => order(name, Verb::Stop, output, bench).await?,
+        Command::Move(command) => moving::run(command, bench).await?,
         Command::List { output } => show::list(output, bench).await?,
         Command::Show { name, file: true, output: _ } => show::file(&name, bench).await?,
         Command::Show { name, file: false, output } => show::one(&name, output, bench).await?,
@@ -216,6 +226,7 @@ impl fmt::Display for AppliedView {
                     | CampaignStatus::Stopped
                     | CampaignStatus::Finished => {
                         writeln!(f, "  leads in it go on with the version they began on")?;
+                        writeln!(f, "  move them:  meridian campaign move {name} --dry-run")?;
                         writeln!(f, "  leads that enter from now on get version {version}")?;
                         writeln!(f, "  senders, caps and handover addresses count at once")?;
                     }
@@ -248,8 +259,7 @@ impl fmt::Display for AppliedView {
 async fn apply(path: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let file = CampaignFile::read(path)?;
     let session = bench.session;
-    let now = session.now().await?;
-    match apply::apply(&session.store, session.workspace, &file.document, now).await? {
+    match apply::apply(&session.store, session.workspace, &file.document, super::ACTOR).await? {
         Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
         Err(faults) => return Err(file.faulty(&faults).into()),
     }
@@ -264,16 +274,18 @@ async fn duplicate(
 ) -> anyhow::Result<()> {
     let campaign = find(&bench, name).await?;
     let session = bench.session;
-    if campaigns::by_name(&session.store, session.workspace, &new_name).await?.is_some() {
-        bail!("there is a campaign `{new_name}` already: choose another name");
-    }
-    let document = CampaignDocument { name: new_name, ..document(&bench, &campaign).await? };
-    let now = session.now().await?;
-    match apply::apply(&session.store, session.workspace, &document, now).await? {
+    let (store, workspace) = (&session.store, session.workspace);
+    match apply::duplicate(store, workspace, campaign.id, &new_name, super::ACTOR).await? {
         Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
-        Err(faults) => {
+        Err(NotApplied::NameTaken { name, .. }) => {
+            bail!("there is a campaign `{name}` already: choose another name");
+        }
+        Err(NotApplied::Faulty(faults)) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             bail!("the draft would not be sound: {}", faults.join("; "));
+        }
+        Err(NotApplied::NotADraft(_) | NotApplied::Changed { .. }) => {
+            bail!("somebody else made it meanwhile: try again");
         }
     }
     Ok(())
@@ -290,7 +302,7 @@ struct EnrolledView {
 
 impl fmt::Display for EnrolledView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Enrolled { added, already_in, no_address, filtered_out } = self.enrolled;
+        let Enrolled { added, already_in, no_address, filtered_out, unknown } = self.enrolled;
         if let Some(imported) = &self.imported {
             write!(f, "{imported}")?;
         }
@@ -300,6 +312,7 @@ impl fmt::Display for EnrolledView {
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
             (filtered_out, "do not pass the campaign's filter"),
+            (unknown, "are not there"),
         ] {
             if number > 0 {
                 writeln!(f, "  {number} {what}")?;
@@ -309,38 +322,86 @@ impl fmt::Display for EnrolledView {
     }
 }
 
-async fn start(name: String, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+async fn start(
+    name: String,
+    at: Option<DateTime<Utc>>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let campaign = find(&bench, &name).await?;
     let session = bench.session;
-    let now = session.now().await?;
+    let (store, workspace) = (&session.store, session.workspace);
+    if let Some(at) = at {
+        let when = start::When::At(at);
+        let refused = start::order(store, workspace, campaign.id, when, super::ACTOR).await?.err();
+        return match refused {
+            None => planned(name, at, output, bench),
+            Some(NotStarted::TooFar { latest }) => {
+                bail!("{} is too far ahead: at most {}", times::utc(at), times::utc(latest))
+            }
+            Some(NotStarted::Begun(status)) => {
+                bail!("campaign `{name}` is {status}: only a draft can start later")
+            }
+            Some(NotStarted::Paused) => Err(NotEnrolled::Paused(name).into()),
+            Some(NotStarted::Stopped) => Err(NotEnrolled::Stopped(name).into()),
+        };
+    }
     let bar = bench.terminal.progress("enrolling", 0);
-    let mut progress = |progress: Progress| {
+    let mut progress = |progress: Progress<'_>| {
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
     };
-    let done = enroll::start(&session.store, session.workspace, &name, now, &mut progress).await;
+    let done = start::at_once(store, workspace, campaign.id, super::ACTOR, &mut progress).await;
     bar.finish_and_clear();
     entered(name, None, done?, output, bench)
 }
 
+#[derive(Serialize)]
+struct PlannedView {
+    campaign: String,
+    start_at: DateTime<Utc>,
+}
+
+impl fmt::Display for PlannedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = times::utc(self.start_at);
+        writeln!(f, "campaign `{}` starts {at}, where the engine runs then", self.campaign)?;
+        writeln!(f, "  cancel it:  meridian campaign pause {}", self.campaign)
+    }
+}
+
+fn planned(
+    campaign: String,
+    start_at: DateTime<Utc>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    bench.terminal.show(output.format(), &PlannedView { campaign, start_at })?;
+    Ok(())
+}
+
 async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
-    let Enroll { name, tag, file, all, output } = command;
-    let (imported, selection) = match file {
+    let Enroll { name, tag, file, all: _, output } = command;
+    let campaign = find(&bench, &name).await?;
+    let (imported, tags) = match file {
         Some(file) => {
             let (imported, tag) = import_as(&file, &bench).await?;
-            (Some(imported), Selection::Tags(vec![tag]))
+            (Some(imported), vec![tag])
         }
-        None if all => (None, Selection::Everyone),
-        None => (None, Selection::Tags(tag)),
+        // Without a tag it is everybody.
+        None => (None, tag),
     };
+    let selection = Selection::Matching { tags, filter: None };
     let session = bench.session;
-    let now = session.now().await?;
     let bar = bench.terminal.progress("enrolling", 0);
-    let mut progress = |progress: Progress| {
+    let mut progress = |progress: Progress<'_>| {
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
     };
     let (store, workspace) = (&session.store, session.workspace);
-    let done = enroll::enroll(store, workspace, &name, &selection, now, &mut progress).await;
+    let actor = super::ACTOR;
+    let done =
+        enroll::enroll(store, workspace, campaign.id, &selection, actor, &mut progress).await;
     bar.finish_and_clear();
     entered(name, imported, done?, output, bench)
 }
@@ -393,9 +454,12 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
         Verb::Resume(_) => CampaignStatus::Active,
         Verb::Stop => CampaignStatus::Stopped,
     };
-    let changed = match campaign_verb::order(store, workspace, campaign.id, verb).await? {
-        Ordered::Done => true,
-        Ordered::Already => false,
+    let ordered = campaign_verb::order(store, workspace, campaign.id, verb, super::ACTOR).await?;
+    let (status, changed) = match ordered {
+        Ordered::Done => (status, true),
+        Ordered::Already => (status, false),
+        // The start that was to come was cancelled.
+        Ordered::StartCancelled => (CampaignStatus::Draft, true),
         Ordered::NotWhile(now) => {
             let article = if now == CampaignStatus::Draft.as_str() { "a " } else { "" };
             bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")

@@ -2,18 +2,16 @@
 
 mod list;
 pub(super) mod mails;
+mod moving;
 pub(super) mod order;
 mod show;
 
 use std::process::ExitCode;
 
-use activities::ids;
-use activities::ingest::{self, Signalled, Verb};
 use activities::store::enrollment_views::{self, Filter};
 use anyhow::bail;
 use clap::Subcommand;
 use machine::ids::EnrollmentId;
-use machine::signal::Signal;
 
 use super::{Bench, lead};
 use crate::session::Session;
@@ -43,6 +41,17 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Let an enrollment go on with another version of its campaign
+    Move {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+        /// The version; the newest where it is left out
+        #[arg(long)]
+        to_version: Option<i32>,
+    },
     /// Give an order about an enrollment
     Signal {
         /// Its id, or the mail address of its lead
@@ -63,6 +72,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         }
         Command::Mails { enrollment, campaign, output } => {
             mails::show(&enrollment, campaign.as_deref(), output, bench).await?;
+        }
+        Command::Move { enrollment, campaign, to_version } => {
+            moving::move_to(&enrollment, campaign.as_deref(), to_version, bench).await?;
         }
         Command::Signal { enrollment, campaign, order } => {
             order::signal(&enrollment, campaign.as_deref(), order, bench).await?;
@@ -98,22 +110,5 @@ pub(super) async fn find(
             let names = names.join(", ");
             bail!("{who} is in several campaigns: name one with --campaign: {names}")
         }
-    }
-}
-
-/// Tells an enrollment what a person ordered.
-///
-/// # Errors
-///
-/// When the database fails.
-pub(super) async fn tell(
-    session: &Session,
-    enrollment: EnrollmentId,
-    signal: Signal,
-) -> anyhow::Result<()> {
-    let source_key = format!("cli/{}", ids::new::<machine::ids::Send>());
-    let verb = Verb { enrollment, signal, source_key, actor: super::ACTOR.to_owned() };
-    match ingest::verb(&session.store, session.workspace, verb).await? {
-        Signalled::Stored { .. } | Signalled::Repeated | Signalled::Unmatched => Ok(()),
     }
 }

@@ -21,7 +21,7 @@ use machine::sequence::Channel;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::Bench;
+use super::{ACTOR, Bench};
 use crate::tables::{Column, Table};
 use crate::terminal::Output;
 use crate::times;
@@ -276,8 +276,8 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
     if new.from_name.is_none() {
         lacks.push("it has no name: texts that print `sender.name` need --from-name NAME");
     }
-    let now = session.now().await?;
-    let added = senders::add(&session.store, session.workspace, &session.keys, &new, now).await?;
+    let (store, workspace) = (&session.store, session.workspace);
+    let added = senders::add(store, workspace, &session.keys, &new, ACTOR).await?;
     let (id, change) = match added {
         Added::New(id) => (id, "set up"),
         Added::Changed(id) => (id, "changed"),
@@ -411,7 +411,8 @@ async fn set_status(
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let session = bench.session;
-    let set = senders::set_status(&session.store, session.workspace, &name, status, reason).await?;
+    let (store, workspace) = (&session.store, session.workspace);
+    let set = senders::set_status(store, workspace, &name, status, reason, ACTOR).await?;
     let Some(id) = set else { bail!("there is no sender `{name}`: run `meridian sender list`") };
     let woken = match status {
         SenderStatus::Active => wake_held(&bench, id).await?,
@@ -427,7 +428,7 @@ async fn set_status(
 /// Tells leads that were held for want of a sender that there may be one now.
 async fn wake_held(bench: &Bench<'_>, sender: SenderId) -> anyhow::Result<u64> {
     let session = bench.session;
-    Ok(held_leads::sender_mended(&session.store, session.workspace, sender, super::ACTOR).await?)
+    Ok(held_leads::sender_mended(&session.store, session.workspace, sender, ACTOR).await?)
 }
 
 #[cfg(test)]

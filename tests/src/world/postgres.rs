@@ -137,8 +137,8 @@ impl Postgres {
             weight: 1,
         };
         let keys = Arc::clone(&inner.room.keys);
-        senders::add(&inner.store, inner.workspace, &keys, &new, now).await.expect("a sender");
-        let applied = apply(&inner.store, inner.workspace, document, now).await;
+        senders::add(&inner.store, inner.workspace, &keys, &new, "test").await.expect("a sender");
+        let applied = apply(&inner.store, inner.workspace, document, "test").await;
         let applied = applied.expect("it is applied");
         let applied = applied.unwrap_or_else(|faults| panic!("{faults:#?}"));
         // Nobody of an audience: the scenario enrolls.
@@ -158,14 +158,14 @@ impl Postgres {
         let mut inner = self.0.lock().await;
         let now = inner.now().await;
         let lead_id = inner.know(lead, now).await;
-        let name = inner.names[&campaign].clone();
         let selection = Selection::Leads(vec![lead_id]);
-        let enrolled = enroll(&inner.store, inner.workspace, &name, &selection, now, &mut |_| {})
+        let (store, workspace) = (&inner.store, inner.workspace);
+        let enrolled = enroll(store, workspace, campaign, &selection, "test", &mut |_| {})
             .await
             .expect("it enrolls")
             .expect("the campaign takes leads");
         assert_eq!(enrolled.added, 1, "{} entered: {enrolled:?}", lead.address);
-        let id = names::enrollment(&name, lead_id);
+        let id = names::enrollment(&inner.names[&campaign], lead_id);
         sqlx::query(
             "UPDATE enrollments SET enrollment_id = $3 WHERE campaign_id = $1 AND lead_id = $2",
         )
@@ -199,7 +199,7 @@ impl Postgres {
             CampaignVerb::Resume(rule) => Verb::Resume(rule),
             CampaignVerb::Stop => Verb::Stop,
         };
-        campaign_verb::order(&inner.store, inner.workspace, campaign, verb)
+        campaign_verb::order(&inner.store, inner.workspace, campaign, verb, "test")
             .await
             .expect("the order is stored");
     }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::campaigns::{apply, enroll};
+use activities::campaigns::{apply, start};
 use activities::endpoint_key::{EndpointKey, KeyUse};
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::key_ring::KeyRing;
@@ -92,8 +92,7 @@ impl Shop {
             spacing_s: 0,
             weight: 1,
         };
-        let now = self.now().await;
-        senders::add(self.store(), self.workspace, &self.room.keys, &new, now).await.unwrap();
+        senders::add(self.store(), self.workspace, &self.room.keys, &new, "test").await.unwrap();
     }
 
     /// Imports people: a line each of mail address, number and consent to texts.
@@ -117,9 +116,9 @@ impl Shop {
             "name": name, "zone": "UTC", "senders": senders, "steps": steps,
         });
         let document: CampaignDocument = serde_json::from_value(document).unwrap();
-        let now = self.now().await;
-        apply::apply(self.store(), self.workspace, &document, now).await.unwrap().unwrap();
-        let started = enroll::start(self.store(), self.workspace, name, now, &mut |_| {}).await;
+        let (store, workspace) = (self.store(), self.workspace);
+        let applied = apply::apply(store, workspace, &document, "test").await.unwrap().unwrap();
+        let started = start::at_once(store, workspace, applied.campaign, "test", &mut |_| {}).await;
         started.unwrap().unwrap();
         self.runner.as_ref().unwrap().wake();
     }
@@ -152,7 +151,8 @@ impl Shop {
 
     pub(crate) async fn resume(&self, name: &str) {
         let status = SenderStatus::Active;
-        let id = senders::set_status(self.store(), self.workspace, name, status, None).await;
+        let (store, workspace) = (self.store(), self.workspace);
+        let id = senders::set_status(store, workspace, name, status, None, "test").await;
         let id = id.unwrap().unwrap();
         held_leads::sender_mended(self.store(), self.workspace, id, "test").await.unwrap();
     }

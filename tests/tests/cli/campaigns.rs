@@ -46,6 +46,15 @@ async fn a_changed_file_is_a_new_version_and_running_leads_keep_theirs() {
     assert!(told.contains("leads in it go on with the version they began on"), "{told}");
     assert_eq!(desk.count("SELECT version::int8 FROM enrollments").await, 1);
     assert_eq!(desk.count("SELECT version::int8 FROM campaigns").await, 2);
+    let foreseen = desk.types("campaign move spring --dry-run").await.well();
+    assert!(foreseen.contains("to version 2, of 1 live leads of `spring`:"), "{foreseen}");
+    assert!(foreseen.contains("  1 are not affected"), "{foreseen}");
+    desk.types("enrollment move ann@example.com --to-version 2").await.well();
+    assert_eq!(desk.count("SELECT version::int8 FROM enrollments").await, 2);
+    desk.types("campaign move spring --to-version 1").await.well();
+    assert_eq!(desk.count("SELECT moving_to::int8 FROM campaigns").await, 1);
+    let error = desk.types("campaign move spring --to-version 3").await.error();
+    assert_eq!(error, "there is no version 3: the newest is 2");
     let file = desk.types("campaign show spring --file").await.well();
     let file = desk.file("shown.yaml", &file);
     let same = desk.types(&format!("campaign apply {file} --json")).await.json();
@@ -97,6 +106,8 @@ async fn a_stopped_campaign_stays_as_it_is_and_can_be_duplicated() {
     let desk = with_ada().await;
     let file = desk.file("spring.yaml", SPRING);
     desk.types(&format!("campaign apply {file}")).await.well();
+    let planned = desk.types("campaign start spring --at 2100-01-01T00:00:00Z").await.error();
+    assert!(planned.contains("too far ahead"), "{planned}");
     desk.types("campaign start spring").await.well();
     desk.types("campaign pause spring").await.well();
     let resumed = desk.types("campaign resume spring --rule shift").await.well();

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use activities::campaigns;
 use activities::campaigns::enroll::{self, Selection};
-use activities::store::clock;
 use machine::enrollment::Enrollment;
 use sqlx::Row as _;
 
@@ -130,13 +130,13 @@ async fn a_hundred_thousand_leads_enter_in_pages() {
     .await
     .unwrap();
     desk.types("campaign start spring").await.well();
-    let now = clock::read(&mut desk.owner).await.unwrap().campaign;
     let began = Instant::now();
     let mut steps = Vec::new();
     let (store, workspace) = (&desk.store, desk.workspace);
-    let mut note = |progress: enroll::Progress| steps.push(progress.seen);
-    let everyone = &Selection::Everyone;
-    let enrolled = enroll::enroll(store, workspace, "spring", everyone, now, &mut note).await;
+    let mut note = |progress: enroll::Progress<'_>| steps.push(progress.seen);
+    let everyone = &Selection::Matching { tags: Vec::new(), filter: None };
+    let spring = campaigns::by_name(store, workspace, "spring").await.unwrap().unwrap().id;
+    let enrolled = enroll::enroll(store, workspace, spring, everyone, "test", &mut note).await;
     let enrolled = enrolled.unwrap().unwrap();
     eprintln!("100,000 leads entered in {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(enrolled.added, 100_003);

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod audit;
+mod campaigns;
 mod desk;
 mod document;
+mod enrollments;
 mod erasing;
 mod files;
 mod idempotency;
 mod keys;
 mod leads;
+mod moves;
 mod programs;
+mod running;
+mod sequences;
 mod suppressions;

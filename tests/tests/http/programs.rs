@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activities::api_keys::{self, Role};
-use activities::campaigns::{apply, enroll};
+use activities::campaigns::{apply, start};
 use activities::import;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
 use activities::store::{clock, workspaces};
+use activities::turn;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use chrono::{DateTime, TimeDelta, Utc};
 use machine::document::CampaignDocument;
-use machine::ids::WorkspaceId;
+use machine::ids::{LeadId, WorkspaceId};
 use postgres_runner::{Runner, Settings};
 use serde_json::Value;
 use server::api::{self, App};
@@ -59,17 +61,12 @@ impl Api {
 
     /// Leads with these addresses enter a campaign, and an engine moves them.
     pub(crate) async fn runs(&self, document: &Value, addresses: &[&str]) -> Runner {
-        let (store, key) = (&self.room.store, &self.room.suppressions);
-        let workspace = self.workspace;
-        let file = Cursor::new(format!("email\n{}\n", addresses.join("\n")).into_bytes());
-        let options = import::Options::default();
-        import::leads(store, key, workspace, file, &options, |_| {}).await.unwrap();
+        self.import(&format!("email\n{}\n", addresses.join("\n"))).await;
+        let (store, workspace) = (&self.room.store, self.workspace);
         let document: CampaignDocument = serde_json::from_value(document.clone()).unwrap();
-        let mut tx = store.begin(workspace).await.unwrap();
-        let now = clock::read(&mut tx).await.unwrap().campaign;
-        tx.commit().await.unwrap();
-        apply::apply(store, workspace, &document, now).await.unwrap().unwrap();
-        let started = enroll::start(store, workspace, &document.name, now, &mut |_| {}).await;
+        let applied = apply::apply(store, workspace, &document, "test").await;
+        let campaign = applied.unwrap().unwrap().campaign;
+        let started = start::at_once(store, workspace, campaign, "test", &mut |_| {}).await;
         started.unwrap().unwrap();
         Runner::start(self.room.clone(), Settings::default()).await.unwrap()
     }
@@ -93,6 +90,44 @@ impl Api {
     /// A program that was given a secret.
     pub(crate) fn program_with(&self, secret: &str) -> Program<'_> {
         Program { api: self, secret: secret.to_owned() }
+    }
+
+    /// Imports leads.
+    pub(crate) async fn import(&self, csv: &str) {
+        let (store, key) = (&self.room.store, &self.room.suppressions);
+        let file = Cursor::new(csv.to_owned().into_bytes());
+        let options = import::Options::default();
+        let report = import::leads(store, key, self.workspace, file, &options, |_| {}).await;
+        assert_eq!(report.unwrap().totals.refused, 0);
+    }
+
+    /// The lead with this address.
+    pub(crate) async fn lead(&self, address: &str) -> LeadId {
+        let mut tx = self.room.store.begin(self.workspace).await.unwrap();
+        let lead: Uuid = sqlx::query_scalar("SELECT lead_id FROM addresses WHERE address = $1")
+            .bind(address)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        lead.into()
+    }
+
+    /// Lets everything happen that is due, but for the sending.
+    pub(crate) async fn turn(&self) {
+        let (store, versions) = (&self.room.store, &self.room.versions);
+        while turn::due(store, versions, self.workspace, None, 100).await.unwrap().taken > 0 {}
+    }
+
+    /// Campaign time.
+    pub(crate) async fn now(&self) -> DateTime<Utc> {
+        let mut tx = self.room.store.begin_outside().await.unwrap();
+        clock::read(&mut tx).await.unwrap().campaign
+    }
+
+    /// Moves campaign time on.
+    pub(crate) async fn after(&self, delta: TimeDelta) {
+        let at = self.now().await + delta;
+        clock::advance_to(&mut self.database.owner().await, at).await.unwrap();
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -133,6 +168,22 @@ impl Program<'_> {
         self.send(self.request(Method::DELETE, path).body(Body::empty()).unwrap()).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.json(Method::PATCH, path, body)).await
+    }
+
+    /// As [`Program::patch`], if it is still at this version.
+    pub(crate) async fn patch_if(&self, tag: &str, path: &str, body: &Value) -> Answer {
+        let mut request = self.json(Method::PATCH, path, body);
+        request.headers_mut().insert(header::IF_MATCH, tag.parse().unwrap());
+        self.send(request).await
+    }
+
+    /// Posts nothing.
+    pub(crate) async fn order(&self, path: &str) -> Answer {
+        self.send(self.request(Method::POST, path).body(Body::empty()).unwrap()).await
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.json(Method::POST, path, body)).await
     }
@@ -170,6 +221,13 @@ impl Answer {
         let text = String::from_utf8_lossy(&self.bytes);
         assert_eq!(self.status.as_u16(), status, "{text}");
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The fields that a refusal with 422 names.
+    pub(crate) fn faulty_fields(&self) -> Vec<String> {
+        let problem = self.json(422);
+        let faults = problem["errors"].as_array().unwrap().iter();
+        faults.map(|fault| fault["field"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A problem with this status: its kind and its detail.

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::campaigns::{apply, enroll};
+use activities::campaigns::{apply, start};
 use activities::import;
 use activities::inbound::Envelope;
 use activities::ingest::{self, NewEvent, PostBody, Provider, Signalled};
@@ -65,10 +65,10 @@ impl Town {
             document["senders"] = json!(["capture"]);
         }
         let document: CampaignDocument = serde_json::from_value(document).unwrap();
-        let now = self.now().await;
         let store = &self.room.store;
-        apply::apply(store, self.workspace, &document, now).await.unwrap().unwrap();
-        let started = enroll::start(store, self.workspace, &document.name, now, &mut |_| {}).await;
+        let applied = apply::apply(store, self.workspace, &document, "test").await;
+        let campaign = applied.unwrap().unwrap().campaign;
+        let started = start::at_once(store, self.workspace, campaign, "test", &mut |_| {}).await;
         started.unwrap().unwrap();
     }
 

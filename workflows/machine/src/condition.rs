@@ -143,6 +143,14 @@ impl Condition {
         self.parts().for_each(|part| part.collect_clicks(steps));
     }
 
+    /// Returns what is wrong with the condition where it chooses leads that have not begun.
+    pub fn fault_as_filter(&self) -> Option<String> {
+        let mut steps = Vec::new();
+        self.collect_steps(&mut steps);
+        let too_early = "names a step, but nothing has happened yet: use attributes";
+        self.fault().or_else(|| (!steps.is_empty()).then(|| too_early.to_owned()))
+    }
+
     /// Returns what is wrong with the shape of the condition, if anything: the field and the fix.
     pub fn fault(&self) -> Option<String> {
         let subjects = [

@@ -7,6 +7,7 @@ mod shown;
 mod words;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use forecast::Forecast;
@@ -36,7 +37,7 @@ pub struct Summary {
 }
 
 /// What an enrollment will do next, when, why then, and what would wake it sooner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Plan {
     /// The word for where the lead is.
     pub state: Shown,
@@ -55,7 +56,7 @@ pub struct Plan {
 }
 
 /// The next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Planned {
     /// Its key.
     pub step: StepKey,
@@ -68,8 +69,9 @@ pub struct Planned {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "StepAction")]
 pub enum Action {
     /// Sends a mail.
     Email,
@@ -88,7 +90,7 @@ pub enum Action {
 }
 
 /// One constraint on the time of the next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Constraint {
     /// Which one.
     pub kind: Why,
@@ -103,7 +105,7 @@ pub struct Constraint {
 }
 
 /// Something that would move a lead before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WakesOn {
     /// The lead answers.

@@ -1,6 +1,7 @@
 //! Facts told to the machine. They carry ids, times and keys only: no address, no text.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::EffectId;
@@ -165,7 +166,7 @@ pub enum Refusal {
 }
 
 /// What a person must supply before a step can go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Missing {
     /// Values that the text needs.
@@ -230,7 +231,7 @@ pub enum PauseScope {
 }
 
 /// What happens to a wait that a pause interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResumeRule {
     /// The original time; at once if it has passed.
@@ -262,7 +263,7 @@ pub enum Decision {
 }
 
 /// How a call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallResult {
     /// The lead was spoken to.

@@ -9,8 +9,7 @@ use activities::capture::player;
 use activities::error::{Result, chain};
 use activities::leads::erase;
 use activities::mailroom::Mailroom;
-use activities::store::captures;
-use activities::store::{clock, turns, work};
+use activities::store::{bell, captures, clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
 use activities::{audit_chain, campaign_verb, interpret};
 use machine::ids::WorkspaceId;
@@ -42,6 +41,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
             () = shared.stop.cancelled() => return,
         };
         match heard {
+            Ok(Some(rung)) if rung.channel() == bell::PLANS => shared.plans.notify_one(),
             Ok(Some(_)) => ring(&shared),
             Ok(None) => {
                 // The database may be away, until a turn has proved otherwise.
@@ -50,6 +50,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut listener: PgListener) {
                 reconnect(&shared, &mut listener).await;
                 // Who knows what was missed.
                 ring(&shared);
+                shared.plans.notify_one();
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the bell line is disturbed");

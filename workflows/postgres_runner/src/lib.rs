@@ -8,6 +8,7 @@
 mod caller;
 mod housekeeping;
 mod lanes;
+mod plans;
 mod pump;
 mod recovery;
 
@@ -70,6 +71,8 @@ struct Shared {
     news: Mutex<Option<DateTime<Utc>>>,
     /// Rung when there may be mail to read or orders to tell.
     chores: Notify,
+    /// Rung when a campaign has something in store for many leads.
+    plans: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
     /// Rung when open requests are to be looked at.
@@ -107,6 +110,7 @@ impl Runner {
             scout: tokio::sync::Mutex::default(),
             news: Mutex::default(),
             chores: Notify::new(),
+            plans: Notify::new(),
             look: Notify::new(),
             outcomes,
             lost,
@@ -116,12 +120,14 @@ impl Runner {
             ready,
         });
         housekeeping::beat(&shared).await?;
-        let listener = shared.mailroom.store.listen(bell::CHANNEL).await?;
+        let mut listener = shared.mailroom.store.listen(bell::WORK).await?;
+        listener.listen(bell::PLANS).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(housekeeping::listen(Arc::clone(&shared), listener));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::keep_beating));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::do_chores));
         tasks.spawn(supervise(Arc::clone(&shared), housekeeping::play_recipients));
+        tasks.spawn(supervise(Arc::clone(&shared), plans::carry_out));
         tasks.spawn(supervise(Arc::clone(&shared), recovery::take_up_open));
         tasks.spawn(recovery::sweep_lost(Arc::clone(&shared), swept));
         tasks.spawn(caller::record_outcomes(Arc::clone(&shared), recorded));
@@ -141,6 +147,7 @@ impl Runner {
     pub fn wake(&self) {
         self.shared.work.notify_one();
         self.shared.chores.notify_one();
+        self.shared.plans.notify_one();
     }
 
     /// Stops in order: no new turns and gates, calls under way finish and are recorded, and the

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use activities::campaigns::enroll::{Enrolled, Selection};
-use activities::rehearsal::{self, Course, Ending, Touch};
-use activities::sms::Encoding;
+use activities::campaigns::enroll::Selection;
+use activities::rehearsal::summary::{self, HeldLeads, Summary, Texts};
+use activities::rehearsal::{self, Course, Rehearsed, Touch};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use machine::key::StepKey;
@@ -68,16 +68,6 @@ struct Day {
     steps: BTreeMap<StepKey, usize>,
 }
 
-/// What the texts of a step come to.
-#[derive(Default, Serialize)]
-struct Texts {
-    texts: usize,
-    /// Parts in all, each of which is paid for.
-    parts: usize,
-    /// Texts in the sixteen-bit alphabet, which take more parts.
-    wide: usize,
-}
-
 /// Leads that would be held for the same reason.
 #[derive(Serialize)]
 struct Held {
@@ -85,6 +75,20 @@ struct Held {
     why: String,
     leads: usize,
     example: Option<String>,
+}
+
+impl From<summary::Day> for Day {
+    fn from(day: summary::Day) -> Self {
+        let summary::Day { day, total, steps } = day;
+        Self { day, total, steps }
+    }
+}
+
+impl From<HeldLeads> for Held {
+    fn from(held: HeldLeads) -> Self {
+        let HeldLeads { step, missing, leads, example } = held;
+        Self { step, why: timeline::lacks(&missing), leads, example }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,88 +105,49 @@ pub(super) async fn run(command: Rehearse, bench: Bench<'_>) -> anyhow::Result<(
         Some(who) => Selection::Leads(vec![lead::find(session, who).await?]),
         None => Selection::Audience,
     };
-    let from = session.now().await?;
     let room = session.mailroom(bench.config)?;
     let limit = usize::try_from(command.limit).unwrap_or(usize::MAX);
     let bar = bench.terminal.progress("rehearsing", 0);
-    let (mut stage, actors, left_out) =
-        rehearsal::cast(&room, session.workspace, &campaign, &selection, limit, from).await?;
-    let courses = rehearsal::rehearse(&mut stage, actors, from);
+    let workspace = session.workspace;
+    let done = rehearsal::run(&room, workspace, campaign.id, &selection, limit).await;
     bar.finish_and_clear();
-    let sender_name = |touch: &Touch| {
-        let sender = touch.sender?;
-        Some((sender.to_string(), stage.sender_name(sender)?.to_owned()))
-    };
-    let views = courses.into_iter().map(|course| {
-        let senders = course.touches.iter().filter_map(sender_name).collect();
-        CourseView { course, senders }
-    });
-    let mut steps = Vec::new();
-    stage.each_message(&mut |key| steps.push(key.clone()));
-    let rehearsal = Rehearsal {
-        campaign: campaign.name,
-        version: campaign.version,
-        from,
-        zone: campaign.settings.zone,
-        steps,
-        rows: if command.lead.is_some() { usize::MAX } else { command.rows },
-        ..Rehearsal::of(views.collect(), campaign.settings.zone, left_out)
-    };
-    bench.terminal.show(command.output.format(), &rehearsal)?;
+    let rows = if command.lead.is_some() { usize::MAX } else { command.rows };
+    bench.terminal.show(command.output.format(), &Rehearsal::of(done?, rows))?;
     Ok(())
 }
 
 impl Rehearsal {
-    fn of(courses: Vec<CourseView>, zone: Tz, left_out: Enrolled) -> Self {
-        let touches = || courses.iter().flat_map(|view| &view.course.touches);
-        let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
-        for touch in touches() {
-            let day = touch.at.with_timezone(&zone).date_naive();
-            let entry =
-                days.entry(day).or_insert_with(|| Day { day, total: 0, steps: BTreeMap::new() });
-            entry.total += 1;
-            *entry.steps.entry(touch.step.clone()).or_default() += 1;
-        }
-        let mut texts: BTreeMap<StepKey, Texts> = BTreeMap::new();
-        for (step, measure) in touches().filter_map(|it| Some((&it.step, it.text?))) {
-            let entry = texts.entry(step.clone()).or_default();
-            entry.texts += 1;
-            entry.parts += measure.segments;
-            entry.wide += usize::from(measure.encoding == Encoding::Ucs2);
-        }
-        let mut endings = BTreeMap::new();
-        let mut held: BTreeMap<(StepKey, String), Held> = BTreeMap::new();
-        for view in &courses {
-            *endings.entry(ending(&view.course.ending)).or_default() += 1;
-            if let Ending::Held { step, missing } = &view.course.ending {
-                let why = timeline::lacks(missing);
-                let entry = held.entry((step.clone(), why.clone())).or_insert_with(|| Held {
-                    step: step.clone(),
-                    why,
-                    leads: 0,
-                    example: view.course.email.clone().or_else(|| view.course.phone.clone()),
-                });
-                entry.leads += 1;
-            }
-        }
+    fn of(done: Rehearsed, rows: usize) -> Self {
+        let zone = done.campaign.settings.zone;
+        let Summary { touches, first_at, last_at, days, held, endings, texts } =
+            Summary::of(&done.courses, zone);
+        let sender_name = |touch: &Touch| {
+            let sender = touch.sender?;
+            Some((sender.to_string(), done.senders.get(&sender)?.clone()))
+        };
+        let views = done.courses.into_iter().map(|course| {
+            let senders = course.touches.iter().filter_map(sender_name).collect();
+            CourseView { course, senders }
+        });
+        let courses: Vec<CourseView> = views.collect();
         Self {
-            campaign: String::new(),
-            version: 0,
-            from: DateTime::UNIX_EPOCH,
+            campaign: done.campaign.name,
+            version: done.campaign.version,
+            from: done.from,
             zone,
             leads: courses.len(),
-            touches: touches().count(),
-            first_at: touches().map(|touch| touch.at).min(),
-            last_at: touches().map(|touch| touch.at).max(),
-            no_address: left_out.no_address,
-            filtered_out: left_out.filtered_out,
-            days: days.into_values().collect(),
-            held: held.into_values().collect(),
+            touches,
+            first_at,
+            last_at,
+            no_address: done.left_out.no_address,
+            filtered_out: done.left_out.filtered_out,
+            days: days.into_iter().map(Day::from).collect(),
+            held: held.into_iter().map(Held::from).collect(),
             endings,
             texts,
             courses,
-            steps: Vec::new(),
-            rows: 0,
+            steps: done.steps,
+            rows,
         }
     }
 
@@ -303,18 +268,6 @@ fn address(course: &Course, channel: Channel) -> String {
 
 fn moved_by(why: Why) -> String {
     timeline::why(why)
-}
-
-fn ending(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Finished { .. } => "finished",
-        Ending::Met => "met",
-        Ending::Held { .. } => "held",
-        Ending::HandedOver { .. } => "handed_over",
-        Ending::Suppressed => "suppressed",
-        Ending::Unmailable { .. } => "unmailable",
-        Ending::Beyond => "beyond",
-    }
 }
 
 fn in_words(ending: &str) -> &'static str {

@@ -3,11 +3,8 @@
 
 use std::fmt;
 
-use activities::campaigns::enroll::Selection;
 use activities::origin::Correspondent;
-use activities::rehearsal;
 use activities::rehearsal::trial::{self, TrialResult, Tried};
-use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::{Bench, lead};
@@ -84,18 +81,12 @@ impl fmt::Display for Report {
 pub(super) async fn run(command: SendTest, bench: Bench<'_>) -> anyhow::Result<bool> {
     let campaign = super::find(&bench, &command.name).await?;
     let session = bench.session;
-    let selection = match &command.lead {
-        Some(who) => Selection::Leads(vec![lead::find(session, who).await?]),
-        None => Selection::Audience,
+    let lead = match &command.lead {
+        Some(who) => Some(lead::find(session, who).await?),
+        None => None,
     };
-    let now = session.now().await?;
     let room = session.mailroom(bench.config)?;
-    let (stage, actors, _) =
-        rehearsal::cast(&room, session.workspace, &campaign, &selection, 1, now).await?;
-    let Some(actor) = actors.first() else {
-        bail!("nobody's data can fill the messages: import leads, or name one with --lead");
-    };
-    let mails = trial::send(&room, session.workspace, &stage, actor, &command.to, now).await?;
+    let mails = trial::run(&room, session.workspace, campaign.id, lead, &command.to).await??;
     let well = |tried: &Tried| {
         matches!(tried.result, TrialResult::Sent { .. } | TrialResult::Shown { .. })
     };

@@ -1,15 +1,12 @@
 //! `meridian enrollment signal`: what a person can order about one enrollment.
 
-use activities::enrollment_view::{self, EnrollmentView};
 use activities::versions::Versions;
-use anyhow::bail;
+use activities::{enrollment_orders, enrollment_view, ids};
 use clap::{Subcommand, ValueEnum};
-use machine::key::StepKey;
-use machine::signal::{CallResult, Decision, PauseScope, ReplyTo, ResumeRule, Signal};
-use machine::state::State;
+use machine::signal::{CallResult, Decision, ResumeRule};
 
-use super::{find, tell};
-use crate::cli::Bench;
+use super::find;
+use crate::cli::{ACTOR, Bench};
 
 /// What a person can order.
 #[derive(Debug, Clone, Subcommand)]
@@ -75,6 +72,27 @@ pub(in crate::cli) enum Called {
     WrongNumber,
 }
 
+impl From<Order> for enrollment_orders::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Pause => Self::Pause,
+            Order::Resume { rule } => Self::Resume(rule.into()),
+            Order::Skip => Self::Skip(None),
+            Order::SendNow => Self::SendNow(None),
+            Order::Stop => Self::Stop,
+            Order::HandOver => Self::HandOver,
+            Order::Replied => Self::Replied,
+            Order::Approve => Self::Decide(Decision::Approved),
+            Order::Reject => Self::Decide(Decision::Rejected),
+            Order::Called { result } => Self::Called(match result {
+                Called::Reached => CallResult::Reached,
+                Called::NoAnswer => CallResult::NoAnswer,
+                Called::WrongNumber => CallResult::WrongNumber,
+            }),
+        }
+    }
+}
+
 pub(super) async fn signal(
     who: &str,
     campaign: Option<&str>,
@@ -83,63 +101,13 @@ pub(super) async fn signal(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let id = find(session, who, campaign).await?;
-    let view =
-        enrollment_view::read(&session.store, &Versions::default(), session.workspace, id).await?;
-    let signal = to_signal(order, &view)?;
-    let is_over = matches!(view.enrollment.state, State::Ended { .. });
-    let means_nothing =
-        is_over && !matches!(signal, Signal::Replied { .. } | Signal::HandOver | Signal::OptedOut);
-    tell(session, id, signal).await?;
+    let (store, workspace, versions) = (&session.store, session.workspace, Versions::default());
+    // What tells this order from every other.
+    let key = format!("cli/{}", ids::new::<machine::ids::Send>());
+    enrollment_orders::give(store, &versions, workspace, id, order.into(), key, ACTOR).await??;
+    let view = enrollment_view::read(store, &versions, workspace, id).await?;
     let lead = view.stored.email.unwrap_or_else(|| id.to_string());
     let campaign = view.stored.campaign;
-    bench.terminal.print(&match means_nothing {
-        false => format!("{lead} was told in `{campaign}`"),
-        true => {
-            format!("{lead} was told in `{campaign}`, where it has ended: that changes nothing")
-        }
-    })?;
+    bench.terminal.print(&format!("{lead} was told in `{campaign}`"))?;
     Ok(())
-}
-
-fn to_signal(order: Order, view: &EnrollmentView) -> anyhow::Result<Signal> {
-    let scope = PauseScope::Lead;
-    Ok(match order {
-        Order::Pause => Signal::Paused { scope },
-        Order::Resume { rule } => Signal::Resumed { scope, rule: rule.into() },
-        Order::Skip => Signal::Skipped { step: next_step(view)? },
-        Order::SendNow => Signal::SendNow { step: next_step(view)? },
-        Order::Stop => Signal::Stopped,
-        Order::HandOver if view.version.version.handover.is_none() => {
-            bail!("the campaign names nobody to hand over to: add `handover.to` to its file")
-        }
-        Order::HandOver => Signal::HandOver,
-        Order::Replied => Signal::Replied { to: ReplyTo::This, step: None },
-        Order::Approve => decide(view, Decision::Approved)?,
-        Order::Reject => decide(view, Decision::Rejected)?,
-        Order::Called { result } => {
-            let State::AwaitingCall { task, .. } = &view.enrollment.state else {
-                bail!("no call of it is due; it is {}", view.plan.state);
-            };
-            let result = match result {
-                Called::Reached => CallResult::Reached,
-                Called::NoAnswer => CallResult::NoAnswer,
-                Called::WrongNumber => CallResult::WrongNumber,
-            };
-            Signal::CallDone { effect: *task, result }
-        }
-    })
-}
-
-fn next_step(view: &EnrollmentView) -> anyhow::Result<StepKey> {
-    match &view.plan.next {
-        Some(next) => Ok(next.step.clone()),
-        None => bail!("no step of it comes next; it is {}", view.plan.state),
-    }
-}
-
-fn decide(view: &EnrollmentView, decision: Decision) -> anyhow::Result<Signal> {
-    let State::AwaitingApproval { draft, .. } = &view.enrollment.state else {
-        bail!("no draft of it waits; it is {}", view.plan.state);
-    };
-    Ok(Signal::ApprovalDecided { effect: *draft, decision })
 }

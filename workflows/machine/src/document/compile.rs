@@ -379,16 +379,8 @@ impl Compiler {
     }
 
     fn audience_filter(&mut self, filter: &Condition) {
-        if let Some(message) = filter.fault() {
+        if let Some(message) = filter.fault_as_filter() {
             self.fault("audience.filter", message);
-        }
-        let mut steps = Vec::new();
-        filter.collect_steps(&mut steps);
-        if !steps.is_empty() {
-            self.fault(
-                "audience.filter",
-                "names a step, but nothing has happened yet: use attributes",
-            );
         }
     }
 

@@ -2,6 +2,7 @@
 //! nothing heard from the lead. Only the likeliest path; a lane that was not taken is named.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Action, words};
@@ -19,7 +20,7 @@ const STEPS_MAX: usize = 20;
 const SIGNALS_MAX: usize = 80;
 
 /// A later step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Forecast {
     /// Its key; `None` for the end after the last step.
     pub step: Option<StepKey>,

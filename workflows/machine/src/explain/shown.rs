@@ -15,6 +15,7 @@ use crate::state::{Done, State, Why};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "EnrollmentState")]
 pub enum Shown {
     /// Enrolled; the first step was not asked for yet.
     Queued,

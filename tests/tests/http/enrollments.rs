@@ -1,0 +1,238 @@
+//! Leads in campaigns: entering, plan, journal, orders.
+
+use activities::api_keys::Role;
+use serde_json::{Value, json};
+
+use crate::campaigns::{made, spring, with};
+use crate::programs::{Api, Program};
+
+const LEADS: &str = "\
+email,first_name,tags,rooms
+ann@example.com,Ann,hotel;seaside,40
+bob@example.com,Bob,hotel,8
+eve@example.com,Eve,,90
+";
+
+/// A campaign whose first mail waits for two days.
+fn slow() -> Value {
+    let mut document = spring();
+    document["steps"][0]["wait"] = json!("2 days");
+    document
+}
+
+/// A campaign with an audience of nobody, started.
+async fn started(api: &Api, operator: &Program<'_>, document: Value) -> String {
+    let audience = json!({ "filter": { "attribute": "rooms", "at_least": 1_000 } });
+    let path = made(operator, &with(document, "audience", audience)).await;
+    api.import(LEADS).await;
+    operator.order(&format!("{path}/start")).await.json(202);
+    path
+}
+
+/// Lets a lead enter and returns the path of its enrollment.
+async fn entered(api: &Api, operator: &Program<'_>, path: &str, address: &str) -> String {
+    let lead = api.lead(address).await;
+    let report = operator.post(&format!("{path}/enrollments"), &json!({ "leads": [lead] })).await;
+    let report = report.json(200);
+    api.turn().await;
+    format!("/enrollments/{}", report["enrollments"][0]["enrollment"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn leads_enter_once_and_each_that_does_not_is_told_why() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = made(&operator, &spring()).await;
+    let enrollments = format!("{path}/enrollments");
+    let everyone = json!({ "everyone": {} });
+    assert_eq!(operator.post(&enrollments, &everyone).await.problem(409).0, "conflict");
+    api.import(LEADS).await;
+    let mut tx = api.room.store.begin(api.workspace).await.unwrap();
+    let (ann, bob) = (api.lead("ann@example.com").await, api.lead("bob@example.com").await);
+    sqlx::query("DELETE FROM addresses WHERE lead_id = $1")
+        .bind(bob.uuid())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let nobody = json!({ "tags": ["nobody"] });
+    operator
+        .patch(&path, &with(with(spring(), "audience", nobody), "senders", json!(["capture"])))
+        .await
+        .json(200);
+    operator.order(&format!("{path}/start")).await.json(202);
+
+    let ghost = uuid::Uuid::from_u128(7);
+    let named = json!({ "leads": [ann, bob, ghost] });
+    let report = operator.post(&enrollments, &named).await.json(200);
+    assert_eq!((&report["added"], &report["skipped"]), (&json!(1), &json!(2)));
+    assert_eq!(report["enrollments"][0]["lead"], json!(ann));
+    let left_out = report["left_out"].as_array().unwrap();
+    assert!(left_out.contains(&json!({ "lead": bob, "reason": "no_address" })), "{left_out:?}");
+    assert!(left_out.contains(&json!({ "lead": ghost, "reason": "unknown" })), "{left_out:?}");
+    let tagged = json!({ "matching": { "tags": ["hotel", "seaside"] } });
+    let again = operator.post(&enrollments, &tagged).await.json(200);
+    assert_eq!(again["left_out"], json!([{ "lead": ann, "reason": "already_in" }]));
+    let large = json!({ "attribute": "rooms", "at_least": 80 });
+    let filtered = json!({ "matching": { "filter": large } });
+    let report = operator.post(&enrollments, &filtered).await.json(200);
+    assert_eq!(report["added"], 1);
+    assert_eq!(
+        report["reasons"],
+        json!({
+            "already_in": 0, "no_address": 1, "filtered_out": 1, "unknown": 0,
+        })
+    );
+
+    let wrong = async |body: Value| operator.post(&enrollments, &body).await.faulty_fields();
+    assert_eq!(wrong(json!({ "leads": [] })).await, ["leads"]);
+    assert_eq!(wrong(json!({ "leads": ["ann"] })).await, ["leads[0]"]);
+    assert_eq!(wrong(json!({ "matching": {} })).await, ["matching"]);
+    assert_eq!(wrong(json!({ "matching": { "tag": "hotel" } })).await, ["matching.tag"]);
+    let early = json!({ "matching": { "filter": { "sent": "intro" } } });
+    assert_eq!(wrong(early).await, ["matching.filter"]);
+    let strangers = api.stranger(Role::Operator).await;
+    let theirs = made(&strangers, &spring()).await;
+    strangers.order(&format!("{theirs}/start")).await.json(202);
+    let stolen = json!({ "leads": [ann] });
+    let stolen = strangers.post(&format!("{theirs}/enrollments"), &stolen).await.json(200);
+    assert_eq!(stolen["left_out"], json!([{ "lead": ann, "reason": "unknown" }]));
+}
+
+#[tokio::test]
+async fn enrollments_are_listed_by_state_in_pages() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    let enrollments = format!("{path}/enrollments");
+    operator.post(&enrollments, &json!({ "everyone": {} })).await.json(200);
+    api.turn().await;
+    let first = operator.get(&format!("{enrollments}?limit=2")).await.json(200);
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let next = first["next"].as_str().unwrap();
+    let rest = operator.get(&format!("{enrollments}?limit=2&cursor={next}")).await.json(200);
+    assert_eq!(rest["items"].as_array().unwrap().len(), 1);
+    let one = rest["items"][0]["id"].as_str().unwrap();
+    operator.post(&format!("/enrollments/{one}/signals"), &json!({ "signal": "pause" })).await;
+    api.turn().await;
+    let paused = operator.get(&format!("{enrollments}?state=paused")).await.json(200);
+    assert_eq!(paused["items"][0]["id"], one);
+    assert_eq!(paused["items"].as_array().unwrap().len(), 1);
+    let queued = operator.get(&format!("{enrollments}?state=queued")).await.json(200);
+    assert_eq!(queued["items"].as_array().unwrap().len(), 2);
+    let wrong = operator.get(&format!("{enrollments}?state=asleep")).await;
+    assert_eq!(wrong.faulty_fields(), ["state"]);
+    let states = operator.get(&path).await.json(200)["states"].clone();
+    assert_eq!(states, json!({ "queued": 2, "paused": 1 }));
+}
+
+#[tokio::test]
+async fn a_lead_is_explained_with_its_journal() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    let ann = entered(&api, &operator, &path, "ann@example.com").await;
+    let viewer = api.program(Role::Viewer).await;
+    let read = viewer.get(&ann).await.json(200);
+    assert_eq!((&read["plan"]["state"], &read["unseen"]), (&json!("queued"), &json!(0)));
+    assert_eq!(read["plan"]["next"]["step"], "intro");
+    assert_eq!(read["email"], "ann@example.com");
+    for signal in ["pause", "stop"] {
+        operator.post(&format!("{ann}/signals"), &json!({ "signal": signal })).await.json(202);
+        api.turn().await;
+    }
+    let journal = format!("{ann}/journal");
+    let page = viewer.get(&format!("{journal}?limit=2")).await.json(200);
+    assert_eq!(page["items"][0]["what"], "entered the campaign");
+    assert_eq!(page["items"][1]["kind"], "paused");
+    assert_eq!(page["items"][1]["signal"], json!({ "kind": "paused", "scope": "lead" }));
+    assert_eq!(page["items"][1]["why"], "lead_paused");
+    let next = page["next"].as_str().unwrap();
+    let rest = viewer.get(&format!("{journal}?limit=2&cursor={next}")).await.json(200);
+    assert_eq!(rest["items"][0]["turn"], 3);
+    assert_eq!(rest["items"][0]["state"], "stopped");
+    let stranger = api.stranger(Role::Admin).await;
+    assert_eq!(stranger.get(&ann).await.problem(404).0, "not-found");
+    assert_eq!(stranger.get(&journal).await.problem(404).0, "not-found");
+    let order = json!({ "signal": "pause" });
+    let signals = format!("{ann}/signals");
+    assert_eq!(stranger.post(&signals, &order).await.problem(404).0, "not-found");
+    assert_eq!(viewer.post(&signals, &order).await.problem(403).0, "forbidden");
+}
+
+#[tokio::test]
+async fn an_order_that_means_nothing_is_refused() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    let ann = entered(&api, &operator, &path, "ann@example.com").await;
+    let signals = format!("{ann}/signals");
+    let order = async |body: Value| operator.post(&signals, &body).await;
+    for (body, field) in [
+        (json!({ "signal": "resume" }), "rule"),
+        (json!({ "signal": "pause", "rule": "keep" }), "rule"),
+        (json!({ "signal": "resume", "rule": "later" }), "rule"),
+        (json!({ "signal": "stop", "step": "intro" }), "step"),
+        (json!({ "signal": "called" }), "result"),
+        (json!({ "signal": "dance" }), "signal"),
+        (json!({ "signal": "stop", "why": "x" }), "why"),
+    ] {
+        assert_eq!(order(body).await.faulty_fields(), [field]);
+    }
+    let refused = async |body: Value| order(body).await.problem(409).1;
+    assert_eq!(refused(json!({ "signal": "approve" })).await, "no draft of it waits; it is queued");
+    let called = json!({ "signal": "called", "result": "reached" });
+    assert_eq!(refused(called).await, "no call of it is due; it is queued");
+    let resume = json!({ "signal": "resume", "rule": "keep" });
+    assert_eq!(refused(resume.clone()).await, "it is not paused; it is queued");
+    let wrong = json!({ "signal": "skip", "step": "nudge" });
+    assert!(refused(wrong).await.contains("`intro`"));
+    assert!(refused(json!({ "signal": "hand_over" })).await.contains("handover.to"));
+
+    order(json!({ "signal": "pause" })).await.json(202);
+    api.turn().await;
+    assert_eq!(refused(json!({ "signal": "pause" })).await, "it is paused already");
+    assert_eq!(
+        refused(json!({ "signal": "send_now" })).await,
+        "no delay holds it up; it is paused"
+    );
+    order(resume).await.json(202);
+    api.turn().await;
+    let told = order(json!({ "signal": "skip", "step": "intro" })).await.json(202);
+    assert_eq!(told["told"], json!({ "kind": "skipped", "step": "intro" }));
+    api.turn().await;
+    assert_eq!(operator.get(&ann).await.json(200)["plan"]["next"]["step"], "nudge");
+    order(json!({ "signal": "send_now" })).await.json(202);
+    api.turn().await;
+    // Nobody sends here, so the message waits for its gate and can still be called back.
+    assert_eq!(operator.get(&ann).await.json(200)["plan"]["state"], "sending");
+    assert_eq!(
+        refused(json!({ "signal": "send_now" })).await,
+        "no delay holds it up; it is sending"
+    );
+    order(json!({ "signal": "stop" })).await.json(202);
+    api.turn().await;
+    for signal in ["pause", "skip", "send_now", "stop", "replied"] {
+        assert_eq!(refused(json!({ "signal": signal })).await, "it is over: stopped", "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_repeated_under_its_name_is_given_once() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    let ann = entered(&api, &operator, &path, "ann@example.com").await;
+    let signals = format!("{ann}/signals");
+    let skip = json!({ "signal": "skip" });
+    operator.post_once("skip", &signals, &skip).await.json(202);
+    // As if the first answer had been lost on its way from the database.
+    let mut tx = api.room.store.begin(api.workspace).await.unwrap();
+    sqlx::query("DELETE FROM idempotent_answers").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    api.turn().await;
+    let again = operator.post_once("skip", &signals, &skip).await.json(202);
+    assert_eq!(again["told"]["step"], "intro");
+    api.turn().await;
+    assert_eq!(operator.get(&ann).await.json(200)["plan"]["next"]["step"], "nudge");
+}
