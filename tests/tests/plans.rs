@@ -145,7 +145,7 @@ impl Plan {
 async fn due_leads_are_read_in_the_order_of_their_index() {
     let ground = Ground::new().await;
     ground.grow().await;
-    ground.run(20).await;
+    ground.run(200).await;
     ground.grow().await;
     for with_statistics in [false, true] {
         if with_statistics {
@@ -167,7 +167,7 @@ async fn due_leads_are_read_in_the_order_of_their_index() {
 async fn a_batch_finds_its_rows_by_their_whole_keys() {
     let ground = Ground::new().await;
     ground.grow().await;
-    ground.run(20).await;
+    ground.run(200).await;
     ground.grow().await;
     for with_statistics in [false, true] {
         if with_statistics {
