@@ -29,7 +29,7 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 	cargo run --locked --profile $(PROFILE) --package server --bin meridian -- up --demo $(ARGS)
 
 test: ## Run every test against real servers
-	scripts/setup build postgres smtp
+	scripts/setup build postgres smtp contract
 	env -u DATABASE_URL cargo test --locked --workspace
 
 check: ## Format, lints, documentation, dependencies, query data

@@ -3,10 +3,13 @@
 //! it turns is that of everything in a database.
 
 use std::fmt::{self, Write as _};
-use std::io::Cursor;
+use std::fs::OpenOptions;
+use std::io::{Cursor, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use activities::campaigns::{self, CampaignStatus, apply, start};
+use activities::api_keys::{self, Role};
+use activities::campaigns::{self, Campaign, CampaignStatus, apply, start};
 use activities::import::{self, Options};
 use activities::senders::{self, NewSender, Transport};
 use activities::store::campaigns::Counter;
@@ -16,6 +19,7 @@ use activities::suppression_key::SuppressionKey;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Datelike, Days, TimeDelta, Utc, Weekday};
 use machine::explain::Shown;
+use machine::ids::CampaignId;
 
 use crate::campaign_file::CampaignFile;
 use crate::config::{Config, Database, KeySource};
@@ -27,6 +31,12 @@ pub const CAMPAIGN: &str = "hotel-outreach";
 
 /// Under which name its acts are recorded.
 const ACTOR: &str = "demo";
+
+/// What the key of the demonstration is called.
+const KEY_NAME: &str = "demonstration";
+
+/// The file with the header that a program sends.
+const HEADER_FILE: &str = "authorization";
 
 /// Campaign seconds in a second: the days that are shown take seven minutes.
 const FACTOR: f64 = 5_000.0;
@@ -108,20 +118,52 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the clock run, and the campaign with it.
+/// Lets the clock run, and the campaign with it, unless somebody paused or stopped it before an
+/// interruption. Returns the campaign.
 ///
 /// # Errors
 ///
 /// When the database fails or the campaign cannot be started.
-pub async fn begin(session: &Session) -> anyhow::Result<()> {
+pub async fn begin(session: &Session) -> anyhow::Result<CampaignId> {
     let mut tx = session.store.begin_outside().await?;
     clock::set_factor(&mut tx, FACTOR).await?;
     tx.commit().await?;
     let (store, workspace) = (&session.store, session.workspace);
-    let campaign = campaigns::by_name(store, workspace, CAMPAIGN).await?;
-    let campaign = campaign.context("somebody removed the campaign of the demonstration")?;
-    start::at_once(store, workspace, campaign.id, ACTOR, &mut |_| {}).await??;
-    Ok(())
+    let campaign = shown(session).await?;
+    match campaign.status {
+        CampaignStatus::Draft | CampaignStatus::Active | CampaignStatus::Finished => {
+            start::at_once(store, workspace, campaign.id, ACTOR, &mut |_| {}).await??;
+        }
+        CampaignStatus::Paused | CampaignStatus::Stopped => {}
+    }
+    Ok(campaign.id)
+}
+
+/// Makes a key for programs, instead of that of an earlier start, whose text nobody knows any more.
+/// Returns a file with the header they send, which only its owner may read.
+///
+/// # Errors
+///
+/// When the database fails or the file cannot be written.
+pub async fn make_key(session: &Session, dir: &Path) -> anyhow::Result<PathBuf> {
+    let (store, workspace) = (&session.store, session.workspace);
+    for key in api_keys::list(store, workspace).await? {
+        if key.name == KEY_NAME && key.revoked_at.is_none() {
+            api_keys::revoke(store, workspace, key.id, ACTOR).await?;
+        }
+    }
+    let (_, secret) = api_keys::create(store, workspace, KEY_NAME, Role::Operator, ACTOR).await?;
+    let path = dir.join(HEADER_FILE);
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let written = opened.and_then(|mut file| writeln!(file, "Authorization: Bearer {secret}"));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+async fn shown(session: &Session) -> anyhow::Result<Campaign> {
+    let campaign = campaigns::by_name(&session.store, session.workspace, CAMPAIGN).await?;
+    campaign.context("somebody removed the campaign of the demonstration")
 }
 
 fn sender(name: &str, address: &str, person: &str, script: &Path) -> anyhow::Result<NewSender> {
@@ -167,9 +209,7 @@ pub struct Scene {
 /// When the database fails.
 pub async fn look(session: &Session) -> anyhow::Result<Scene> {
     let (store, workspace) = (&session.store, session.workspace);
-    let campaign = campaigns::by_name(store, workspace, CAMPAIGN)
-        .await?
-        .context("somebody removed the campaign of the demonstration")?;
+    let campaign = shown(session).await?;
     let now = session.now().await?;
     let counters = campaigns::counters(store, workspace, campaign.id).await?;
     let mut tx = store.begin(workspace).await?;

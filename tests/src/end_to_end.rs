@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Debian's Python, whose aiosmtpd `make test` installs.
+pub const PYTHON: &str = "/usr/bin/python3";
+
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -36,7 +36,7 @@ static JANITOR: LazyLock<Mutex<Child>> = LazyLock::new(|| {
 /// # Panics
 ///
 /// When there is nobody to do it.
-pub(crate) fn remove_at_end(place: &Path) {
+pub fn remove_at_end(place: &Path) {
     let mut janitor = JANITOR.lock().expect("no holder panics");
     let ears = janitor.stdin.as_mut().expect("it is piped");
     let line = [place.as_os_str().as_bytes(), b"\n"].concat();

@@ -4,5 +4,5 @@ pub mod bench;
 pub mod cluster;
 pub mod emulators;
 pub mod end_to_end;
-mod janitor;
+pub mod janitor;
 pub mod world;

@@ -30,7 +30,7 @@ pub(super) struct Problem {
     /// What is wrong, and what to do about it.
     detail: String,
     /// Each field that is wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldFault>,
     /// Seconds after which to try again.
     #[serde(skip)]

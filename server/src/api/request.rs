@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::Problem;
 
@@ -19,6 +20,12 @@ pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
 
 /// What JSON may be called.
 const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
+
+/// What is told to who sends a text that cannot be stored.
+const NUL: &str = "it holds the character U+0000: leave that out";
+
+/// How JSON writes U+0000; the character itself is not JSON.
+const NUL_ESCAPED: &[u8] = br"\u0000";
 
 /// What is told to who sends something else.
 const JSON_WANTED: &str = "send JSON, with `Content-Type: application/json`";
@@ -78,16 +85,53 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
+        let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            Problem::invalid_field(field, plain(&inner.to_string()))
+            let message = plain(&inner.to_string());
+            Problem::invalid_field(field(path, &message), message)
         } else {
             Problem::malformed(format!("the body is not JSON: {inner}"))
         }
     })?;
     json.end().map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
-    Ok(read)
+    match field_with_nul(bytes) {
+        Some(field) => Err(Problem::invalid_field(field, NUL)),
+        None => Ok(read),
+    }
+}
+
+/// Returns the field that is wrong: one that is missing lies one step behind the path to its place.
+fn field(path: String, message: &str) -> String {
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    match missing {
+        Some(name) if path == "." => name.to_owned(),
+        Some(name) => format!("{path}.{name}"),
+        None => path,
+    }
+}
+
+/// Returns the field of a JSON text that holds the character U+0000, which no text in the database can.
+fn field_with_nul(json: &[u8]) -> Option<String> {
+    if !json.windows(NUL_ESCAPED.len()).any(|window| window == NUL_ESCAPED) {
+        return None;
+    }
+    find_nul(&serde_json::from_slice(json).ok()?, String::new())
+}
+
+fn find_nul(value: &Value, path: String) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then_some(path),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(n, item)| find_nul(item, format!("{path}[{n}]")))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let inside = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if name.contains('\0') { Some(inside) } else { find_nul(value, inside) }
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 /// Leaves out the place inside the text, which the field tells better.
@@ -134,10 +178,14 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes());
+        if let Some((name, _)) = pairs.clone().find(|(_, value)| value.contains('\0')) {
+            return Err(Problem::invalid_field(name, NUL));
+        }
         let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
         read.map(Self).map_err(|error| {
-            let field = error.path().to_string();
-            Problem::invalid_field(field, error.into_inner().to_string())
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            Problem::invalid_field(field(path, &message), message)
         })
     }
 }
@@ -158,10 +206,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(read)) => Ok(Self(read)),
-            Err(_) => Err(Problem::not_found("there is nothing of this name")),
+        let nothing = || Problem::not_found("there is nothing of this name");
+        if parts.uri.path().contains("%00") {
+            return Err(nothing());
         }
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(read)| Self(read)).map_err(|_| nothing())
     }
 }
 
@@ -170,5 +220,30 @@ impl<T: JsonSchema> OperationInput for Path<T> {
         let schema = ctx.schema.subschema_for::<T>();
         let parameters = parameters_from_schema(ctx, schema, ParamLocation::Path);
         add_parameters(ctx, operation, parameters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_the_character_zero_is_found_wherever_it_is() {
+        for (json, field) in [
+            (r#"{"name":"a\u0000b"}"#, Some("name")),
+            (r#"{"steps":[{"key":"a"},{"email":{"body":"\u0000"}}]}"#, Some("steps[1].email.body")),
+            (r#"{"attributes":{"a\u0000":1}}"#, Some("attributes.a\u{0}")),
+            (r#"{"name":"a\\u0000b"}"#, None),
+            (r#"{"name":"a"}"#, None),
+        ] {
+            assert_eq!(field_with_nul(json.as_bytes()).as_deref(), field, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        assert_eq!(field(".".to_owned(), "missing field `zone`"), "zone");
+        assert_eq!(field("steps[0]".to_owned(), "missing field `key`"), "steps[0].key");
+        assert_eq!(field("limit".to_owned(), "invalid digit"), "limit");
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use console::Term;
+use machine::ids::CampaignId;
 
 use crate::config::reader::Environment;
 use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
@@ -141,6 +142,7 @@ Meridian is up at http://{address}
   data        {data}
   try it      meridian up --demo
   begin       meridian lead import FILE, sender add, campaign apply FILE, campaign start NAME
+  programs    http://{address}/api/v1/openapi.json, with a key: meridian key create --role operator
 Ctrl-C ends it; at the next start everything goes on where it was.",
         data = place(config),
     ))?;
@@ -162,8 +164,9 @@ async fn show_demo(
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
     let address = process.address().unwrap_or(config.listen);
-    terminal.print(&welcome(address, &config.data_dir))?;
-    demo::begin(process.session()).await?;
+    let header = demo::make_key(process.session(), &config.data_dir).await?;
+    let campaign = demo::begin(process.session()).await?;
+    terminal.print(&welcome(address, &config.data_dir, campaign, &header))?;
     let term = Term::stdout();
     let is_watched = term.is_term();
     let mut drawn = 0;
@@ -191,8 +194,10 @@ async fn show_demo(
     Ok(())
 }
 
-fn welcome(address: SocketAddr, dir: &Path) -> String {
+fn welcome(address: SocketAddr, dir: &Path, campaign: CampaignId, header: &Path) -> String {
     let meridian = format!("meridian --data-dir {}", dir.display());
+    let curl = format!("curl -H \"@{}\"", header.display());
+    let campaign = format!("http://{address}/api/v1/campaigns/{campaign}");
     format!(
         "\
 The demonstration: 200 invented hotels in eight time zones, three weeks in seven minutes.
@@ -204,6 +209,12 @@ Nothing leaves this machine; the recipients are played from examples/recipients.
   {meridian} enrollment show ADDRESS
   {meridian} enrollment mails ADDRESS
   {meridian} handover list
+
+Programs use the HTTP API, which http://{address}/api/v1/openapi.json describes. Look, pause, go on:
+
+  {curl} {campaign}
+  {curl} -X POST {campaign}/pause
+  {curl} -H 'Content-Type: application/json' -d '{{\"rule\":\"shift\"}}' {campaign}/resume
 
 Kill it at any moment and start it again: it goes on where it was.
 ",

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -100,6 +100,11 @@ impl Installation {
     /// Returns the beginning of every link.
     pub fn url(&self) -> String {
         format!("http://{}", self.listen)
+    }
+
+    /// Returns the operator's directory.
+    pub fn place(&self) -> &Path {
+        self.place.path()
     }
 
     /// Writes a file that the operator has at hand, and returns its path.

@@ -11,10 +11,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+use super::PYTHON;
 use crate::janitor;
-
-/// Debian's Python, whose aiosmtpd `make test` installs.
-const PYTHON: &str = "/usr/bin/python3";
 
 /// How long the server takes, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,23 +19,30 @@ use tests::end_to_end::until;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A mail, then two texts, days apart; whoever answers is handed to a person.
-const CAMPAIGN: &str = r#"
-name: spring
-senders: [mails, texts]
-zone: UTC
-handover: { to: sales@harbour.example, answer_within: 300 days }
-steps:
-  - key: invitation
-    email:
-      subject: "A table for you, {{ name }}"
-      body: "Hello {{ name }}."
-  - key: reminder
-    wait: 5 days
-    sms: { body: "{{ name }}, did you see our mail? STOP ends this." }
-  - key: last-call
-    wait: 10 days
-    sms: { body: "The last tables, {{ name }}." }
-"#;
+fn campaign() -> Value {
+    json!({
+        "name": "spring",
+        "senders": ["mails", "texts"],
+        "zone": "UTC",
+        "handover": { "to": "sales@harbour.example", "answer_within": "300 days" },
+        "steps": [
+            {
+                "key": "invitation",
+                "email": { "subject": "A table for you, {{ name }}", "body": "Hello {{ name }}." },
+            },
+            {
+                "key": "reminder",
+                "wait": "5 days",
+                "sms": { "body": "{{ name }}, did you see our mail? STOP ends this." },
+            },
+            {
+                "key": "last-call",
+                "wait": "10 days",
+                "sms": { "body": "The last tables, {{ name }}." },
+            },
+        ],
+    })
+}
 
 /// Who is written to, and on which number: each plays a part.
 const PEOPLE: [(&str, &str, &str); 5] = [
@@ -183,11 +190,13 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
 
     // The provider takes the first text to Cleo and does not say so: only its reports do.
     twilio.fails(PEOPLE[2].1, Fault::ErrorAfterAccepting);
-    let campaign = installation.write("campaign.yaml", CAMPAIGN);
-    installation.run(&["campaign", "apply", &campaign]).await;
+    let made = program.post("/campaigns", campaign(), 201).await;
+    let path = format!("/campaigns/{}", made["id"].as_str().unwrap());
+    let rehearsal = program.post(&format!("{path}/rehearse"), json!({}), 200).await;
+    assert_eq!((&rehearsal["leads"], &rehearsal["touches"]), (&json!(5), &json!(13)));
     let mut owner = installation.database.owner().await;
     clock::set_factor(&mut owner, 86_400.0).await.unwrap();
-    installation.run(&["campaign", "start", "spring"]).await;
+    program.post(&format!("{path}/start"), json!({}), 202).await;
 
     let mail = mail_to(&mail_server, "eve@guests.example").await;
     let answer = Provider::new(&mails_in, 1).answer(&mail, "Yes, on Friday.", &[]);
@@ -205,6 +214,13 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
     for lead in [ada, eve] {
         program.comes_to(lead, "replied").await;
     }
+    let shown = program.get(&path).await;
+    let states = json!({ "finished": 1, "held": 1, "opted_out": 1, "replied": 2 });
+    assert_eq!(shown["states"], states, "{shown}");
+    let stopped = program.post(&format!("{path}/stop"), json!({}), 200).await;
+    assert_eq!(stopped["status"], "stopped");
+    program.comes_to(dora, "stopped").await;
+    assert_eq!(program.get(&path).await["live"], 0);
 
     let counts = PEOPLE.map(|(_, number, _)| texts(&twilio, number).len());
     assert_eq!(counts, [1, 1, 2, 0, 0], "{:?}", twilio.accepted());

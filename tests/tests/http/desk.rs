@@ -3,6 +3,7 @@
 use activities::api_keys::Role;
 use serde_json::{Value, json};
 
+use crate::campaigns::spring;
 use crate::programs::Api;
 
 /// One mail, then a person.
@@ -141,4 +142,45 @@ async fn what_was_given_up_is_listed_and_put_aside() {
     assert_eq!(stranger.post(&dismiss, &json!({})).await.problem(404).0, "not-found");
     assert_eq!(operator.post(&dismiss, &json!({})).await.status, 204);
     assert_eq!(operator.get("/dead-letters").await.json(200)["items"], json!([]));
+}
+
+/// No text in the database can hold it.
+#[tokio::test]
+async fn the_character_zero_is_refused_with_its_field() {
+    let api = Api::new().await;
+    let admin = api.program(Role::Admin).await;
+    let made = admin.post("/campaigns", &spring()).await.json(201);
+    let duplicate = format!("/campaigns/{}/duplicate", made["id"].as_str().unwrap());
+    let sender = json!({ "name": "one", "url": "capture:", "from": "one@example.com" });
+    admin.post("/senders", &sender).await.json(201);
+    let mut postal = sender.clone();
+    postal["postal_address"] = json!("1 Street\0");
+    let mut spoilt = spring();
+    spoilt["steps"][0]["email"]["body"] = json!("Hello\0");
+    for (path, body, field) in [
+        ("/senders", &postal, "postal_address"),
+        ("/senders/one/pause", &json!({ "reason": "\0" }), "reason"),
+        ("/keys", &json!({ "name": "CRM\0", "role": "viewer" }), "name"),
+        (&duplicate, &json!({ "name": "sp\0ring" }), "name"),
+        ("/campaigns", &spoilt, "steps[0].email.body"),
+        ("/sequences/validate", &spoilt, "steps[0].email.body"),
+    ] {
+        assert_eq!(admin.post(path, body).await.faulty_fields(), [field], "{path}");
+    }
+    assert_eq!(admin.get("/leads?text=%00").await.faulty_fields(), ["text"]);
+    assert_eq!(admin.order("/senders/%00/resume").await.problem(404).0, "not-found");
+}
+
+#[tokio::test]
+async fn a_field_that_is_missing_is_named() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let mut document = spring();
+    document["steps"][0].as_object_mut().unwrap().remove("key");
+    let faulty = operator.post("/sequences/validate", &document).await.faulty_fields();
+    assert_eq!(faulty, ["steps[0].key"]);
+    document.as_object_mut().unwrap().remove("zone");
+    document["steps"][0]["key"] = json!("intro");
+    let faulty = operator.post("/sequences/validate", &document).await.faulty_fields();
+    assert_eq!(faulty, ["zone"]);
 }

@@ -206,7 +206,7 @@ struct ImportedRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     lead: Option<LeadId>,
     /// What is wrong with it; of a row that went in, what was noticed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     faults: Vec<ImportFault>,
 }
 
