@@ -140,7 +140,7 @@ impl Order {
                 return Err(Refused::NobodyNamed);
             }
             Self::HandOver => Signal::HandOver,
-            Self::Replied => Signal::Replied { to: ReplyTo::This, step: None },
+            Self::Replied => Signal::replied(ReplyTo::This, None),
             Self::Decide(decision) => {
                 let State::AwaitingApproval { draft, .. } = &view.enrollment.state else {
                     return Err(Refused::NoDraft(view.plan.state));

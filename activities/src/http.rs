@@ -1,5 +1,6 @@
 //! The one HTTP client by which providers are asked: no redirects, no repeats, a limit on time and on
-//! the length of an answer. It knows what a request came to, and no provider.
+//! the length of an answer. It knows where providers may be and what a request came to, and none of
+//! them by name.
 
 use std::error::Error;
 use std::sync::LazyLock;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder};
+use url::{Host, Url};
 
-use crate::outcome::Detail;
+use crate::outcome::{Detail, Outcome};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,6 +49,51 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// The outcome of a request of which the answer tells nothing.
+    pub fn unclear(&self) -> Outcome {
+        let text: String = self.text().chars().take(100).collect();
+        Outcome::Unknown { detail: Detail::new(format!("HTTP {}: {text}", self.status)) }
+    }
+}
+
+/// Why an account at a provider cannot be used, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeFault {
+    /// What was seen.
+    pub detail: Detail,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+/// Returns `scheme://host:port/` of an address line; `None` without a host.
+///
+/// What stands in front of `://` decides how the rest is read, so it is read once more.
+pub fn base(url: &Url, scheme: &str) -> Option<Url> {
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    let base = match url.port() {
+        Some(0) => return None,
+        Some(port) => format!("{scheme}://{host}:{port}/"),
+        None => format!("{scheme}://{host}/"),
+    };
+    Url::parse(&base).ok()
+}
+
+/// Whether nothing of what is sent there leaves this machine.
+pub fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether it is a server of the provider with this domain, on the port of HTTPS. Whoever may set a
+/// sender up could otherwise have this machine ask any other.
+pub fn is_server_of(url: &Url, domain: &str) -> bool {
+    let host = url.host_str().and_then(|host| host.strip_suffix(domain));
+    url.port().is_none() && host.is_some_and(|host| host.ends_with('.'))
 }
 
 /// Returns the shared client.
@@ -125,6 +172,21 @@ fn retry_after(headers: &HeaderMap) -> Option<TimeDelta> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_servers_of_a_provider_are_its_servers() {
+        for (url, is_one) in [
+            ("https://api.example.net/", true),
+            ("https://api.eu.example.net/", true),
+            ("https://example.net/", false),
+            ("https://badexample.net/", false),
+            ("https://api.example.net.evil.org/", false),
+            ("https://api.example.net:8443/", false),
+            ("https://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_server_of(&Url::parse(url).unwrap(), "example.net"), is_one, "{url}");
+        }
+    }
 
     #[test]
     fn a_wait_is_read_from_either_header() {

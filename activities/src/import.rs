@@ -172,11 +172,15 @@ pub async fn leads(
             let _ = results.send(rows).await;
         }
     }
-    match reader.await {
-        Ok(ignored) => report.ignored_columns = ignored?,
+    let ignored = match reader.await {
+        Ok(ignored) => ignored,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    // What went in before the file became unreadable is in, and on record.
+    if ignored.is_ok() || report.totals != Totals::default() {
+        record(store, workspace, options, report.totals).await?;
     }
-    record(store, workspace, options, report.totals).await?;
+    report.ignored_columns = ignored?;
     Ok(report)
 }
 
@@ -216,8 +220,8 @@ struct Batch {
     bytes: u64,
 }
 
-/// Reads the whole file into batches; returns the columns it left out. Ends early when nobody takes
-/// them any more.
+/// Reads the file into batches, to its end or to where it cannot be read; returns the columns it left
+/// out. Ends early when nobody takes them any more.
 fn read(
     file: impl Read + Seek,
     given: &Given,
@@ -228,7 +232,12 @@ fn read(
     let columns = Columns::of(&source.header()?, mapping)?;
     let mut seen = Seen::default();
     let mut batch = Batch::default();
-    while let Some(record) = source.next_record()? {
+    let end = loop {
+        let record = match source.next_record() {
+            Ok(Some(record)) => record,
+            Ok(None) => break Ok(columns.ignored.clone()),
+            Err(error) => break Err(error),
+        };
         match row::parse(&columns, &record, given, &mut batch.faults) {
             Parsed::Blank => {}
             Parsed::Refused => batch.refused.push(record.line),
@@ -256,10 +265,10 @@ fn read(
             }
             batch = Batch::default();
         }
-    }
+    };
     // Whoever gave up needs no last batch; an empty one still tells that the end was reached.
     drop(batches.blocking_send(batch.up_to(&source, &columns)));
-    Ok(columns.ignored)
+    end
 }
 
 /// The addresses and numbers of the file so far, as short hashes, with their lines: 24 bytes for each.

@@ -11,6 +11,7 @@ pub mod keywords;
 mod mime;
 pub mod opt_out;
 mod quoted;
+pub(crate) mod said;
 mod words;
 
 use crate::token;

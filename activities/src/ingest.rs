@@ -18,6 +18,7 @@ pub use event::{NewEvent, Played, PostBody, Provider};
 
 use crate::error::{ActivityError, Result};
 use crate::ids;
+use crate::inbound::said;
 use crate::mailroom::Mailroom;
 use crate::send::record::{self, Known, Recorded};
 use crate::senders::trouble;
@@ -286,7 +287,12 @@ async fn tell(
     target: &Target,
 ) -> Result<Signalled> {
     let workspace = tx.workspace();
-    let consequence = Consequence::of(&event.fact, target);
+    let mut consequence = Consequence::of(&event.fact, target);
+    if let (Some(Content::Known(Signal::Replied { said: noted, .. })), Some(own), Some(words)) =
+        (&mut consequence.own, &target.own, &event.words)
+    {
+        *noted = said::read(tx, &room.versions, own.enrollment, words).await?;
+    }
     let values = match consequence.locks {
         Locks::None if event.progress.is_none() || consequence.own.is_none() => Vec::new(),
         // What has an order is looked at one by one.

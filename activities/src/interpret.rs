@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use crate::error::{ActivityError, Result, chain};
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{Action, BounceClass, Dsn};
+use crate::inbound::said;
 use crate::ingest::lock_lead;
 use crate::ingest::stored_mail::{StoredMail, Unreadable};
 use crate::key_ring::KeyRing;
@@ -74,9 +75,10 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
             None => Err(Unread::Gone),
         };
         match read {
-            Ok(kind) => {
+            Ok((kind, words)) => {
                 interpreted.mails += 1;
-                let meaning = Meaning::of(&kind, mail);
+                let mut meaning = Meaning::of(&kind, mail);
+                meaning.note_keywords(room, workspace, mail, &words).await?;
                 match meaning.suppress {
                     // Each alone: all its locks are taken in one call, in order.
                     Some(reason) => suppress(room, workspace, mail, &meaning, reason).await?,
@@ -101,13 +103,17 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
 }
 
 /// Opens and classifies a mail, away from the threads that serve others: it may be large, and meant
-/// to harm.
-async fn read(keys: Arc<KeyRing>, workspace: WorkspaceId, event: Event) -> Result<Kind, Unread> {
+/// to harm. Also returns what its author wrote, without what is quoted.
+async fn read(
+    keys: Arc<KeyRing>,
+    workspace: WorkspaceId,
+    event: Event,
+) -> Result<(Kind, String), Unread> {
     let work = move || {
         let payload =
             inbound_events::open_payload(&keys, workspace, &event).map_err(Unread::Sealed)?;
         let mail = StoredMail::parse(payload.expose_secret()).map_err(Unread::NoMail)?;
-        Ok(classify(&mail, event.at))
+        Ok((classify(&mail, event.at), mail.stripped_text))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(kind) => kind,
@@ -204,12 +210,28 @@ impl Meaning {
         }
     }
 
+    /// Notes which keywords of its campaign stand in an answer.
+    async fn note_keywords(
+        &mut self,
+        room: &Mailroom,
+        workspace: WorkspaceId,
+        mail: &Uninterpreted,
+        words: &str,
+    ) -> Result<()> {
+        let Signal::Replied { said: noted, .. } = &mut self.own else { return Ok(()) };
+        let own = mail.enrollments.iter().find(|held| held.refs.to == ReplyTo::This);
+        let Some(own) = own else { return Ok(()) };
+        let mut tx = room.store.begin(workspace).await?;
+        *noted = said::read(&mut tx, &room.versions, own.enrollment, words).await?;
+        tx.commit().await
+    }
+
     fn reply(mail: &Uninterpreted) -> Self {
         let step = mail.enrollments.iter().find_map(|held| held.refs.step.clone());
         Self {
             suppress: None,
-            own: Signal::Replied { to: ReplyTo::This, step },
-            others: Signal::Replied { to: ReplyTo::Other, step: None },
+            own: Signal::replied(ReplyTo::This, step),
+            others: Signal::replied(ReplyTo::Other, None),
         }
     }
 

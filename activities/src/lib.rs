@@ -39,6 +39,7 @@ pub mod reviews;
 pub mod seal;
 pub mod send;
 pub mod senders;
+pub mod shell;
 pub mod sms;
 pub mod store;
 pub mod suppression_key;

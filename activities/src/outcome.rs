@@ -169,6 +169,18 @@ impl Detail {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The line without addresses and numbers, for what outlives the people it may name.
+    pub fn impersonal(&self) -> String {
+        let words = self.0.split(' ').map(|word| if is_personal(word) { "…" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Whether a word may be a mail address or a telephone number.
+fn is_personal(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    word.contains('@') || digits >= 7 && !word.contains(char::is_alphabetic)
 }
 
 impl fmt::Display for Detail {
@@ -276,6 +288,14 @@ impl From<EnhancedCode> for String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn addresses_and_numbers_are_taken_out_of_what_outlives_them() {
+        let said = Detail::new(
+            "550 5.7.1 <ada@example.com>: from +351912345678 (351-912-345) denied, SM0123456789",
+        );
+        assert_eq!(said.impersonal(), "550 5.7.1 … from … … denied, SM0123456789");
+    }
 
     #[test]
     fn enhanced_codes_are_read_from_the_start_only() {

@@ -147,6 +147,22 @@ impl TryFrom<SenderRow> for Sender {
     }
 }
 
+impl Sender {
+    /// Reads a row for work on many senders at once: one that cannot be read is told to the operator,
+    /// and keeps nobody from working with the others.
+    pub(crate) fn readable(row: SenderRow) -> Option<Self> {
+        let id = row.sender_id;
+        match Self::try_from(row) {
+            Ok(sender) => Some(sender),
+            Err(error) => {
+                let error = crate::error::chain(&error);
+                tracing::error!(sender.id = %id, error, "a sender cannot be read; nothing leaves by it");
+                None
+            }
+        }
+    }
+}
+
 /// A sender as it is set up.
 #[derive(Debug, Clone)]
 pub struct NewSender {

@@ -132,9 +132,9 @@ async fn read_windows(tx: &mut Tx, versions: &Versions, tally: &mut Tally) -> Re
             let country = row.country.as_deref().and_then(|country| country.parse().ok());
             let zones = country::candidates(own.as_ref(), country, &version.zone);
             let left: DateTime<Utc> = row.gate_at;
-            let channel = match row.channel.as_str() {
-                "sms" => Channel::Sms,
-                _ => Channel::Email,
+            let Some(channel) = Channel::of_word(&row.channel) else {
+                tally.broken(&row.send_id);
+                continue;
             };
             let calendar = version.calendar_of(channel);
             if !zones.iter().all(|zone| calendar.is_open(*zone, left)) {

@@ -13,6 +13,7 @@ mod replay;
 mod review;
 pub mod schema;
 mod sender;
+mod suppression;
 mod up;
 mod verify;
 mod webhook;
@@ -70,10 +71,13 @@ const ACTOR: &str = "cli";
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Leads: import, list, show, erase
+    /// Leads: import, export, list, show, erase
     #[command(subcommand)]
     Lead(lead::Command),
-    /// Senders: the mailboxes that campaigns send from
+    /// Suppressions: those we never write to
+    #[command(subcommand)]
+    Suppression(suppression::Command),
+    /// Senders: the mailboxes and numbers that campaigns send from
     #[command(subcommand)]
     Sender(sender::Command),
     /// Campaigns: apply, rehearse, start, pause, show
@@ -157,6 +161,7 @@ pub async fn run_in(
 async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
         Work::Lead(command) => lead::run(command, bench).await,
+        Work::Suppression(command) => suppression::run(command, bench).await,
         Work::Sender(command) => sender::run(command, bench).await,
         Work::Campaign(command) => campaign::run(*command, bench).await,
         Work::Enrollment(command) => enrollment::run(command, bench).await,

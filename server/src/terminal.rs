@@ -86,6 +86,16 @@ impl Terminal {
         self.out.flush()
     }
 
+    /// Writes a part of a result that is made piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        self.out.write_all(part)?;
+        self.out.flush()
+    }
+
     /// Says something beside the result.
     ///
     /// # Errors
@@ -110,6 +120,18 @@ impl Terminal {
         let terminal = Term::stderr();
         terminal.write_str(question)?;
         Ok(terminal.read_secure_line()?.into())
+    }
+
+    /// Asks whether something is meant; everything but a yes is a no.
+    ///
+    /// # Errors
+    ///
+    /// When the terminal cannot be read.
+    pub fn confirms(&mut self, question: &str) -> io::Result<bool> {
+        let terminal = Term::stderr();
+        terminal.write_str(question)?;
+        let answer = terminal.read_line()?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
     }
 
     /// Returns a bar for work with a known end. It is shown to people only.

@@ -112,8 +112,10 @@ fn sentence(
         }
         Signal::Complained => "reported a mail as unwanted".to_owned(),
         Signal::OptedOut => "opted out".to_owned(),
-        Signal::Replied { to: ReplyTo::This, step: Some(step) } => format!("replied to `{step}`"),
-        Signal::Replied { to: ReplyTo::This, step: None } => "replied".to_owned(),
+        Signal::Replied { to: ReplyTo::This, step: Some(step), .. } => {
+            format!("replied to `{step}`")
+        }
+        Signal::Replied { to: ReplyTo::This, step: None, .. } => "replied".to_owned(),
         Signal::Replied { to: ReplyTo::Other, .. } => "replied to another campaign".to_owned(),
         Signal::AutoReplied { back_on: Some(day) } => {
             format!("an auto-reply came: away until {}", day.format("%a %-d %b %Y"))

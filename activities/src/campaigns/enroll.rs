@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{Campaign, CampaignStatus};
 use crate::error::{ActivityError, Result};
 use crate::ids;
+use crate::shell::word;
 use crate::store::audience::{self, Candidate, Entry, Wanted};
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
@@ -94,10 +95,13 @@ impl Enrolled {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotEnrolled {
     /// It has to be started first.
-    #[error("the campaign `{0}` is a draft: run `meridian campaign start {0}`")]
+    #[error("the campaign `{0}` is a draft: run `meridian campaign start {word}`", word = word(.0))]
     Draft(String),
     /// A start does not end a pause, because a resume needs a rule.
-    #[error("the campaign `{0}` is paused: run `meridian campaign resume {0} --rule keep`")]
+    #[error(
+        "the campaign `{0}` is paused: run `meridian campaign resume {word} --rule keep`",
+        word = word(.0)
+    )]
     Paused(String),
     /// It is over for good.
     #[error("the campaign `{0}` is stopped for good: apply its file under another name")]
@@ -262,7 +266,8 @@ impl Pages {
     fn admits(&self, attributes: Option<Value>) -> bool {
         let Some(filter) = &self.filter else { return true };
         let attributes = attributes_of(attributes.unwrap_or_default());
-        filter.holds(Evidence { attributes: &attributes, history: &History::default() })
+        let history = History::default();
+        filter.holds(Evidence { attributes: &attributes, history: &history, score: 0 })
     }
 }
 

@@ -8,13 +8,15 @@ use machine::key::AttributeName;
 use super::source::Unreadable;
 
 /// Columns of our own export that nobody sets.
-const OURS: [&str; 5] = ["lead_id", "lead_source", "lead_since", "other_emails", "text_numbers"];
+const OURS: [&str; 4] = ["lead_id", "lead_source", "lead_since", "other_emails"];
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Column {
     Email,
     Phone,
+    /// The numbers of our own export, which a column of the phone goes before.
+    Numbers,
     Zone,
     Tags,
     Consent(ConsentTo),
@@ -136,7 +138,8 @@ impl Columns {
 
     /// The header of the column with the numbers.
     pub(super) fn phone_header(&self) -> &str {
-        let mut numbers = self.iter().filter(|(_, column)| **column == Column::Phone);
+        let holds = |column: &Column| matches!(column, Column::Phone | Column::Numbers);
+        let mut numbers = self.iter().filter(|(_, column)| holds(column));
         numbers.next().map_or("phone", |(header, _)| header)
     }
 }
@@ -161,6 +164,7 @@ impl Column {
             "company_name" | "organisation" | "organization" => Self::attribute("company"),
             "phone" | "phone_number" | "telephone" | "tel" | "mobile" | "mobile_phone" | "cell"
             | "cell_phone" | "sms" => Self::Phone,
+            "text_numbers" => Self::Numbers,
             other => Self::attribute(other),
         }
     }

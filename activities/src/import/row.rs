@@ -109,6 +109,7 @@ impl Row {
             Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
             Column::Email
             | Column::Phone
+            | Column::Numbers
             | Column::Zone
             | Column::Tags
             | Column::Consent(_)
@@ -123,6 +124,7 @@ impl Row {
         match column {
             Column::Email => self.address(text),
             Column::Phone => self.phone(text),
+            Column::Numbers => self.numbers(text),
             Column::Zone => self.zone(text),
             Column::Tags => self.tags(text),
             Column::Consent(to) => self.consent(*to, text),
@@ -161,6 +163,18 @@ impl Row {
                 self.attributes.insert(name, text.to_owned());
                 Some(Reason::Phone(error))
             }
+        }
+    }
+
+    /// The numbers of our own export: texts go to the first, and the attributes have their columns.
+    fn numbers(&mut self, text: &str) -> Option<Reason> {
+        let first = text.split(';').next().unwrap_or_default();
+        match PhoneNumber::read(trimmed(first), self.country) {
+            Ok(number) => {
+                self.phone = Some(number);
+                None
+            }
+            Err(error) => Some(Reason::Phone(error)),
         }
     }
 

@@ -46,6 +46,15 @@ pub enum Unreadable {
         /// What the columns are named.
         headers: String,
     },
+    /// A quotation mark without its partner, which would swallow the rest of the file.
+    #[error(
+        "the quotation mark that opens on line {line} is never closed; close it and import the file \
+         again: what stands before that line is imported"
+    )]
+    QuoteNotClosed {
+        /// Where it opens.
+        line: u64,
+    },
     /// A record without an end.
     #[error("the record on line {line} is longer than 1 MiB; a closing quotation mark is missing")]
     RecordTooLong {
@@ -59,6 +68,8 @@ pub(super) struct Source<R> {
     reader: csv::Reader<Bounded<Transcoder<R>>>,
     /// Bytes handed out since the last record.
     handed_out: Rc<Cell<u64>>,
+    /// The line of a quotation mark that was open when the file ended.
+    left_open: Rc<Cell<Option<u64>>>,
     bytes_read: Rc<Cell<u64>>,
     bytes: u64,
 }
@@ -77,6 +88,7 @@ impl<R: Read + Seek> Source<R> {
         file.seek(SeekFrom::Start(0))?;
         let bytes_read = Rc::new(Cell::new(0));
         let handed_out = Rc::new(Cell::new(0));
+        let left_open = Rc::new(Cell::new(None));
         let transcoder = Transcoder {
             file,
             decoder: form.encoding.new_decoder_with_bom_removal(),
@@ -91,8 +103,13 @@ impl<R: Read + Seek> Source<R> {
             .has_headers(false)
             .flexible(true)
             .delimiter(form.delimiter)
-            .from_reader(Bounded { inner: transcoder, handed_out: Rc::clone(&handed_out) });
-        let mut source = Self { reader, handed_out, bytes_read, bytes: form.bytes };
+            .from_reader(Bounded {
+                inner: transcoder,
+                handed_out: Rc::clone(&handed_out),
+                quotes: Quotes::new(form.delimiter),
+                left_open: Rc::clone(&left_open),
+            });
+        let mut source = Self { reader, handed_out, left_open, bytes_read, bytes: form.bytes };
         if form.first_line == FirstLine::NamesDelimiter {
             source.next_record()?;
         }
@@ -117,7 +134,13 @@ impl<R: Read> Source<R> {
                 let breaks = u64::try_from(breaks).expect("a record is short");
                 // Where the reader stands now is behind the record; empty lines came before it.
                 let line = self.reader.position().line().saturating_sub(1 + breaks).max(begin);
-                Ok(Some(Record { line, cells }))
+                match self.left_open.get() {
+                    // The reader is ahead of us: only the last record holds the open mark.
+                    Some(open) if line <= open && open <= line + breaks => {
+                        Err(Unreadable::QuoteNotClosed { line: open })
+                    }
+                    Some(_) | None => Ok(Some(Record { line, cells })),
+                }
             }
             Ok(false) => Ok(None),
             Err(_) if self.handed_out.get() > RECORD_MAX => {
@@ -309,10 +332,62 @@ impl<R: Read> Read for Transcoder<R> {
     }
 }
 
-/// Refuses to hand out more than one record may have.
+/// Where text stands in a CSV file, by the rules of RFC 4180 section 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    FieldStart,
+    Plain,
+    Quoted,
+    /// Behind a mark that closes the field, or is the first of a pair.
+    Mark,
+}
+
+/// Follows the quotation marks through a file, for the CSV reader takes an open one for a closed one.
+struct Quotes {
+    delimiter: u8,
+    place: Place,
+    line: u64,
+    /// The line on which the last quoted field began.
+    opened: u64,
+}
+
+impl Quotes {
+    fn new(delimiter: u8) -> Self {
+        Self { delimiter, place: Place::FieldStart, line: 1, opened: 1 }
+    }
+
+    fn follow(&mut self, text: &[u8]) {
+        for &byte in text {
+            self.place = match (self.place, byte) {
+                (Place::FieldStart, b'"') => {
+                    self.opened = self.line;
+                    Place::Quoted
+                }
+                (Place::Quoted, b'"') => Place::Mark,
+                (Place::Quoted, _) | (Place::Mark, b'"') => Place::Quoted,
+                (Place::FieldStart | Place::Plain | Place::Mark, byte)
+                    if byte == self.delimiter || byte == b'\n' =>
+                {
+                    Place::FieldStart
+                }
+                (Place::FieldStart | Place::Plain | Place::Mark, _) => Place::Plain,
+            };
+            self.line += u64::from(byte == b'\n');
+        }
+    }
+
+    fn left_open(&self) -> Option<u64> {
+        (self.place == Place::Quoted).then_some(self.opened)
+    }
+}
+
+/// Refuses to hand out more than one record may have, and notes a quotation mark that is open at the
+/// end.
 struct Bounded<R> {
     inner: R,
     handed_out: Rc<Cell<u64>>,
+    quotes: Quotes,
+    left_open: Rc<Cell<Option<u64>>>,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -321,6 +396,10 @@ impl<R: Read> Read for Bounded<R> {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let length = self.inner.read(out)?;
+        match length {
+            0 => self.left_open.set(self.quotes.left_open()),
+            length => self.quotes.follow(&out[..length]),
+        }
         let handed_out = u64::try_from(length).expect("a buffer is short");
         self.handed_out.set(self.handed_out.get() + handed_out);
         Ok(length)
@@ -420,6 +499,32 @@ mod tests {
         let mut bytes = b"email,a\nx,\"".to_vec();
         bytes.extend(std::iter::repeat_n(*b"line\n", 500_000).flatten());
         assert!(matches!(read(&bytes), Err(Unreadable::RecordTooLong { line: 2 })));
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_open_at_the_end_is_named_and_the_records_before_it_are_read() {
+        for (text, open) in [
+            ("email,a\nx,y\nz,\"one\ntwo,\nthree\n", 3),
+            ("email,a\nx,y\n\"z,one\n", 3),
+            ("email,a\nx,y\nz,\"one \"\"two\"\"", 3),
+        ] {
+            let mut source = Source::open(Cursor::new(text.as_bytes().to_vec())).unwrap();
+            assert_eq!(source.header().unwrap().len(), 2);
+            assert_eq!(source.next_record().unwrap().unwrap().cells, vec!["x", "y"]);
+            let error = source.next_record().err();
+            assert!(
+                matches!(error, Some(Unreadable::QuoteNotClosed { line }) if line == open),
+                "{text:?}: {error:?}"
+            );
+        }
+        for text in [
+            "email,a\nx,\"one \"\"two\"\"\"\n",
+            "email,a\nx,5\" pipe\n",
+            "email,a\nx,\"one\n\"\n",
+            "email,a\nx,\"\"",
+        ] {
+            assert_eq!(read(text.as_bytes()).unwrap().len(), 2, "{text:?}");
+        }
     }
 
     #[test]

@@ -60,8 +60,8 @@ impl Consequence {
             // Whether it means a beginning was found out before.
             Fact::Text(Said::Reply | Said::Start) => Self {
                 suppress: None,
-                own: known(Signal::Replied { to: ReplyTo::This, step }),
-                others: known(Signal::Replied { to: ReplyTo::Other, step: None }),
+                own: known(Signal::replied(ReplyTo::This, step)),
+                others: known(Signal::replied(ReplyTo::Other, None)),
                 locks: Locks::Lead(None),
             },
             Fact::Text(Said::Help) => Self::quiet(None),

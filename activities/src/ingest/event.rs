@@ -18,6 +18,7 @@ use crate::mailgun::{
 };
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
+use crate::outcome::Detail;
 
 /// The longest word for a kind of event, in characters.
 const KIND_MAX: usize = 60;
@@ -50,9 +51,11 @@ pub struct NewEvent {
     /// How far the message is by it, where such events have an order.
     pub(super) progress: Option<MessageProgress>,
     /// What it says against our own account.
-    pub(super) account_fault: Option<String>,
+    pub(super) account_fault: Option<Detail>,
     pub(super) fact: Fact,
     pub(super) names: Names,
+    /// What its author wrote, where it is a text.
+    pub(super) words: Option<String>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -170,6 +173,7 @@ impl NewEvent {
             attempt: attempt_of(&post.event),
             progress: None,
             account_fault: None,
+            words: None,
             fact,
             names,
             payload,
@@ -187,6 +191,7 @@ impl NewEvent {
             account_fault: None,
             fact,
             names,
+            words: None,
             payload: Vec::new(),
         }
     }

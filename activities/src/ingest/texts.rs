@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::inbound::keywords::{self, Keyword};
 use crate::mailroom::Mailroom;
 use crate::origin::Correspondent;
+use crate::outcome::Detail;
 use crate::outcome::twilio_answers::Undelivered;
 use crate::phone::PhoneNumber;
 use crate::store::audit::{self, Act};
@@ -49,14 +50,22 @@ impl NewEvent {
     /// A text came in through Twilio, as this form.
     pub fn of_twilio_text(post: MessagePost, fields: Vec<(String, String)>) -> Self {
         let (key, keyword) = (format!("{}/received", post.sid), post.asks());
-        Self::of_text(Provider::Twilio, key, post.from, keyword, &StoredMail::Twilio { fields })
+        let words = post.body;
+        Self::of_text(
+            Provider::Twilio,
+            key,
+            post.from,
+            (keyword, words),
+            &StoredMail::Twilio { fields },
+        )
     }
 
     /// A played recipient wrote a text. `event_key` is the same for every repeat.
     pub fn of_played_text(event_key: String, from: Option<PhoneNumber>, text: &str) -> Self {
         let number = from.as_ref().map(ToString::to_string);
         let stored = StoredMail::Text { number, text: text.to_owned() };
-        Self::of_text(Provider::Capture, event_key, from, keywords::read(text), &stored)
+        let said = (keywords::read(text), text.to_owned());
+        Self::of_text(Provider::Capture, event_key, from, said, &stored)
     }
 
     /// A text came in. Its provider vouches for the number it came from. `event_key` is the same
@@ -65,7 +74,7 @@ impl NewEvent {
         provider: Provider,
         event_key: String,
         from: Option<PhoneNumber>,
-        keyword: Option<Keyword>,
+        (keyword, words): (Option<Keyword>, String),
         stored: &StoredMail,
     ) -> Self {
         let said = match keyword {
@@ -77,7 +86,8 @@ impl NewEvent {
         let sender = from.map(Correspondent::Phone);
         let names = Names { sends: Vec::new(), sender };
         let payload = stored.to_bytes();
-        Self { payload, ..Self::plain(provider, event_key, Fact::Text(said), names) }
+        let words = Some(words);
+        Self { payload, words, ..Self::plain(provider, event_key, Fact::Text(said), names) }
     }
 
     /// A provider refuses a recipient who has told it to take no more from us.
@@ -165,7 +175,7 @@ pub(super) async fn is_overtaken(
 }
 
 /// What a status means for a lead, and what it says against our account.
-fn of_status(post: &StatusPost) -> (Fact, Option<String>) {
+fn of_status(post: &StatusPost) -> (Fact, Option<Detail>) {
     let noted = |word: &str| Fact::Noted(word.to_owned());
     let fact = match (&post.status, post.undelivered()) {
         (Status::Delivered | Status::Read, _) => Fact::Delivered,
@@ -176,7 +186,7 @@ fn of_status(post: &StatusPost) -> (Fact, Option<String>) {
         (_, Some(Undelivered::Account)) => {
             let code = post.error.unwrap_or_default();
             let why = format!("{code}: the provider refuses to deliver what this account sends");
-            return (noted("account_refused"), Some(why));
+            return (noted("account_refused"), Some(Detail::new(why)));
         }
         (_, Some(Undelivered::Unclear)) => noted("undelivered"),
         (status, None) => noted(status.as_str()),

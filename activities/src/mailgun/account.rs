@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use url::Url;
 
-use crate::twilio::account::{base, is_this_machine};
+use crate::http;
+
+/// Mailgun's servers are in it.
+const DOMAIN: &str = "mailgun.net";
 
 /// A sending domain at Mailgun, without its key.
 ///
@@ -35,6 +38,12 @@ pub enum InvalidMailgunAccount {
     /// A key in the line: it would be stored and shown in the open.
     #[error("leave the key out of the address; it is asked for and sealed separately")]
     Password,
+    /// A server of somebody else.
+    #[error(
+        "that is no server of Mailgun; write mailgun://DOMAIN@api.mailgun.net, or \
+         @api.eu.mailgun.net in the European Union"
+    )]
+    Foreign,
     /// Plain text over a network.
     #[error(
         "mailgun+http:// sends everything in the open and is for this machine only; write mailgun://"
@@ -69,9 +78,13 @@ impl FromStr for MailgunAccount {
         if url.password().is_some() {
             return Err(InvalidMailgunAccount::Password);
         }
-        let base = base(&url, scheme).ok_or(InvalidMailgunAccount::NotUrl)?;
-        if scheme == "http" && !is_this_machine(&base) {
-            return Err(InvalidMailgunAccount::Insecure);
+        let base = http::base(&url, scheme).ok_or(InvalidMailgunAccount::NotUrl)?;
+        match scheme {
+            "http" if !http::is_this_machine(&base) => return Err(InvalidMailgunAccount::Insecure),
+            "https" if !http::is_server_of(&base, DOMAIN) => {
+                return Err(InvalidMailgunAccount::Foreign);
+            }
+            _ => {}
         }
         if !matches!(url.path(), "" | "/") {
             return Err(InvalidMailgunAccount::Extra(url.path().to_owned()));
@@ -121,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_says_what_to_write() {
-        use InvalidMailgunAccount::{Domain, Extra, Insecure, NotUrl, Password};
+        use InvalidMailgunAccount::{Domain, Extra, Foreign, Insecure, NotUrl, Password};
         for (line, fault) in [
             ("mailgun", NotUrl),
             ("https://mg.example.com@api.mailgun.net", NotUrl),
@@ -130,6 +143,7 @@ mod tests {
             ("mailgun://mg.example.com:key@api.mailgun.net", Password),
             ("mailgun://mg.example.com@api.mailgun.net/v3", Extra("/v3".to_owned())),
             ("mailgun://mg.example.com@api.mailgun.net?x=y", Extra("x=y".to_owned())),
+            ("mailgun://mg.example.com@metadata.internal", Foreign),
             ("mailgun+http://mg.example.com@api.mailgun.net", Insecure),
         ] {
             assert_eq!(line.parse::<MailgunAccount>(), Err(fault), "{line}");

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::account::MailgunAccount;
 use crate::address::EmailAddress;
-use crate::http::{self, Answer, Exchange};
+use crate::http::{self, Answer, Exchange, ProbeFault};
 use crate::mail::message_id::MessageId;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, mailgun_answers};
 
@@ -50,15 +50,6 @@ pub struct Sought<'a> {
     pub to: &'a EmailAddress,
     /// Its name.
     pub message_id: &'a MessageId,
-}
-
-/// Why a domain cannot be used, with what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeFault {
-    /// What was seen.
-    pub detail: Detail,
-    /// What to do.
-    pub fix: &'static str,
 }
 
 /// What a key is good for.
@@ -212,15 +203,10 @@ fn outcome(answer: &Answer) -> Outcome {
             }
         },
         // Nobody says what became of the request.
-        408 | 409 | 425 | 499 => unclear(answer),
+        408 | 409 | 425 | 499 => answer.unclear(),
         300..=499 => Outcome::Refused(refusal(answer)),
-        _ => unclear(answer),
+        _ => answer.unclear(),
     }
-}
-
-fn unclear(answer: &Answer) -> Outcome {
-    let text: String = answer.text().chars().take(100).collect();
-    Outcome::Unknown { detail: Detail::new(format!("HTTP {}: {text}", answer.status)) }
 }
 
 fn refusal(answer: &Answer) -> Refusal {

@@ -8,13 +8,16 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use machine::enrollment::Enrollment;
 use machine::ids::{Subject, WorkspaceId, send_id};
+use machine::key::TriggerKey;
 use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Responder;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::address::EmailAddress;
+use crate::campaigns::enroll::attributes_of;
 use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
 use crate::header_text::HeaderText;
@@ -205,6 +208,7 @@ impl Telling<'_> {
                 false => writeln!(text, "Please answer by {answer_by}."),
             };
         }
+        self.worth(&mut text);
         self.letters(&mut text);
         self.next(&mut text);
         self.person(&mut text);
@@ -214,6 +218,23 @@ impl Telling<'_> {
         }
         self.answered_mail(&mut text);
         text
+    }
+
+    /// What they are worth by the campaign's own rules.
+    fn worth(&self, text: &mut String) {
+        let Some(home) = &self.dossier.home else { return };
+        // A snapshot that does not load is told elsewhere; an offer is made all the same.
+        let Ok(run) = serde_json::from_slice::<Enrollment>(&home.snapshot) else { return };
+        let version = &self.ask.version.version;
+        let met: Vec<_> = run.data.handovers.triggered.iter().map(TriggerKey::as_str).collect();
+        if !met.is_empty() {
+            let _ = writeln!(text, "They meet what the campaign looks for: {}.", met.join(", "));
+        }
+        if !version.score.is_empty() {
+            let attributes = attributes_of(self.lead.attributes.clone());
+            let score = version.score(&attributes, &run.data.history);
+            let _ = writeln!(text, "Their score is {score}.");
+        }
     }
 
     /// What they said.

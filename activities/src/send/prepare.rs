@@ -86,7 +86,7 @@ pub async fn prepare(
     let sender_ids: Vec<SenderId> = sender_ids.into_iter().collect();
     let mut ready_senders = HashMap::new();
     for row in senders::by_ids(&mut tx, workspace, &sender_ids).await? {
-        let sender = Arc::new(Sender::try_from(row)?);
+        let Some(sender) = Sender::readable(row).map(Arc::new) else { continue };
         // A password that cannot be opened is this sender's trouble, not that of the others.
         let outlet = match mailroom.outlet(workspace, &sender) {
             Err(error) if !error.is_transient() => Err(chain(&error)),

@@ -120,10 +120,8 @@ async fn evidence(mailroom: &Mailroom, workspace: WorkspaceId, lost: &[Lost]) ->
     ids.sort_unstable();
     ids.dedup();
     let rows = senders::by_ids(&mut tx, workspace, &ids).await?;
-    let senders: HashMap<Uuid, Sender> = rows
-        .into_iter()
-        .map(|row| Ok((row.sender_id, Sender::try_from(row)?)))
-        .collect::<Result<_>>()?;
+    let senders: HashMap<Uuid, Sender> =
+        rows.into_iter().filter_map(|row| Some((row.sender_id, Sender::readable(row)?))).collect();
     let captures = |lost: &&Lost| {
         let sender = lost.sender_id.and_then(|id| senders.get(&id));
         sender.is_some_and(|it| matches!(it.transport, Transport::Capture { .. }))

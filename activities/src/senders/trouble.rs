@@ -8,7 +8,7 @@ use machine::ids::{SenderId, WorkspaceId};
 use super::Sender;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
-use crate::outcome::{Outcome, SenderHealth};
+use crate::outcome::{Detail, Outcome, SenderHealth};
 use crate::store::audit::{self, Act};
 use crate::store::{clock, senders};
 
@@ -74,9 +74,9 @@ pub async fn note(room: &Mailroom, workspace: WorkspaceId, sender: &Sender, outc
         SenderHealth::Well if sender.trouble.is_none() => return,
         SenderHealth::Well => end(room, workspace, sender).await,
         SenderHealth::Trouble { detail, retry_after } => {
-            begin(room, workspace, sender, detail.as_str(), retry_after).await
+            begin(room, workspace, sender, &detail.impersonal(), retry_after).await
         }
-        SenderHealth::Fault { detail } => pause(room, workspace, sender.id, detail.as_str()).await,
+        SenderHealth::Fault { detail } => pause(room, workspace, sender.id, &detail).await,
     };
     if let Err(error) = noted {
         let error = crate::error::chain(&error);
@@ -118,7 +118,8 @@ async fn begin(
     Ok(())
 }
 
-/// Pauses a sender whose account is refused, with the provider's words as the reason.
+/// Pauses a sender whose account is refused, with the provider's words as the reason, but for
+/// addresses in them: they would outlive an erase.
 ///
 /// # Errors
 ///
@@ -127,10 +128,10 @@ pub async fn pause(
     room: &Mailroom,
     workspace: WorkspaceId,
     sender: SenderId,
-    reason: &str,
+    reason: &Detail,
 ) -> Result<()> {
     let mut tx = room.store.begin(workspace).await?;
-    if senders::pause(&mut tx, workspace, sender, reason).await? {
+    if senders::pause(&mut tx, workspace, sender, &reason.impersonal()).await? {
         let wall = clock::read(&mut tx).await?.wall;
         let subject = format!("sender/{sender}");
         let act = Act { actor: "provider", act: "sender.pause", subject: &subject, details: None };

@@ -1,4 +1,5 @@
-//! What a dossier is made of beside the journal: what was written to the lead, and where it lives.
+//! What a dossier is made of beside the journal: what was written to the lead, where it lives and how
+//! its run stands.
 
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -53,6 +54,8 @@ pub struct Home {
     pub zone: Option<String>,
     /// The tenant's name.
     pub workspace: String,
+    /// The serialised machine, JSON.
+    pub snapshot: Vec<u8>,
 }
 
 /// Returns the homes of `enrollments`.
@@ -64,7 +67,7 @@ pub async fn homes(
     sqlx::query_as!(
         Home,
         r#"
-        SELECT e.enrollment_id, l.zone, w.name AS workspace
+        SELECT e.enrollment_id, l.zone, w.name AS workspace, e.snapshot
         FROM enrollments e
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
         JOIN workspaces w ON w.workspace_id = $1

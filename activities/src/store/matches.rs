@@ -237,8 +237,6 @@ fn step(key: &str) -> Result<StepKey> {
 }
 
 fn channel(word: &str) -> Result<Channel> {
-    let mut all = [Channel::Email, Channel::Sms, Channel::Call].into_iter();
-    let found = all.find(|channel| channel.as_str() == word);
     let why = || format!("`{word}` is no channel");
-    found.ok_or_else(|| ActivityError::Stored { what: "send", why: why() })
+    Channel::of_word(word).ok_or_else(|| ActivityError::Stored { what: "send", why: why() })
 }

@@ -5,6 +5,8 @@ use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::suppression_key::SuppressionHash;
+
 /// One entry, in force or lifted.
 #[derive(Debug, Clone)]
 pub struct SuppressionView {
@@ -48,12 +50,13 @@ pub async fn in_force(
     .await
 }
 
-/// Returns the entry in force with this hash.
-pub async fn by_hash(
+/// Returns the entries in force with one of these hashes, of addresses and domains alike.
+pub async fn by_hashes(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    hash: &[u8],
-) -> sqlx::Result<Option<SuppressionView>> {
+    hashes: &[SuppressionHash],
+) -> sqlx::Result<Vec<SuppressionView>> {
+    let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
     sqlx::query_as!(
         SuppressionView,
         r#"
@@ -61,13 +64,14 @@ pub async fn by_hash(
         FROM suppressions
         WHERE workspace_id = $1
           AND scope IN ('address', 'domain')
-          AND value_hash = $2
+          AND value_hash = ANY($2)
           AND lifted_at IS NULL
+        ORDER BY suppression_id
         "#,
         workspace.uuid(),
-        hash
+        &hashes
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await
 }
 

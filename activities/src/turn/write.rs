@@ -265,7 +265,7 @@ impl Writes {
                 }
                 Signal::Delivered { step } => ("delivered", Some(step)),
                 Signal::Clicked { step } => ("clicked", Some(step)),
-                Signal::Replied { to: ReplyTo::This, step } => ("replied", step.as_ref()),
+                Signal::Replied { to: ReplyTo::This, step, .. } => ("replied", step.as_ref()),
                 Signal::Bounced { step, severity: Bounce::Hard } => ("bounced", step.as_ref()),
                 Signal::Bounced { step, severity: Bounce::Soft } => ("soft_bounced", step.as_ref()),
                 Signal::OptedOut => ("opted_out", None),

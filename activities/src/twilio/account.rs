@@ -3,7 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
+
+use crate::http;
+
+/// Twilio's servers are in it.
+const DOMAIN: &str = "twilio.com";
 
 /// Characters of an id of Twilio's: two letters and 32 hexadecimal digits.
 const SID_LEN: usize = 34;
@@ -46,6 +51,9 @@ pub enum InvalidTwilioAccount {
     /// A secret in the line: it would be stored and shown in the open.
     #[error("leave the token out of the address; it is asked for and sealed separately")]
     Password,
+    /// A server of somebody else.
+    #[error("that is no server of Twilio; write twilio://ACCOUNT_SID@api.twilio.com")]
+    Foreign,
     /// Plain text over a network.
     #[error(
         "twilio+http:// sends everything in the open and is for this machine only; write twilio://"
@@ -95,9 +103,13 @@ impl FromStr for TwilioAccount {
         if url.password().is_some() {
             return Err(InvalidTwilioAccount::Password);
         }
-        let base = base(&url, scheme).ok_or(InvalidTwilioAccount::NotUrl)?;
-        if scheme == "http" && !is_this_machine(&base) {
-            return Err(InvalidTwilioAccount::Insecure);
+        let base = http::base(&url, scheme).ok_or(InvalidTwilioAccount::NotUrl)?;
+        match scheme {
+            "http" if !http::is_this_machine(&base) => return Err(InvalidTwilioAccount::Insecure),
+            "https" if !http::is_server_of(&base, DOMAIN) => {
+                return Err(InvalidTwilioAccount::Foreign);
+            }
+            _ => {}
         }
         if !matches!(url.path(), "" | "/") {
             return Err(InvalidTwilioAccount::Extra(url.path().to_owned()));
@@ -160,29 +172,6 @@ impl fmt::Display for ServiceSid {
     }
 }
 
-/// Returns `scheme://host:port/` of an address line; `None` without a host.
-///
-/// What stands in front of `://` decides how the rest is read, so it is read once more.
-pub(crate) fn base(url: &Url, scheme: &str) -> Option<Url> {
-    let host = url.host_str().filter(|host| !host.is_empty())?;
-    let base = match url.port() {
-        Some(0) => return None,
-        Some(port) => format!("{scheme}://{host}:{port}/"),
-        None => format!("{scheme}://{host}/"),
-    };
-    Url::parse(&base).ok()
-}
-
-/// Whether nothing of what is sent there leaves this machine.
-pub(crate) fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 fn is_sid(text: &str, kind: &str) -> bool {
     text.len() == SID_LEN
         && text.strip_prefix(kind).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -215,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_says_what_to_write() {
-        use InvalidTwilioAccount::{Account, Extra, Insecure, NotUrl, Password, User};
+        use InvalidTwilioAccount::{Account, Extra, Foreign, Insecure, NotUrl, Password, User};
         for (line, fault) in [
             ("twilio".to_owned(), NotUrl),
             ("smtp://a@b.c".to_owned(), NotUrl),
@@ -225,6 +214,7 @@ mod tests {
             (format!("twilio://{SK}@api.twilio.com"), Account),
             (format!("twilio://{AC}@api.twilio.com/x"), Extra("/x".to_owned())),
             (format!("twilio://{AC}@api.twilio.com?x=y"), Extra("x=y".to_owned())),
+            (format!("twilio://{AC}@10.0.0.1"), Foreign),
             (format!("twilio+http://{AC}@api.twilio.com"), Insecure),
         ] {
             assert_eq!(line.parse::<TwilioAccount>(), Err(fault), "{line}");

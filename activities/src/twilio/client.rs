@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::account::{ServiceSid, TwilioAccount};
-use crate::http::{self, Answer, Exchange};
+use crate::http::{self, Answer, Exchange, ProbeFault};
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, twilio_answers};
 use crate::phone::PhoneNumber;
 
@@ -61,15 +61,6 @@ pub struct Sought<'a> {
     pub body: &'a str,
     /// It was not handed over before this, wall time.
     pub since: DateTime<Utc>,
-}
-
-/// Why an account cannot be used, with what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeFault {
-    /// What was seen.
-    pub detail: Detail,
-    /// What to do.
-    pub fix: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -230,16 +221,10 @@ fn outcome(answer: &Answer) -> Outcome {
             }
         },
         // Nobody says what became of the request.
-        408 | 409 | 425 | 499 => unclear(answer),
+        408 | 409 | 425 | 499 => answer.unclear(),
         300..=499 => Outcome::Refused(refusal(answer)),
-        _ => unclear(answer),
+        _ => answer.unclear(),
     }
-}
-
-fn unclear(answer: &Answer) -> Outcome {
-    let text = answer.text();
-    let text: String = text.chars().take(100).collect();
-    Outcome::Unknown { detail: Detail::new(format!("HTTP {}: {text}", answer.status)) }
 }
 
 fn refusal(answer: &Answer) -> Refusal {

@@ -1,6 +1,5 @@
 //! `/suppressions`: those we never write to.
 
-use activities::address::EmailAddress;
 use activities::origin::Correspondent;
 use activities::store::suppression_views::{self, SuppressionView};
 use activities::store::suppressions::SuppressionId;
@@ -117,21 +116,11 @@ async fn add(
     let Operator(caller) = caller;
     let suppressed = match new {
         NewSuppression::Address(text) => {
-            let address = text.parse::<Correspondent>();
-            match address.map_err(|error| Problem::invalid_field("address", error.to_string()))? {
-                Correspondent::Mailbox(address) => Suppressed::Address(address),
-                Correspondent::Phone(number) => Suppressed::Number(number),
-            }
+            let somebody = text.parse::<Correspondent>();
+            somebody.map_err(|error| Problem::invalid_field("address", error.to_string()))?.into()
         }
-        NewSuppression::Domain(text) => {
-            let domain = text.trim().trim_start_matches('@');
-            // A domain is good if it can stand in an address.
-            let address = format!("postmaster@{domain}").parse::<EmailAddress>();
-            let address = address.map_err(|_| {
-                Problem::invalid_field("domain", "it is no domain: write it like `example.com`")
-            })?;
-            Suppressed::Domain(address.domain().to_owned())
-        }
+        NewSuppression::Domain(text) => Suppressed::domain(&text)
+            .map_err(|error| Problem::invalid_field("domain", error.to_string()))?,
     };
     let actor = caller.actor();
     let (entry, _) =

@@ -13,8 +13,10 @@ use activities::campaign_verb::{self, Ordered, Verb};
 use activities::campaigns::apply::{self, Applied, Change, NotApplied};
 use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
 use activities::campaigns::start::{self, NotStarted};
+use activities::campaigns::view;
 use activities::campaigns::{self, Campaign, CampaignStatus};
 use activities::import::Options;
+use activities::shell::word;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -79,7 +81,7 @@ pub(super) enum Command {
         /// The campaign
         name: String,
         /// What becomes of the waits that were interrupted
-        #[arg(long)]
+        #[arg(long, value_name = "keep|shift|restart")]
         rule: Rule,
         #[command(flatten)]
         output: Output,
@@ -88,6 +90,9 @@ pub(super) enum Command {
     Stop {
         /// The campaign
         name: String,
+        /// Do not ask whether it is meant
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -146,7 +151,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Resume { name, rule, output } => {
             order(name, Verb::Resume(rule.into()), output, bench).await?;
         }
-        Command::Stop { name, output } => order(name, Verb::Stop, output, bench).await?,
+        Command::Stop { name, yes, output } => stop(name, yes, output, bench).await?,
         Command::Move(command) => moving::run(command, bench).await?,
         Command::List { output } => show::list(output, bench).await?,
         Command::Show { name, file: true, output: _ } => show::file(&name, bench).await?,
@@ -214,6 +219,7 @@ impl fmt::Display for AppliedView {
         match change {
             Change::Created => {
                 writeln!(f, "campaign `{name}` is a draft, version {version}")?;
+                let name = word(name);
                 writeln!(f, "  look ahead:  meridian campaign rehearse {name}")?;
                 writeln!(f, "  start it:    meridian campaign start {name}")?;
             }
@@ -226,7 +232,11 @@ impl fmt::Display for AppliedView {
                     | CampaignStatus::Stopped
                     | CampaignStatus::Finished => {
                         writeln!(f, "  leads in it go on with the version they began on")?;
-                        writeln!(f, "  move them:  meridian campaign move {name} --dry-run")?;
+                        writeln!(
+                            f,
+                            "  move them:  meridian campaign move {} --dry-run",
+                            word(name)
+                        )?;
                         writeln!(f, "  leads that enter from now on get version {version}")?;
                         writeln!(f, "  senders, caps and handover addresses count at once")?;
                     }
@@ -366,7 +376,7 @@ impl fmt::Display for PlannedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = times::utc(self.start_at);
         writeln!(f, "campaign `{}` starts {at}, where the engine runs then", self.campaign)?;
-        writeln!(f, "  cancel it:  meridian campaign pause {}", self.campaign)
+        writeln!(f, "  cancel it:  meridian campaign pause {}", word(&self.campaign))
     }
 }
 
@@ -436,13 +446,44 @@ struct OrderedView {
     campaign: String,
     status: &'static str,
     changed: bool,
+    /// Leads for which it was not over.
+    live: i64,
 }
 
 impl fmt::Display for OrderedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let already = if self.changed { "" } else { " already" };
-        write!(f, "campaign `{}` is {}{already}", self.campaign, self.status)
+        write!(f, "campaign `{}` is {}{already}", self.campaign, self.status)?;
+        if self.changed && self.live > 0 {
+            write!(f, "; {} in it hear of it now", leads(self.live))?;
+        }
+        Ok(())
     }
+}
+
+fn leads(count: i64) -> String {
+    if count == 1 { "1 live lead".to_owned() } else { format!("{count} live leads") }
+}
+
+async fn stop(name: String, yes: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+    if !yes && bench.terminal.is_interactive() {
+        let live = live(&bench, &find(&bench, &name).await?).await?;
+        let question = format!("End `{name}` for good, with {}? [y/N] ", leads(live));
+        if !bench.terminal.confirms(&question)? {
+            bail!(
+                "nothing was changed; to let it rest, run `meridian campaign pause {}`",
+                word(&name)
+            );
+        }
+    }
+    order(name, Verb::Stop, output, bench).await
+}
+
+/// Returns for how many leads a campaign is not over.
+async fn live(bench: &Bench<'_>, campaign: &Campaign) -> anyhow::Result<i64> {
+    let session = bench.session;
+    let detail = view::read(&session.store, session.workspace, campaign.id).await?;
+    Ok(detail.overview.live)
 }
 
 async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
@@ -454,6 +495,7 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
         Verb::Resume(_) => CampaignStatus::Active,
         Verb::Stop => CampaignStatus::Stopped,
     };
+    let live = live(&bench, &campaign).await?;
     let ordered = campaign_verb::order(store, workspace, campaign.id, verb, super::ACTOR).await?;
     let (status, changed) = match ordered {
         Ordered::Done => (status, true),
@@ -465,7 +507,7 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
             bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
         }
     };
-    let view = OrderedView { campaign: name, status: status.as_str(), changed };
+    let view = OrderedView { campaign: name, status: status.as_str(), changed, live };
     bench.terminal.show(output.format(), &view)?;
     Ok(())
 }

@@ -57,7 +57,7 @@ pub(super) enum Command {
         /// Its id, or the mail address of its lead
         enrollment: String,
         /// The campaign, where a lead is in several
-        #[arg(long)]
+        #[arg(long, global = true)]
         campaign: Option<String>,
         #[command(subcommand)]
         order: order::Order,
@@ -104,7 +104,10 @@ pub(super) async fn find(
         rows.iter().filter(|row| campaign.is_none_or(|name| row.campaign == name)).collect();
     match rows.as_slice() {
         [only] => Ok(only.enrollment_id.into()),
-        [] => bail!("{who} is in no such campaign: run `meridian lead show {who}`"),
+        [] => match campaign {
+            Some(name) => bail!("{who} is not in `{name}`: run `meridian lead show {who}`"),
+            None => bail!("{who} is in no campaign: run `meridian lead show {who}`"),
+        },
         several => {
             let names: Vec<&str> = several.iter().map(|row| row.campaign.as_str()).collect();
             let names = names.join(", ");

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use activities::import::{self, Mapping, Options, Policy, Progress, Report};
-use activities::leads::erase;
 use activities::leads::search::{self, Query};
+use activities::leads::{erase, export};
 use activities::origin::Correspondent;
 use activities::phone::Country;
 use activities::store::enrollment_views::{self, EnrollmentRow};
 use activities::store::lead_views::{self, LeadView};
 use activities::store::matches;
+use activities::store::suppression_views::SuppressionView;
+use activities::store::suppressions::SuppressionId;
 use activities::suppression_key::SuppressionKey;
+use activities::suppression_list;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -22,6 +26,7 @@ use indicatif::ProgressBar;
 use machine::ids::{EnrollmentId, LeadId, WorkspaceId};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::{ACTOR, Bench};
 use crate::session::Session;
@@ -67,6 +72,15 @@ pub(super) enum Command {
         limit: i64,
         #[command(flatten)]
         output: Output,
+    },
+    /// Write leads to a CSV file that `lead import` and spreadsheets read
+    Export {
+        /// Those with this tag
+        #[arg(long)]
+        tag: Option<Tag>,
+        /// The file; without it they go to standard output
+        #[arg(long)]
+        file: Option<PathBuf>,
     },
     /// Show a lead with everything known about it, and the campaigns it is in
     Show {
@@ -122,6 +136,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { tag, after, limit, output } => {
             list(tag, after, limit, output, bench).await?;
         }
+        Command::Export { tag, file } => export(tag, file.as_deref(), bench).await?,
         Command::Show { lead, output } => show(&lead, output, bench).await?,
         Command::Erase { lead, for_good: _ } => forget(&lead, bench).await?,
     }
@@ -182,7 +197,11 @@ impl fmt::Display for Imported {
             writeln!(f, "  and {more} more faults")?;
         }
         for column in &self.ignored_columns {
-            writeln!(f, "  column `{column}` was left out: its header cannot be a name")?;
+            writeln!(
+                f,
+                "  column `{column}` was left out: its header is no name, or another column holds the \
+                 same; `--map \"{column}=NAME\"` gives it one"
+            )?;
         }
         Ok(())
     }
@@ -342,11 +361,62 @@ async fn list(
     Ok(())
 }
 
+async fn export(tag: Option<Tag>, path: Option<&Path>, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let query = Query { tag, ..Query::default() };
+    let (sender, mut chunks) = mpsc::channel(1);
+    let mut file = match path {
+        Some(path) => Some(
+            std::fs::File::create_new(path)
+                .with_context(|| format!("cannot write {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let (store, workspace) = (&session.store, session.workspace);
+    let made = async {
+        let done = export::export(store, workspace, &query, ACTOR, &sender).await;
+        drop(sender);
+        done
+    };
+    let written = async {
+        while let Some(chunk) = chunks.recv().await {
+            match &mut file {
+                Some(file) => file.write_all(&chunk)?,
+                None => bench.terminal.write(&chunk)?,
+            }
+        }
+        io::Result::Ok(())
+    };
+    let (made, written) = tokio::join!(made, written);
+    written.context("cannot write the leads")?;
+    Ok(made?)
+}
+
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
     lead: LeadJson,
+    suppressions: Vec<SuppressionJson>,
     enrollments: Vec<Enrolled>,
+}
+
+#[derive(Serialize)]
+struct SuppressionJson {
+    id: SuppressionId,
+    value: Option<String>,
+    reason: String,
+    suppressed_at: DateTime<Utc>,
+}
+
+impl From<SuppressionView> for SuppressionJson {
+    fn from(view: SuppressionView) -> Self {
+        Self {
+            id: view.suppression_id.into(),
+            value: view.value,
+            reason: view.reason,
+            suppressed_at: view.suppressed_at,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -387,6 +457,12 @@ impl fmt::Display for Shown {
             .add("source", &lead.source)
             .add("since", times::utc(lead.created_at))
             .add_some("erased", lead.erased_at.map(times::utc));
+        for entry in &self.suppressions {
+            let SuppressionJson { value, reason, suppressed_at, .. } = entry;
+            let whom = value.as_deref().unwrap_or("this person");
+            let since = times::utc(*suppressed_at);
+            facts.add("never write", format!("to {whom}: {reason}, since {since}"));
+        }
         writeln!(f, "{facts}")?;
         let attributes: BTreeMap<&String, String> = match &lead.attributes {
             Value::Object(fields) => {
@@ -448,8 +524,13 @@ async fn show(who: &str, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
         bail!("there is no lead {id}: run `meridian lead list`");
     };
     let rows = enrollment_views::of_lead(&mut tx, workspace, id).await?;
-    let shown =
-        Shown { lead: lead.into(), enrollments: rows.into_iter().map(Enrolled::from).collect() };
+    let key = SuppressionKey::new(&session.keys);
+    let suppressions = suppression_list::of_lead(&mut tx, &key, workspace, &lead).await?;
+    let shown = Shown {
+        lead: lead.into(),
+        suppressions: suppressions.into_iter().map(SuppressionJson::from).collect(),
+        enrollments: rows.into_iter().map(Enrolled::from).collect(),
+    };
     bench.terminal.show(output.format(), &shown)?;
     Ok(())
 }

@@ -214,8 +214,8 @@ impl Memory {
         let step = |key: &String| key.parse().expect("a step's key");
         let (own, others) = match news {
             News::Reply { text: _ } => (
-                Signal::Replied { to: ReplyTo::This, step: newest },
-                Some(Signal::Replied { to: ReplyTo::Other, step: None }),
+                Signal::replied(ReplyTo::This, newest),
+                Some(Signal::replied(ReplyTo::Other, None)),
             ),
             News::OutOfOffice { back_on } => {
                 let away = Signal::AutoReplied { back_on: *back_on };

@@ -7,7 +7,7 @@ use machine::calendar::{Weekday, Window};
 use machine::delay::Delay;
 use machine::document::{
     CampaignDocument, ConditionDocument, EmailDocument, EmailVariant, Handover, HandoverDocument,
-    SmsDocument, StepDocument, WaitUntilDocument,
+    ScoreDocument, SmsDocument, StepDocument, TriggerDocument, WaitUntilDocument,
 };
 use machine::sequence::{ReplyRule, ReplyScope};
 use serde_json::{Value, json};
@@ -301,6 +301,22 @@ impl Sequence {
     pub fn answered_within(self, delay: &str) -> Self {
         let delay = delay.parse().expect("a delay");
         self.handover(|handover| handover.answer_within = delay)
+    }
+
+    /// What hands a lead over by itself.
+    #[must_use]
+    pub fn trigger(self, key: &str, when: Value) -> Self {
+        let when = serde_json::from_value(when).expect("a condition");
+        let key = key.parse().expect("a key");
+        self.handover(|handover| handover.triggers.push(TriggerDocument { key, when }))
+    }
+
+    /// What a lead is worth for this.
+    #[must_use]
+    pub fn points(mut self, points: i32, when: Value) -> Self {
+        let when = serde_json::from_value(when).expect("a condition");
+        self.document.score.push(ScoreDocument { when, points });
+        self
     }
 
     fn handover(mut self, describe: impl FnOnce(&mut Handover)) -> Self {

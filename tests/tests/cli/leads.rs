@@ -154,3 +154,37 @@ async fn the_doctor_warns_of_links_that_are_open_or_lead_nowhere() {
         assert_eq!((&check["verdict"], &check["found"]), (&verdict.into(), &found.into()), "{url}");
     }
 }
+
+#[tokio::test]
+async fn whom_we_never_write_to_is_listed_shown_with_the_lead_and_taken_off() {
+    let desk = enrolled().await;
+    let added = desk.types("suppression add Ann@Example.com --json").await.json();
+    assert_eq!(added["is_new"], true);
+    let again = desk.types("suppression add ann@example.com").await.well();
+    assert!(again.contains("on the list already (by_person)"), "{again}");
+    desk.types("suppression add @example.org").await.well();
+    let listed = desk.types("suppression list").await.well();
+    assert!(listed.contains("ann@example.com") && listed.contains("example.org"), "{listed}");
+    let shown = desk.types("lead show ann@example.com").await.well();
+    assert!(shown.contains("never write") && shown.contains("by_person"), "{shown}");
+    let id = added["id"].as_str().unwrap();
+    desk.types(&format!("suppression lift {id}")).await.well();
+    let shown = desk.types("lead show ann@example.com").await.well();
+    assert!(!shown.contains("never write"), "{shown}");
+    let error = desk.types(&format!("suppression lift {id}")).await.error();
+    assert!(error.ends_with("in force: run `meridian suppression list`"), "{error}");
+}
+
+#[tokio::test]
+async fn leads_are_exported_to_a_file_that_goes_in_again() {
+    let desk = enrolled().await;
+    let exported = desk.types("lead export").await.well();
+    assert!(exported.contains("ann@example.com") && exported.contains("bob@example.com"));
+    let vip = desk.types("lead export --tag vip").await.well();
+    assert!(vip.contains("ann@example.com") && !vip.contains("bob@example.com"), "{vip}");
+    let file = desk.file("again.csv", &exported);
+    let again = desk.types(&format!("lead import {file}")).await.well();
+    assert!(again.contains("0 new, 0 changed, 2 as before, 0 refused"), "{again}");
+    let error = desk.types(&format!("lead export --file {file}")).await.error();
+    assert!(error.starts_with("cannot write"), "{error}");
+}

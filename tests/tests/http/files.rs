@@ -143,7 +143,11 @@ async fn every_row_is_told_of_as_it_goes_in() {
     assert_eq!(told.len(), ROWS);
 
     let broken = import(&operator, "results=all", "email\nx@y.example\nz@y.example,\"open").await;
-    assert!(lines(&broken).last().unwrap().get("report").is_some());
+    let broken = lines(&broken);
+    assert_eq!(broken[0]["row"]["outcome"], "added", "{broken:?}");
+    assert_eq!(broken[1]["problem"]["type"], "urn:meridian:problem:malformed");
+    let detail = broken[1]["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains("opens on line 3"), "{detail}");
     let none = import(&operator, "results=all", "name\nAda\n").await;
     assert_eq!(lines(&none)[0]["problem"]["type"], "urn:meridian:problem:malformed");
 }

@@ -103,7 +103,7 @@ async fn an_answer_that_proves_nothing_is_shown_with_a_warning() {
 #[tokio::test]
 async fn an_answer_told_by_a_person_is_looked_for_in_the_mailbox() {
     let mut town = town().await;
-    let signal = Signal::Replied { to: ReplyTo::This, step: None };
+    let signal = Signal::replied(ReplyTo::This, None);
     let enrollment = town.enrollment("spring", ADA).await;
     let verb = Verb { enrollment, signal, source_key: "cli/1".to_owned(), actor: "cli".to_owned() };
     ingest::verb(&town.room.store, town.workspace, verb).await.unwrap();
@@ -114,6 +114,33 @@ async fn an_answer_told_by_a_person_is_looked_for_in_the_mailbox() {
         "{}",
         offer[2]
     );
+}
+
+#[tokio::test]
+async fn an_answer_with_a_keyword_is_offered_where_others_end_the_sequence() {
+    let mut town = Town::new(&[]).await;
+    town.import("email,first_name\nada@example.com,Ada\nbob@example.com,Bob\n").await;
+    let mut campaign = campaign("spring");
+    campaign["reply"] = json!({ "rule": "stop" });
+    campaign["keywords"] = json!({ "price": ["how much", "price"] });
+    campaign["score"] = json!([{ "when": { "replied": "intro" }, "points": 40 }]);
+    campaign["handover"] = json!({
+        "to": "team@example.com",
+        "triggers": [{ "key": "asks-price", "when": { "said": "price" } }],
+    });
+    town.start(campaign).await;
+    town.work().await;
+    let quoted = "Not now.\n\nOn 2 Mar 2026, at 10:00, Us\n<us@x.org> wrote:\n> How much is it?";
+    for (who, said) in [("bob@example.com", quoted), (ADA, "How MUCH\nis it?")] {
+        let send = town.send("spring", who, "intro").await;
+        town.replies(who, send, said).await;
+    }
+    town.work().await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    assert_eq!(offer[1], "Ada answered (spring)");
+    for part in ["the campaign looks for: asks-price.", "Their score is 40."] {
+        assert!(offer[2].contains(part), "{part}\n{}", offer[2]);
+    }
 }
 
 #[tokio::test]

@@ -149,6 +149,21 @@ async fn a_file_that_is_none_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_quotation_mark_that_is_never_closed_is_an_error_and_the_rows_before_it_go_in() {
+    let mut town = Town::new(&[]).await;
+    let (room, workspace) = (town.room.clone(), town.workspace);
+    let options = Options::default();
+    let file = Cursor::new(
+        "email,town\nann@example.com,Porto\nbob@example.com,\"Rome\neve@example.com,Oslo\n",
+    );
+    let report =
+        import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {}).await;
+    assert!(matches!(report, Err(ImportError::Unreadable(Unreadable::QuoteNotClosed { line: 3 }))));
+    assert_eq!(town.count("leads").await, 1);
+    assert_eq!(town.count("audit WHERE details @> '{\"added\": 1}'").await, 1);
+}
+
+#[tokio::test]
 async fn a_large_file_is_read_no_faster_than_it_is_stored() {
     const ROWS: u64 = 20_000;
     let town = Town::new(&[]).await;

@@ -161,7 +161,7 @@ impl Leads {
         match told {
             Told::Enrolled => Signal::Enrolled,
             Told::Woke => Signal::Woke,
-            Told::Reply => Signal::Replied { to: ReplyTo::This, step: None },
+            Told::Reply => Signal::replied(ReplyTo::This, None),
             Told::OptOut => Signal::OptedOut,
             Told::Pause(scope) => Signal::Paused { scope },
             Told::Resume(scope) => Signal::Resumed { scope, rule: ResumeRule::Keep },

@@ -3,6 +3,7 @@
 use machine::explain::Shown;
 use machine::outcome::Outcome;
 use machine::signal::HandoverResult;
+use serde_json::json;
 use tests::scenarios;
 use tests::world::{FALLBACK, OWNER, WEEKDAYS, days, hours, minutes, sequence};
 
@@ -24,6 +25,26 @@ scenarios! {
         ada.received(&["intro"]).await;
         world.owner_was_told(1).await;
         world.fallback_was_told(0).await;
+    }
+
+    /// A score that is reached hands the lead over by itself, once.
+    async fn a_lead_that_is_worth_it_is_handed_over_once(world: World) {
+        let campaign = sequence()
+            .points(20, json!({ "clicked": "intro" }))
+            .points(30, json!({ "delivered": "intro" }))
+            .trigger("hot", json!({ "score_at_least": 50 }));
+        world.given(campaign.email("intro").wait(days(3)).email("nudge")).await;
+        let ada = world.enrolls("ada@example.com").await;
+        ada.clicks("intro").await;
+        world.owner_was_told(0).await;
+        ada.was_delivered("intro").await;
+        world.owner_was_told(1).await;
+        ada.is(Shown::WithPerson).await;
+        ada.give_back().await;
+        world.after(days(9)).await;
+        world.owner_was_told(1).await;
+        ada.received(&["intro", "nudge"]).await;
+        ada.ended(Outcome::Completed).await;
     }
 
     /// What the owner does not take in time goes to the fallback, and then is reminded daily.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::context::Attributes;
-use crate::key::{AttributeName, StepKey, VariantKey};
+use crate::key::{AttributeName, KeywordKey, StepKey, VariantKey};
 use crate::sequence::Wake;
 use crate::state::{Done, History};
 
@@ -64,6 +64,12 @@ pub struct Condition {
     /// With `waited`: what ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Wake>,
+    /// One of the words under this key of `keywords` stood in an answer of the lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<KeywordKey>,
+    /// The lead's score is not smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_at_least: Option<i32>,
     /// The lead got this variant of the step named in `sent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<VariantKey>,
@@ -76,6 +82,8 @@ pub struct Evidence<'a> {
     pub attributes: &'a Attributes,
     /// What happened so far.
     pub history: &'a History,
+    /// What the lead is worth by the rules of its version.
+    pub score: i32,
 }
 
 impl Condition {
@@ -93,7 +101,13 @@ impl Condition {
         if let Some(name) = &self.attribute {
             return self.compares(evidence.attributes.get(name));
         }
+        if let Some(least) = self.score_at_least {
+            return evidence.score >= least;
+        }
         let history = evidence.history;
+        if let Some(keyword) = &self.said {
+            return history.said.contains(keyword);
+        }
         if let Some(step) = &self.sent {
             return match history.done.get(step) {
                 Some(Done::Sent { variant }) => self.variant.is_none() || self.variant == *variant,
@@ -143,12 +157,26 @@ impl Condition {
         self.parts().for_each(|part| part.collect_clicks(steps));
     }
 
+    /// Adds the keywords the condition names to `keywords`.
+    pub fn collect_keywords<'a>(&'a self, keywords: &mut BTreeSet<&'a KeywordKey>) {
+        keywords.extend(&self.said);
+        self.parts().for_each(|part| part.collect_keywords(keywords));
+    }
+
+    /// Whether the condition looks at the score.
+    pub fn names_score(&self) -> bool {
+        self.score_at_least.is_some() || self.parts().any(Self::names_score)
+    }
+
     /// Returns what is wrong with the condition where it chooses leads that have not begun.
     pub fn fault_as_filter(&self) -> Option<String> {
         let mut steps = Vec::new();
         self.collect_steps(&mut steps);
-        let too_early = "names a step, but nothing has happened yet: use attributes";
-        self.fault().or_else(|| (!steps.is_empty()).then(|| too_early.to_owned()))
+        let too_early = "looks at what happened, but nothing has happened yet: use attributes";
+        let mut keywords = BTreeSet::new();
+        self.collect_keywords(&mut keywords);
+        let is_early = !steps.is_empty() || !keywords.is_empty() || self.names_score();
+        self.fault().or_else(|| is_early.then(|| too_early.to_owned()))
     }
 
     /// Returns what is wrong with the shape of the condition, if anything: the field and the fix.
@@ -163,10 +191,12 @@ impl Condition {
             ("clicked", self.clicked.is_some()),
             ("replied", self.replied.is_some()),
             ("waited", self.waited.is_some()),
+            ("said", self.said.is_some()),
+            ("score_at_least", self.score_at_least.is_some()),
         ];
         let set: Vec<_> = subjects.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
         let subject = match set.as_slice() {
-            [] => return Some("says nothing: set one of `all`, `any`, `not`, `attribute`, `sent`, `delivered`, `clicked`, `replied`, `waited`".to_owned()),
+            [] => return Some("says nothing: set one of `all`, `any`, `not`, `attribute`, `sent`, `delivered`, `clicked`, `replied`, `waited`, `said`, `score_at_least`".to_owned()),
             [one] => *one,
             more => return Some(format!("sets {} at once: keep one, or combine them under `all` or `any`", more.join(", "))),
         };
@@ -276,7 +306,8 @@ mod tests {
         let condition: Condition = serde_json::from_value(condition).unwrap();
         assert_eq!(condition.fault(), None);
         let attributes: Attributes = serde_json::from_value(attributes).unwrap();
-        condition.holds(Evidence { attributes: &attributes, history: &History::default() })
+        let history = History::default();
+        condition.holds(Evidence { attributes: &attributes, history: &history, score: 10 })
     }
 
     #[test]
@@ -305,6 +336,17 @@ mod tests {
         ] {
             assert_eq!(holds(condition.clone(), lead.clone()), expected, "{condition}");
         }
+    }
+
+    #[test]
+    fn the_score_and_what_was_said_count() {
+        assert!(holds(json!({ "score_at_least": 10 }), json!({})));
+        assert!(!holds(json!({ "score_at_least": 11 }), json!({})));
+        assert!(!holds(json!({ "said": "price" }), json!({})));
+        let said: Condition = serde_json::from_value(json!({ "said": "price" })).unwrap();
+        let history = History { said: ["price".parse().unwrap()].into(), ..History::default() };
+        let attributes = Attributes::default();
+        assert!(said.holds(Evidence { attributes: &attributes, history: &history, score: 0 }));
     }
 
     #[test]

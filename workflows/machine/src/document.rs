@@ -4,7 +4,7 @@
 mod compile;
 mod readable;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -16,7 +16,7 @@ pub use compile::{Fault, compile};
 use crate::calendar::Window;
 use crate::condition::Condition;
 use crate::delay::Delay;
-use crate::key::{StepKey, VariantKey};
+use crate::key::{KeywordKey, StepKey, TriggerKey, VariantKey};
 use crate::sequence::{ReplyRule, ReplyScope};
 
 /// A campaign: a sequence of steps for an audience, with its senders, windows and rules.
@@ -57,6 +57,12 @@ pub struct CampaignDocument {
     /// What an answer does.
     #[serde(default)]
     pub reply: Reply,
+    /// Words and phrases that answers are searched for, under keys that conditions name in `said`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keywords: BTreeMap<KeywordKey, Vec<String>>,
+    /// What a lead is worth: the points of every rule that holds, added up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<ScoreDocument>,
     /// How a person takes over. Needed where an answer hands over, or a step does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
@@ -112,6 +118,16 @@ pub struct Reply {
     pub scope: ReplyScope,
 }
 
+/// Points for what a lead is or did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreDocument {
+    /// When they count.
+    pub when: Condition,
+    /// How many, -1,000 to 1,000; below zero they are taken off.
+    pub points: i32,
+}
+
 /// How a person takes over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +143,19 @@ pub struct Handover {
     /// The team's working hours in the campaign's zone; deadlines begin inside them. None: always.
     #[serde(default)]
     pub hours: Vec<Window>,
+    /// What hands a lead over by itself, beside its answers and the steps; each does it once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerDocument>,
+}
+
+/// Something that hands a lead over by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerDocument {
+    /// Names it for ever.
+    pub key: TriggerKey,
+    /// When.
+    pub when: Condition,
 }
 
 /// How often a refused step is tried again.

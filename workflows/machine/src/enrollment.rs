@@ -72,6 +72,13 @@ impl Enrollment {
         if let Transition(state) = self.state.handle(&mut self.data, signal, &mut turn) {
             self.state = state;
         }
+        // What a fact brought about may be what a person has to look at.
+        if self.data.trigger(&self.state, signal, &turn)
+            && let Transition(state) =
+                self.state.handle(&mut self.data, &Signal::HandOver, &mut turn)
+        {
+            self.state = state;
+        }
         self.data.release_unwanted(&self.state, &mut turn);
         turn.applied
     }

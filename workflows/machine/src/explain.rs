@@ -51,6 +51,9 @@ pub struct Plan {
     pub wakes_on: Vec<WakesOn>,
     /// The later steps, as far as they can be foreseen.
     pub then: Vec<Forecast>,
+    /// What the lead is worth, where the version scores its leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<i32>,
     /// The campaign time at which this was true.
     pub computed_at: DateTime<Utc>,
 }
@@ -191,6 +194,8 @@ pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
         constraints,
         wakes_on: wakes_on(enrollment, version),
         then: forecast::run_ahead(enrollment, context),
+        score: (!version.score.is_empty())
+            .then(|| version.score(&context.facts.attributes, &enrollment.data.history)),
         computed_at: context.now,
     }
 }

@@ -28,12 +28,21 @@ pub enum Variant {}
 /// Names an attribute of a lead.
 pub enum Attribute {}
 
+/// Names words that answers are searched for.
+pub enum Keyword {}
+/// Names something that hands a lead over by itself.
+pub enum Trigger {}
+
 /// A step of a sequence.
 pub type StepKey = Key<Step>;
 /// One wording of a step.
 pub type VariantKey = Key<Variant>;
 /// An attribute of a lead.
 pub type AttributeName = Key<Attribute>;
+/// Words that answers are searched for.
+pub type KeywordKey = Key<Keyword>;
+/// Something that hands a lead over by itself.
+pub type TriggerKey = Key<Trigger>;
 
 /// A text that cannot be a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ pub mod enrollment;
 pub mod explain;
 pub mod ids;
 pub mod key;
+pub mod keywords;
 pub mod outcome;
 pub mod schedule;
 pub mod sequence;

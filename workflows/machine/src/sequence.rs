@@ -8,9 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
-use crate::condition::Condition;
+use crate::condition::{Condition, Evidence};
+use crate::context::Attributes;
 use crate::delay::Delay;
-use crate::key::{AttributeName, StepKey, VariantKey};
+use crate::key::{AttributeName, StepKey, TriggerKey, VariantKey};
+use crate::keywords::Keywords;
 use crate::state::{Done, History, Lane};
 
 /// How we reach a lead.
@@ -35,6 +37,11 @@ impl Channel {
             Self::Sms => "sms",
             Self::Call => "call",
         }
+    }
+
+    /// Returns the channel of a word that was stored.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Email, Self::Sms, Self::Call].into_iter().find(|channel| channel.as_str() == word)
     }
 }
 
@@ -100,6 +107,28 @@ pub struct Version {
     pub attributes: BTreeSet<AttributeName>,
     /// The steps whose clicks are signals.
     pub clicks: BTreeSet<StepKey>,
+    /// The words that answers are searched for.
+    pub keywords: Keywords,
+    /// What a lead is worth: the points of every rule that holds, added up.
+    pub score: Vec<ScoreRule>,
+}
+
+/// Points for what a lead is or did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRule {
+    /// When they count.
+    pub when: Condition,
+    /// How many; below zero they are taken off.
+    pub points: i32,
+}
+
+/// Something that hands a lead over by itself, once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trigger {
+    /// Author-given, never changes.
+    pub key: TriggerKey,
+    /// When.
+    pub when: Condition,
 }
 
 /// How a person takes over.
@@ -111,6 +140,8 @@ pub struct HandoverRule {
     pub hours: Calendar,
     /// Whether there is somebody to turn to when the first does not answer.
     pub has_fallback: bool,
+    /// What hands a lead over by itself, the first one first.
+    pub triggers: Vec<Trigger>,
 }
 
 /// One touch, decision or wait.
@@ -187,6 +218,13 @@ pub struct WaitUntil {
 }
 
 impl Version {
+    /// Returns what a lead with these attributes and this history is worth.
+    pub fn score(&self, attributes: &Attributes, history: &History) -> i32 {
+        let evidence = Evidence { attributes, history, score: 0 };
+        let holding = self.score.iter().filter(|rule| rule.when.holds(evidence));
+        holding.fold(0, |sum: i32, rule| sum.saturating_add(rule.points))
+    }
+
     /// Returns when messages of `channel` may leave.
     pub fn calendar_of(&self, channel: Channel) -> &Calendar {
         match channel {

@@ -1,11 +1,13 @@
 //! Facts told to the machine. They carry ids, times and keys only: no address, no text.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::EffectId;
-use crate::key::StepKey;
+use crate::key::{KeywordKey, StepKey};
 use crate::sequence::Channel;
 use crate::state::{Responder, Why};
 
@@ -48,6 +50,9 @@ pub enum Signal {
         /// The step it answers, where known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<StepKey>,
+        /// The keywords that stand in it.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        said: BTreeSet<KeywordKey>,
     },
     /// A machine answered: out of office, acknowledgement.
     AutoReplied {
@@ -275,6 +280,11 @@ pub enum CallResult {
 }
 
 impl Signal {
+    /// An answer of which nothing more is known than what it belongs to.
+    pub fn replied(to: ReplyTo, step: Option<StepKey>) -> Self {
+        Self::Replied { to, step, said: BTreeSet::new() }
+    }
+
     /// Returns the word that is stored and shown.
     pub fn kind(&self) -> &'static str {
         match self {

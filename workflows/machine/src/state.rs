@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::EffectId;
-use crate::key::{StepKey, VariantKey};
+use crate::key::{KeywordKey, StepKey, TriggerKey, VariantKey};
 use crate::outcome::Outcome;
 use crate::sequence::{Channel, Wake};
 use crate::signal::{CallResult, Missing, PauseScope};
@@ -378,6 +378,9 @@ pub struct History {
     /// The steps whose message was answered.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub replied: BTreeSet<StepKey>,
+    /// The keywords that stood in its answers.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub said: BTreeSet<KeywordKey>,
 }
 
 /// An effect that is not answered yet.
@@ -443,7 +446,7 @@ pub struct Asked {
 }
 
 /// The handovers of an enrollment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handovers {
     /// How many there were.
@@ -452,11 +455,14 @@ pub struct Handovers {
     pub mails: u32,
     /// How often the newest mail was asked for; 0 once it left.
     pub attempts: u32,
+    /// The triggers that have handed the lead over: none does it twice.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub triggered: BTreeSet<TriggerKey>,
 }
 
 impl Handovers {
     fn is_none(&self) -> bool {
-        self.visits == 0
+        self.visits == 0 && self.triggered.is_empty()
     }
 }
 

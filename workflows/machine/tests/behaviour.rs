@@ -106,7 +106,7 @@ fn answered(effect: EffectId, answer: Answer) -> Signal {
 }
 
 fn replied() -> Signal {
-    Signal::Replied { to: ReplyTo::This, step: None }
+    Signal::replied(ReplyTo::This, None)
 }
 
 fn with_team() -> Value {
@@ -232,11 +232,11 @@ fn an_answer_to_another_campaign_answers_none_of_our_steps() {
     let mut lead = Lead::enrolled(steps, json!({ "reply": { "scope": "campaign" } }));
     lead.sends();
     let step = Some("intro".parse().unwrap());
-    lead.hears(&Signal::Replied { to: ReplyTo::Other, step });
+    lead.hears(&Signal::replied(ReplyTo::Other, step));
     assert_eq!(lead.enrollment.data.history.replied, BTreeSet::new());
     assert_eq!(lead.enrollment.data.reached, None);
     lead.hears(&Signal::Stopped);
-    lead.hears(&Signal::Replied { to: ReplyTo::Other, step: Some("intro".parse().unwrap()) });
+    lead.hears(&Signal::replied(ReplyTo::Other, Some("intro".parse().unwrap())));
     assert_eq!(lead.enrollment.data.history.replied, BTreeSet::new());
 }
 
@@ -402,4 +402,78 @@ fn a_refusal_that_comes_while_a_person_has_the_lead_counts() {
     let effect = lead.wakes().effects.pop().unwrap().id();
     lead.hears(&answered(effect, refused));
     assert_eq!(lead.enrollment.outcome(), Some(Outcome::Failed));
+}
+
+fn triggered(triggers: Value) -> Value {
+    json!({
+        "handover": { "to": "a@example.com", "triggers": triggers },
+        "keywords": { "price": ["price"] },
+        "score": [
+            { "when": { "clicked": "intro" }, "points": 20 },
+            { "when": { "delivered": "intro" }, "points": 5 },
+            { "when": { "attribute": "tier", "equals": "small" }, "points": -10 }
+        ],
+        "reply": { "rule": "stop" }
+    })
+}
+
+fn clicked(step: &str) -> Signal {
+    Signal::Clicked { step: step.parse().unwrap() }
+}
+
+fn offers(applied: &Applied) -> usize {
+    let is_offer = |effect: &&Effect| matches!(effect, Effect::OfferHandover { .. });
+    applied.effects.iter().filter(is_offer).count()
+}
+
+#[test]
+fn a_score_that_is_reached_hands_over_once() {
+    let more = triggered(json!([{ "key": "hot", "when": { "score_at_least": 25 } }]));
+    let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), more);
+    lead.sends();
+    assert_eq!(offers(&lead.hears(&clicked("intro"))), 0, "20 points are too few");
+    let delivered = Signal::Delivered { step: "intro".parse().unwrap() };
+    assert_eq!(offers(&lead.hears(&delivered)), 1);
+    lead.hears(&Signal::GivenBack);
+    assert_eq!(lead.waits_for(), "nudge", "who gave it back is not offered it for the same reason");
+    assert_eq!(offers(&lead.hears(&clicked("intro"))), 0);
+}
+
+#[test]
+fn a_keyword_hands_over_where_other_answers_end_the_sequence() {
+    let more = triggered(json!([{ "key": "asks", "when": { "said": "price" } }]));
+    let said = ["price".parse().unwrap()].into();
+    let asks = Signal::Replied { to: ReplyTo::This, step: None, said };
+    for (signal, expected) in [(replied(), 0), (asks, 1)] {
+        let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), more.clone());
+        lead.sends();
+        assert_eq!(offers(&lead.hears(&signal)), expected);
+    }
+}
+
+#[test]
+fn a_trigger_waits_for_the_end_of_a_pause_and_never_undoes_a_stop() {
+    let more = triggered(json!([{ "key": "clicks", "when": { "clicked": "intro" } }]));
+    let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), more.clone());
+    lead.sends();
+    lead.hears(&Signal::Paused { scope: PauseScope::Lead });
+    assert_eq!(offers(&lead.hears(&clicked("intro"))), 0);
+    let resumed = Signal::Resumed { scope: PauseScope::Lead, rule: ResumeRule::Keep };
+    assert_eq!(offers(&lead.hears(&resumed)), 1);
+
+    let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), more);
+    lead.sends();
+    lead.hears(&Signal::OptedOut);
+    assert_eq!(offers(&lead.hears(&clicked("intro"))), 0);
+}
+
+#[test]
+fn a_variant_that_was_reached_hands_over() {
+    let variants = json!([{ "key": "a", "body": "A" }]);
+    let when = json!({ "sent": "intro", "variant": "a" });
+    let steps = json!([{ "key": "intro", "email": { "variants": variants } }, later("nudge")]);
+    let more = triggered(json!([{ "key": "wording", "when": when }]));
+    let mut lead = Lead::enrolled(steps, more);
+    let effect = lead.wakes().effects.pop().unwrap().id();
+    assert_eq!(offers(&lead.hears(&answered(effect, Answer::Accepted))), 1);
 }

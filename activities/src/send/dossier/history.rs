@@ -63,10 +63,10 @@ pub(super) fn of(dossier: &Dossier) -> Vec<(DateTime<Utc>, String)> {
 fn words(signal: &Signal) -> Option<String> {
     match signal {
         Signal::Enrolled => Some("entered the campaign".to_owned()),
-        Signal::Replied { to: ReplyTo::This, step: Some(step) } => {
+        Signal::Replied { to: ReplyTo::This, step: Some(step), .. } => {
             Some(format!("they answered `{step}`"))
         }
-        Signal::Replied { to: ReplyTo::This, step: None } => Some("they answered".to_owned()),
+        Signal::Replied { to: ReplyTo::This, step: None, .. } => Some("they answered".to_owned()),
         Signal::Replied { to: ReplyTo::Other, .. } => {
             Some("they answered another campaign".to_owned())
         }

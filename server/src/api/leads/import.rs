@@ -435,6 +435,7 @@ fn problem(error: ImportError) -> Problem {
             error @ (Unreadable::Empty
             | Unreadable::Spreadsheet
             | Unreadable::NotText
+            | Unreadable::QuoteNotClosed { .. }
             | Unreadable::NoAddresses { .. }),
         ) => Problem::malformed(error.to_string()),
     }

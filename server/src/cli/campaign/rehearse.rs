@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use activities::campaigns::CampaignStatus;
 use activities::campaigns::enroll::Selection;
 use activities::rehearsal::summary::{self, HeldLeads, Summary, Texts};
 use activities::rehearsal::{self, Course, Rehearsed, Touch};
@@ -39,6 +40,7 @@ pub(in crate::cli) struct Rehearse {
 #[derive(Serialize)]
 struct Rehearsal {
     campaign: String,
+    status: CampaignStatus,
     version: i32,
     from: DateTime<Utc>,
     zone: Tz,
@@ -132,6 +134,7 @@ impl Rehearsal {
         let courses: Vec<CourseView> = views.collect();
         Self {
             campaign: done.campaign.name,
+            status: done.campaign.status,
             version: done.campaign.version,
             from: done.from,
             zone,
@@ -208,6 +211,23 @@ impl fmt::Display for Rehearsal {
             )
             .add("from", times::on(self.zone, self.from));
         writeln!(f, "{facts}")?;
+        match self.status {
+            CampaignStatus::Draft => {}
+            CampaignStatus::Active
+            | CampaignStatus::Paused
+            | CampaignStatus::Stopped
+            | CampaignStatus::Finished => {
+                let status = self.status;
+                writeln!(
+                    f,
+                    "The campaign is {status}. This is what would happen if everybody began"
+                )?;
+                writeln!(
+                    f,
+                    "now, not what its leads still get: see `meridian enrollment list`.\n"
+                )?;
+            }
+        }
         write!(f, "{}", self.touches_table())?;
         if self.touches > self.rows {
             let more = self.touches - self.rows;

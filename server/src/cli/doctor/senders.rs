@@ -9,6 +9,7 @@ use activities::mail::smtp::SmtpTransport;
 use activities::mailgun::client::{MailgunClient, Rights};
 use activities::senders::trouble::Breaker;
 use activities::senders::{Sender, SenderStatus, Transport};
+use activities::shell::word;
 use activities::twilio::client::TwilioClient;
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -27,7 +28,7 @@ pub(super) async fn check(
     wall: DateTime<Utc>,
     report: &mut Report,
 ) {
-    let what = format!("sender {}", sender.name);
+    let what = format!("sender {}", word(&sender.name));
     check_state(sender, &what, wall, report);
     if sender.postal_address.is_none() && sender.channel == Channel::Email {
         let fix = "the law of many countries wants one under every mail: --postal-address TEXT";
@@ -44,8 +45,10 @@ pub(super) async fn check(
     let password = match sender.password(workspace, keys) {
         Ok(password) => password,
         Err(error) => {
-            let fix =
-                format!("run `meridian sender add {} …` with its password again", sender.name);
+            let fix = format!(
+                "run `meridian sender add {} …` with its password again",
+                word(&sender.name)
+            );
             return report.fault(&what, error.to_string(), fix);
         }
     };
@@ -71,7 +74,7 @@ pub(super) async fn check(
             }
         }
         (Transport::Mailgun(_) | Transport::Twilio(_), None) => {
-            let fix = format!("run `meridian sender add {} …` with its key", sender.name);
+            let fix = format!("run `meridian sender add {} …` with its key", word(&sender.name));
             report.fault(&what, "no key is stored", fix);
         }
         (Transport::Capture { .. } | Transport::Discard, _) => {}
@@ -82,14 +85,15 @@ pub(super) async fn check(
 fn check_state(sender: &Sender, what: &str, wall: DateTime<Utc>, report: &mut Report) {
     if sender.status == SenderStatus::Paused {
         let reason = sender.status_reason.as_deref().unwrap_or("by a person");
-        let fix = format!("run `meridian sender resume {}` when that is mended", sender.name);
+        let fix =
+            format!("run `meridian sender resume {}` when that is mended", word(&sender.name));
         report.note(what, format!("paused ({reason})"), fix);
     }
     let Some(trouble) = &sender.trouble else { return };
     let (calls, detail) = (trouble.count, &trouble.detail);
     let fix = format!(
         "its leads wait and go on by themselves; `meridian sender resume {}` tries at once",
-        sender.name
+        word(&sender.name)
     );
     match sender.breaker(wall) {
         Breaker::Closed if calls == 1 => {
@@ -123,7 +127,7 @@ async fn check_smtp(
     let transport = match SmtpTransport::new(account.clone(), password) {
         Ok(transport) => transport,
         Err(fault) => {
-            let fix = format!("set it up again: `meridian sender add {} …`", sender.name);
+            let fix = format!("set it up again: `meridian sender add {} …`", word(&sender.name));
             return report.fault(what, activities::error::chain(&fault), fix);
         }
     };

@@ -145,6 +145,7 @@ impl fmt::Display for Explained {
             .add("lead", self.email.clone().unwrap_or_else(|| self.lead.to_string()))
             .add("campaign", format!("{}, version {}", self.campaign, self.version))
             .add_some("sender", self.sender.as_ref())
+            .add_some("score", self.plan.score)
             .add("clock", format!("{}, now {}", self.zone, self.local(self.now)));
         writeln!(f, "{facts}")?;
         self.write_plan(f)?;

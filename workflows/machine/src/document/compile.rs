@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{CampaignDocument, ConsentRule, StepDocument, WaitUntilDocument};
+use super::{
+    CampaignDocument, ConsentRule, ScoreDocument, StepDocument, TriggerDocument, WaitUntilDocument,
+};
 use crate::calendar::{Calendar, TEXT_HOURS};
 use crate::condition::Condition;
 use crate::delay::Delay;
-use crate::key::{StepKey, VariantKey};
+use crate::key::{KeywordKey, StepKey, VariantKey};
+use crate::keywords::Keywords;
 use crate::sequence::{
-    Approval, Channel, HandoverRule, ReplyRule, Step, StepKind, Version, WaitUntil, Weighted,
+    Approval, Channel, HandoverRule, ReplyRule, ScoreRule, Step, StepKind, Trigger, Version,
+    WaitUntil, Weighted,
 };
 
 /// The most steps a version may have, lanes included.
@@ -51,6 +55,7 @@ struct Compiler {
     keys: BTreeMap<StepKey, String>,
     /// References to steps, checked once every key is known.
     references: Vec<(String, StepKey)>,
+    keywords: BTreeSet<KeywordKey>,
     has_handover_step: bool,
 }
 
@@ -64,6 +69,7 @@ impl Compiler {
             self.fault("name", "is empty or longer than 100 characters: give the campaign a name");
         }
         let calendar = self.calendar("windows", &document.windows, &document.holidays);
+        self.keywords(&document.keywords);
         let steps = self.steps("steps", &document.steps, 0);
         if document.steps.is_empty() {
             self.fault("steps", "is empty: add at least one step");
@@ -75,6 +81,7 @@ impl Compiler {
         if let Some(goal) = &document.goal {
             self.condition("goal", goal);
         }
+        let score = self.score(&document.score);
         if let Some(filter) = document.audience.as_ref().and_then(|a| a.filter.as_ref()) {
             self.audience_filter(filter);
         }
@@ -109,6 +116,8 @@ impl Compiler {
             mail_needs_consent: document.consent == ConsentRule::Granted,
             attributes: BTreeSet::new(),
             clicks: BTreeSet::new(),
+            keywords: Keywords::new(&document.keywords),
+            score,
         };
         collect_names(&mut version);
         version
@@ -158,11 +167,56 @@ impl Compiler {
             self.fault("handover.answer_within", "is no time at all: write it like `4 hours`");
         }
         let hours = self.calendar("handover.hours", &handover.hours, &document.holidays);
+        let triggers = self.triggers(&handover.triggers);
         Some(HandoverRule {
             answer_within: handover.answer_within,
             hours,
             has_fallback: handover.fallback.is_some(),
+            triggers,
         })
+    }
+
+    fn triggers(&mut self, triggers: &[TriggerDocument]) -> Vec<Trigger> {
+        let mut keys = BTreeSet::new();
+        let mut compiled = Vec::with_capacity(triggers.len());
+        for (index, TriggerDocument { key, when }) in triggers.iter().enumerate() {
+            let path = format!("handover.triggers[{index}]");
+            if !keys.insert(key) {
+                self.fault(format!("{path}.key"), format!("`{key}` is taken: keys are unique"));
+            }
+            self.condition(&format!("{path}.when"), when);
+            compiled.push(Trigger { key: key.clone(), when: when.clone() });
+        }
+        compiled
+    }
+
+    fn keywords(&mut self, keywords: &BTreeMap<KeywordKey, Vec<String>>) {
+        for (key, words) in keywords {
+            let is_bad = |words: &String| words.trim().is_empty() || words.chars().count() > 100;
+            if words.is_empty() || words.iter().any(is_bad) {
+                let message = "has no words, or an empty or overlong one: list words or phrases of \
+                               at most 100 characters";
+                self.fault(format!("keywords.{key}"), message);
+            }
+            self.keywords.insert(key.clone());
+        }
+    }
+
+    fn score(&mut self, rules: &[ScoreDocument]) -> Vec<ScoreRule> {
+        let mut compiled = Vec::with_capacity(rules.len());
+        for (index, ScoreDocument { when, points }) in rules.iter().enumerate() {
+            let path = format!("score[{index}]");
+            self.condition(&format!("{path}.when"), when);
+            if when.names_score() {
+                let message = "looks at the score that it is part of: use what happened";
+                self.fault(format!("{path}.when"), message);
+            }
+            if !(-1_000..=1_000).contains(points) {
+                self.fault(format!("{path}.points"), "is out of range: use -1000 to 1000");
+            }
+            compiled.push(ScoreRule { when: when.clone(), points: *points });
+        }
+        compiled
     }
 
     fn steps(&mut self, path: &str, steps: &[StepDocument], depth: usize) -> Vec<Step> {
@@ -376,6 +430,14 @@ impl Compiler {
         for (field, key) in steps {
             self.references.push((format!("{path}.{field}"), key.clone()));
         }
+        let mut keywords = BTreeSet::new();
+        condition.collect_keywords(&mut keywords);
+        for key in keywords {
+            if !self.keywords.contains(key) {
+                let message = format!("names the keyword `{key}`: add its words under `keywords`");
+                self.fault(format!("{path}.said"), message);
+            }
+        }
     }
 
     fn audience_filter(&mut self, filter: &Condition) {
@@ -417,6 +479,9 @@ fn looks_like_address(text: &str) -> bool {
 fn collect_names(version: &mut Version) {
     let mut attributes = BTreeSet::new();
     let mut conditions: Vec<Condition> = version.goal.iter().cloned().collect();
+    conditions.extend(version.score.iter().map(|rule| rule.when.clone()));
+    let triggers = version.handover.iter().flat_map(|rule| &rule.triggers);
+    conditions.extend(triggers.map(|trigger| trigger.when.clone()));
     let mut clicks = BTreeSet::new();
     version.each_step(&mut |step| match &step.kind {
         StepKind::Condition { when, .. } => conditions.push(when.clone()),

@@ -9,8 +9,9 @@ use statig::Outcome::{Handled, Transition};
 use super::Turn;
 use crate::effect::{Effect, EffectId};
 use crate::ids::{Subject, send_id};
+use crate::key::TriggerKey;
 use crate::outcome::Outcome;
-use crate::signal::{Answer, Refusal};
+use crate::signal::{Answer, Refusal, Signal};
 use crate::state::{Data, Handovers, Open, Responder, State};
 
 /// How soon an offer that could not be mailed is tried again, in minutes.
@@ -31,6 +32,29 @@ impl Data {
         }
         self.handovers.visits += 1;
         self.offer_to(Responder::First, turn)
+    }
+
+    /// Notes every trigger that holds and has not handed the lead over before; returns whether one does
+    /// so now. A person who has the lead, or gives it back, knows what they hold for; a pause puts
+    /// them off.
+    pub(super) fn trigger(&mut self, state: &State, signal: &Signal, turn: &Turn<'_>) -> bool {
+        let Some(rule) = &turn.context.version.handover else { return false };
+        let hands_over = match state {
+            State::Waiting { .. }
+            | State::Dispatching { .. }
+            | State::AwaitingApproval { .. }
+            | State::AwaitingCall { .. }
+            | State::Held { .. } => *signal != Signal::GivenBack,
+            State::Ended { outcome } if *outcome <= Outcome::Replied => true,
+            State::Offered { .. } | State::Accepted { .. } | State::Answered { .. } => false,
+            State::Paused { .. } | State::Ended { .. } => return false,
+        };
+        let evidence = self.evidence(turn);
+        let holding = rule.triggers.iter().filter(|trigger| trigger.when.holds(evidence));
+        let keys: Vec<TriggerKey> = holding.map(|trigger| trigger.key.clone()).collect();
+        let known = self.handovers.triggered.len();
+        self.handovers.triggered.extend(keys);
+        hands_over && self.handovers.triggered.len() > known
     }
 
     /// Offers the lead to somebody who was not asked yet.
@@ -126,10 +150,10 @@ impl Data {
     }
 
     fn newest_mail(&self, turn: &Turn<'_>) -> EffectId {
-        let Handovers { mails, attempts, .. } = self.handovers;
+        let Handovers { mails, attempts, .. } = &self.handovers;
         let context = &turn.context;
-        let send = send_id(context.workspace, context.enrollment, Subject::Handover, mails);
-        EffectId { send, attempt: attempts }
+        let send = send_id(context.workspace, context.enrollment, Subject::Handover, *mails);
+        EffectId { send, attempt: *attempts }
     }
 
     /// A mail that left is a fact of its own: the next one is another message.
@@ -151,7 +175,8 @@ impl Data {
         self.handovers.attempts += 1;
         let id = self.newest_mail(turn);
         self.open.push(Open { id, step: None, variant: None });
-        let Handovers { visits: handover, mails: visit, .. } = self.handovers;
+        let Handovers { visits: handover, mails: visit, .. } = &self.handovers;
+        let (handover, visit) = (*handover, *visit);
         turn.applied.effects.push(Effect::OfferHandover { id, handover, visit, to, answer_by });
     }
 }

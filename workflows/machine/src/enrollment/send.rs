@@ -33,14 +33,18 @@ impl Data {
     pub(super) fn touch(&mut self, step: &Step, turn: &mut Turn<'_>) -> Next<State> {
         let channel = match &step.kind {
             StepKind::Message { channel, .. } => *channel,
-            _ => Channel::Call,
+            StepKind::Call
+            | StepKind::WaitUntil(_)
+            | StepKind::Condition { .. }
+            | StepKind::Handover
+            | StepKind::Finish => Channel::Call,
         };
         if !may_contact(channel, turn) {
             let missing = Missing::Consent { channel };
             return Transition(self.hold(&step.key, missing, turn));
         }
         let context = &turn.context;
-        if !context.version.calendar.suits(context.zones(), context.now) {
+        if !context.version.calendar_of(channel).suits(context.zones(), context.now) {
             return Transition(self.hold(&step.key, Missing::zone(), turn));
         }
         match &step.kind {

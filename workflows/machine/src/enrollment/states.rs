@@ -45,15 +45,13 @@ impl Data {
                 let resume = Resume::Wait { step: step.clone(), wait: wait.clone() };
                 Transition(State::Paused { since: turn.context.now, resume })
             }
-            Signal::Replied { to: to @ ReplyTo::This, step: answered } => {
-                match self.awaited(step, turn) {
-                    Some(until) if until.reply => {
-                        self.note_reply(*to, answered.as_ref(), turn);
-                        self.waited(step, Wake::Reply, turn)
-                    }
-                    _ => Super,
+            Signal::Replied { to: ReplyTo::This, .. } => match self.awaited(step, turn) {
+                Some(until) if until.reply => {
+                    self.note_reply(signal, turn);
+                    self.waited(step, Wake::Reply, turn)
                 }
-            }
+                _ => Super,
+            },
             Signal::Clicked { step: clicked } => match self.awaited(step, turn) {
                 Some(until) if until.clicks.contains(clicked) => {
                     self.clicked(clicked);
@@ -267,8 +265,8 @@ impl Data {
     #[superstate(superstate = "live")]
     fn with_person(&mut self, turn: &mut Turn<'_>, signal: &Signal) -> Next<State> {
         match signal {
-            Signal::Replied { to, step } => {
-                self.note_reply(*to, step.as_ref(), turn);
+            Signal::Replied { .. } => {
+                self.note_reply(signal, turn);
                 self.note_goal(turn);
                 Handled
             }
@@ -297,7 +295,7 @@ impl Data {
     #[superstate]
     fn live(&mut self, turn: &mut Turn<'_>, signal: &Signal) -> Next<State> {
         match signal {
-            Signal::Replied { to, step } => self.by_reply_rule(*to, step.as_ref(), turn),
+            Signal::Replied { .. } => self.by_reply_rule(signal, turn),
             Signal::Bounced { severity, .. } => self.bounced(*severity, turn),
             Signal::Complained | Signal::OptedOut => self.end(Outcome::OptedOut, turn),
             Signal::Stopped => self.end(Outcome::Stopped, turn),
@@ -349,16 +347,16 @@ impl Data {
         signal: &Signal,
     ) -> Next<State> {
         match signal {
-            Signal::Replied { to, step } if *outcome <= Outcome::Replied => {
-                self.by_reply_rule(*to, step.as_ref(), turn)
+            Signal::Replied { .. } if *outcome <= Outcome::Replied => {
+                self.by_reply_rule(signal, turn)
             }
             Signal::HandOver
                 if *outcome <= Outcome::Replied && turn.context.version.handover.is_some() =>
             {
                 self.offer(turn)
             }
-            Signal::Replied { to, step } => {
-                self.note_reply(*to, step.as_ref(), turn);
+            Signal::Replied { .. } => {
+                self.note_reply(signal, turn);
                 Handled
             }
             Signal::Paused { scope } => {

@@ -225,14 +225,10 @@ impl Data {
         }
     }
 
-    pub(super) fn by_reply_rule(
-        &mut self,
-        to: ReplyTo,
-        step: Option<&StepKey>,
-        turn: &mut Turn<'_>,
-    ) -> Next<State> {
+    pub(super) fn by_reply_rule(&mut self, signal: &Signal, turn: &mut Turn<'_>) -> Next<State> {
+        let Signal::Replied { to, .. } = signal else { return Handled };
         let version = turn.context.version;
-        self.note_reply(to, step, turn);
+        self.note_reply(signal, turn);
         match (to, version.reply_scope, version.on_reply) {
             (ReplyTo::Other, ReplyScope::Campaign, _) => Handled,
             // The campaign that was answered tells a person; once is enough.
@@ -289,7 +285,8 @@ impl Data {
     }
 
     pub(super) fn evidence<'a>(&'a self, turn: &Turn<'a>) -> Evidence<'a> {
-        Evidence { attributes: &turn.context.facts.attributes, history: &self.history }
+        let (attributes, history) = (&turn.context.facts.attributes, &self.history);
+        Evidence { attributes, history, score: turn.context.version.score(attributes, history) }
     }
 
     pub(super) fn awaited<'a>(&self, key: &StepKey, turn: &Turn<'a>) -> Option<&'a WaitUntil> {
@@ -310,10 +307,12 @@ impl Data {
     }
 
     /// Notes an answer that counts here: one to another campaign is none of this one's steps.
-    pub(super) fn note_reply(&mut self, to: ReplyTo, step: Option<&StepKey>, turn: &Turn<'_>) {
+    pub(super) fn note_reply(&mut self, signal: &Signal, turn: &Turn<'_>) {
+        let Signal::Replied { to, step, said } = signal else { return };
         match (to, turn.context.version.reply_scope) {
             (ReplyTo::This, ReplyScope::Person | ReplyScope::Campaign) => {
-                self.history.replied.extend(step.cloned());
+                self.history.replied.extend(step.clone());
+                self.history.said.extend(said.iter().cloned());
             }
             (ReplyTo::Other, ReplyScope::Person) => {}
             (ReplyTo::Other, ReplyScope::Campaign) => return,

@@ -10,8 +10,8 @@ use machine::condition::Condition;
 use machine::delay::Delay;
 use machine::document::{
     CallDocument, CampaignDocument, ConditionDocument, ConsentRule, EmailDocument, EmailVariant,
-    FinishDocument, Handover, HandoverDocument, SmsDocument, StepDocument, WaitUntilDocument,
-    compile,
+    FinishDocument, Handover, HandoverDocument, ScoreDocument, SmsDocument, StepDocument,
+    TriggerDocument, WaitUntilDocument, compile,
 };
 use machine::key::StepKey;
 use machine::sequence::{ReplyRule, ReplyScope, Version, Wake};
@@ -31,6 +31,9 @@ pub(crate) const ZONES: [Tz; 6] = [
     Tz::Pacific__Apia,
 ];
 
+/// The keyword that answers may contain.
+pub(crate) const KEYWORD: &str = "price";
+
 /// Returns a campaign that compiles.
 pub(crate) fn campaign(dice: &mut Dice) -> CampaignDocument {
     let mut author = Author { dice, keys: Vec::new(), waits: Vec::new(), next: 0 };
@@ -40,6 +43,7 @@ pub(crate) fn campaign(dice: &mut Dice) -> CampaignDocument {
         fallback: author.dice.chance(50).then(|| "team@example.com".to_owned()),
         answer_within: author.dice.pick(&["4 hours", "1 day", "at 09:00"]).parse().unwrap(),
         hours: author.windows(),
+        triggers: author.triggers(),
     });
     let reply_rule = author.dice.pick(&[None, Some(ReplyRule::Stop)]);
     let scope = author.dice.pick(&[ReplyScope::Person, ReplyScope::Person, ReplyScope::Campaign]);
@@ -56,6 +60,8 @@ pub(crate) fn campaign(dice: &mut Dice) -> CampaignDocument {
     campaign.reply.rule = reply_rule;
     campaign.reply.scope = scope;
     campaign.retry.refusals = 1 + u32::try_from(author.dice.below(4)).unwrap();
+    campaign.keywords = [(KEYWORD.parse().unwrap(), vec!["price".to_owned()])].into();
+    campaign.score = author.score();
     campaign.steps = steps;
     campaign.handover = handover;
     if campaign.handover.is_none() {
@@ -104,6 +110,29 @@ struct Author<'a> {
 }
 
 impl Author<'_> {
+    fn triggers(&mut self) -> Vec<TriggerDocument> {
+        let count = self.dice.pick(&[0, 0, 1, 2]);
+        let trigger = |number| {
+            let least = Condition { score_at_least: Some(5), ..Condition::default() };
+            let said = Condition { said: Some(KEYWORD.parse().unwrap()), ..Condition::default() };
+            let when = match self.dice.below(4) {
+                0 => least,
+                1 => said,
+                _ => self.condition(0),
+            };
+            TriggerDocument { key: format!("t{number}").parse().unwrap(), when }
+        };
+        (0..count).map(trigger).collect()
+    }
+
+    fn score(&mut self) -> Vec<ScoreDocument> {
+        let count = self.dice.below(3);
+        let points = [-10, 5, 10];
+        (0..count)
+            .map(|_| ScoreDocument { when: self.condition(0), points: self.dice.pick(&points) })
+            .collect()
+    }
+
     fn steps(&mut self, depth: usize) -> Vec<StepDocument> {
         let count = 1 + self.dice.below(if depth == 0 { 6 } else { 2 });
         let mut steps = Vec::new();

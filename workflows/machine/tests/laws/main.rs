@@ -305,7 +305,7 @@ impl Fact {
     fn signal(self) -> Signal {
         match self {
             Self::Met => Signal::AttributeChanged,
-            Self::Replied(to) => Signal::Replied { to, step: None },
+            Self::Replied(to) => Signal::replied(to, None),
             Self::Bounced => Signal::Bounced { step: None, severity: Bounce::Hard },
             Self::Stopped => Signal::Stopped,
             Self::OptedOut => Signal::OptedOut,

@@ -285,9 +285,15 @@ impl Run {
         match dice.below(22) {
             0..=3 => Signal::Delivered { step },
             4..=7 => Signal::Clicked { step },
-            8..=12 => {
-                Signal::Replied { to: dice.pick(&[ReplyTo::This, ReplyTo::Other]), step: maybe }
-            }
+            8..=12 => Signal::Replied {
+                to: dice.pick(&[ReplyTo::This, ReplyTo::Other]),
+                step: maybe,
+                said: dice
+                    .chance(30)
+                    .then(|| crate::campaigns::KEYWORD.parse().unwrap())
+                    .into_iter()
+                    .collect(),
+            },
             13..=15 => {
                 let day = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
                 let back_on = day + chrono::Days::new(u64::try_from(dice.below(40)).unwrap());
