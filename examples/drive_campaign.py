@@ -2,7 +2,7 @@
 """Drives a campaign by the HTTP API alone, as a program of yours would: brings leads in, makes the
 campaign, looks ahead, starts it, takes over those who answer, and sees it to its end.
 
-    export MERIDIAN_KEY=mk_...        # from: meridian key create --name "my program" --role operator
+    export MERIDIAN_API_KEY=mk_...        # from: meridian key create --name "my program" --role operator
     python3 examples/drive_campaign.py --senders ada,ben [http://127.0.0.1:8080]
 
 It needs Python 3.9 and nothing else. Interrupted, it may be run again: it goes on where it was, because
@@ -199,9 +199,9 @@ def main():
     parser.add_argument("--senders", required=True, help="who sends, by name: ada,ben")
     parser.add_argument("--follow", type=float, default=300, metavar="SECONDS", help="how long to watch")
     arguments = parser.parse_args()
-    key = os.environ.get("MERIDIAN_KEY")
+    key = os.environ.get("MERIDIAN_API_KEY")
     if not key:
-        sys.exit("set MERIDIAN_KEY: meridian key create --name 'my program' --role operator")
+        sys.exit("set MERIDIAN_API_KEY: meridian key create --name 'my program' --role operator")
     meridian = Meridian(arguments.url, key)
     imported = meridian.post(f"/leads/import?tags={TAG}&merge=fill", LEADS, "text/csv")
     say(f"leads: {imported['added']} new, {imported['refused']} refused")

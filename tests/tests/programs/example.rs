@@ -21,7 +21,7 @@ async fn drive(installation: &Installation, secret: &str) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/drive_campaign.py");
     let mut command = Command::new(PYTHON);
     command.arg(script).args(["--senders", "house", &installation.url()]);
-    command.env_clear().env("MERIDIAN_KEY", secret).kill_on_drop(true);
+    command.env_clear().env("MERIDIAN_API_KEY", secret).kill_on_drop(true);
     command.output().await.unwrap()
 }
 
