@@ -67,7 +67,7 @@ impl Ground {
         let gated = gate(&self.room, workspace, ready).await.unwrap();
         let mut recorded = Vec::new();
         for dispatch in &gated.dispatched {
-            let called = call(&self.room, workspace, dispatch, Duration::ZERO).await;
+            let called = call(&self.room, workspace, dispatch, Duration::ZERO, || true).await;
             let Called::Answered(outcome @ Outcome::Accepted { .. }) = called else {
                 panic!("every message is accepted");
             };

@@ -136,7 +136,7 @@ impl Town {
             self.record(&ask, Known::Gate(answer)).await;
         }
         for dispatch in gated.dispatched {
-            let called = call(&self.room, self.workspace, &dispatch, Duration::ZERO).await;
+            let called = call(&self.room, self.workspace, &dispatch, Duration::ZERO, || true).await;
             let Called::Answered(outcome) = called else { panic!("{called:?}") };
             let known = Known::Call { fence: dispatch.fence, outcome };
             self.record(&dispatch.message.ask, known).await;
