@@ -360,9 +360,8 @@ async fn audience(
     }
     let Some(own) = &target.own else { return Ok(Vec::new()) };
     if let (Fact::Clicked, Some(step)) = (fact, target.step()) {
-        let name = matches::version_of(tx, workspace, own.enrollment).await?;
-        let versions = room.versions.get(tx, workspace, &[name].into()).await?;
-        if !versions.values().any(|loaded| loaded.version.clicks.contains(step)) {
+        let loaded = said::version(tx, &room.versions, own.enrollment).await?;
+        if !loaded.is_some_and(|loaded| loaded.version.clicks.contains(step)) {
             return Ok(Vec::new());
         }
     }

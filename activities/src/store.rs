@@ -21,6 +21,7 @@ pub mod campaign_verbs;
 pub mod campaigns;
 pub mod captures;
 pub mod clock;
+pub mod contacts;
 pub mod dead_letters;
 pub mod dossiers;
 pub mod endpoint_views;

@@ -102,20 +102,13 @@ pub async fn add(
     actor: &str,
 ) -> error::Result<(SuppressionView, bool)> {
     let key = &room.suppressions;
-    let (value, lock) = match suppressed {
-        Suppressed::Address(address) => {
-            let value = Value::address(key, address.as_str());
-            let lock = locks::address_key(workspace, value.hash());
-            (value, lock)
-        }
-        Suppressed::Number(number) => {
-            let value = Value::address(key, number.as_str());
-            let lock = locks::address_key(workspace, value.hash());
-            (value, lock)
-        }
-        Suppressed::Domain(domain) => (Value::domain(key, domain), locks::workspace_key(workspace)),
+    let value = match suppressed {
+        Suppressed::Address(address) => Value::address(key, address.as_str()),
+        Suppressed::Number(number) => Value::address(key, number.as_str()),
+        Suppressed::Domain(domain) => Value::domain(key, domain),
     };
     let mut tx = room.store.begin(workspace).await?;
+    let lock = locks::suppression_key(workspace, value.scope(), value.hash());
     locks::lock_exclusive(&mut tx, &[lock]).await?;
     let now = clock::read(&mut tx).await?;
     let is_new =
@@ -161,6 +154,12 @@ pub async fn lift(
     actor: &str,
 ) -> error::Result<bool> {
     let mut tx = room.store.begin(workspace).await?;
+    let Some((scope, hash)) = suppressions::named(&mut tx, workspace, id).await? else {
+        return Ok(false);
+    };
+    // Whoever adds it meanwhile finds it there, or makes it anew.
+    let lock = locks::suppression_key(workspace, scope, &hash);
+    locks::lock_exclusive(&mut tx, &[lock]).await?;
     let now = clock::read(&mut tx).await?;
     let was_in_force = suppression_views::lift(&mut tx, workspace, id.uuid(), now.campaign).await?;
     if was_in_force {

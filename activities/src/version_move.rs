@@ -167,14 +167,24 @@ pub async fn perform(
     campaign: CampaignId,
     mut turned: impl FnMut(Turned),
 ) -> Result<()> {
-    let mut after = LeadId::new(Uuid::nil());
+    let beginning = LeadId::new(Uuid::nil());
+    let (mut after, mut heading, mut found) = (beginning, None, false);
     loop {
         let mut tx = room.store.begin(workspace).await?;
         let Some(to) = campaigns::find(&mut tx, workspace, campaign).await?.moving_to else {
             return Ok(());
         };
+        if heading.replace(to) != Some(to) {
+            // Whoever an older order was done for has to be looked at again.
+            (after, found) = (beginning, false);
+        }
         let page = enrollments::elsewhere(&mut tx, workspace, campaign, to, after, PAGE).await?;
         let Some(last) = page.last() else {
+            if found {
+                // Somebody may have entered behind the place where this was.
+                (after, found) = (beginning, false);
+                continue;
+            }
             store::note_moved(&mut tx, workspace, campaign, to).await?;
             return tx.commit().await;
         };
@@ -183,6 +193,7 @@ pub async fn perform(
         let mut locked = enrollments::lock(&mut tx, workspace, &ids).await?;
         // Something may have happened to them before they were locked.
         locked.retain(|row| row.version != to && over(row).is_none());
+        found |= !locked.is_empty();
         let clocks = clock::read(&mut tx).await?;
         let done = turn_to(&mut tx, &room.versions, clocks, to, locked).await?;
         tx.commit().await?;

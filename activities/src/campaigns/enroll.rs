@@ -1,14 +1,16 @@
 //! Adding leads to a campaign, in pages: each page is one transaction, so a run that is killed in
 //! the middle goes on where it was when it is repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use machine::condition::{Condition, Evidence};
 use machine::context::Attributes;
-use machine::document::CampaignDocument;
+use machine::document::{CampaignDocument, Recontact, WithPerson};
 use machine::enrollment::Enrollment;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
+use machine::key::StepKey;
 use machine::sequence::{Channel, StepKind, Version};
 use machine::state::History;
 use schemars::JsonSchema;
@@ -23,6 +25,7 @@ use crate::shell::word;
 use crate::store::audience::{self, Candidate, Entry, Wanted};
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
+use crate::store::contacts::{self, Elsewhere};
 use crate::store::{Store, Tx, clock};
 
 /// Leads in one transaction.
@@ -55,6 +58,10 @@ pub struct Enrolled {
     pub no_address: u64,
     /// The filter does not hold for them.
     pub filtered_out: u64,
+    /// Another campaign wrote to them a shorter while ago than this one allows.
+    pub recently_contacted: u64,
+    /// A person has them from another campaign.
+    pub with_person: u64,
     /// There is no such lead.
     pub unknown: u64,
 }
@@ -70,6 +77,10 @@ pub enum LeftOut {
     NoAddress,
     /// The filter does not hold for it.
     FilteredOut,
+    /// Another campaign wrote to it a shorter while ago than this one allows.
+    RecentlyContacted,
+    /// A person has it from another campaign.
+    WithPerson,
     /// There is no such lead.
     Unknown,
 }
@@ -77,7 +88,9 @@ pub enum LeftOut {
 impl Enrolled {
     /// Returns how many leads were looked at.
     pub fn seen(&self) -> u64 {
-        self.added + self.already_in + self.no_address + self.filtered_out + self.unknown
+        let kept_away = self.recently_contacted + self.with_person;
+        let left_out = self.already_in + self.no_address + self.filtered_out + self.unknown;
+        self.added + left_out + kept_away
     }
 
     /// Counts one that did not enter.
@@ -86,6 +99,8 @@ impl Enrolled {
             LeftOut::AlreadyIn => self.already_in += 1,
             LeftOut::NoAddress => self.no_address += 1,
             LeftOut::FilteredOut => self.filtered_out += 1,
+            LeftOut::RecentlyContacted => self.recently_contacted += 1,
+            LeftOut::WithPerson => self.with_person += 1,
             LeftOut::Unknown => self.unknown += 1,
         }
     }
@@ -158,7 +173,49 @@ pub struct Pages {
     source: Source,
     filter: Option<Condition>,
     channels: Vec<String>,
+    guard: Guard,
     after: Uuid,
+}
+
+/// What keeps away leads that other campaigns have to do with.
+struct Guard {
+    campaign: CampaignId,
+    rule: Recontact,
+    zone: Tz,
+    now: DateTime<Utc>,
+}
+
+impl Guard {
+    /// Moves those of a page that other campaigns keep away to those that do not enter.
+    async fn apply(&self, tx: &mut Tx, page: &mut Page) -> Result<()> {
+        if page.leads.is_empty() {
+            return Ok(());
+        }
+        let workspace = tx.workspace();
+        let leads: Vec<Uuid> = page.leads.iter().map(|lead| lead.uuid()).collect();
+        let elsewhere = contacts::elsewhere(tx, workspace, self.campaign, &leads).await?;
+        let kept_away: BTreeMap<LeadId, LeftOut> = elsewhere
+            .into_iter()
+            .filter_map(|it| Some((LeadId::new(it.lead_id), self.against(&it)?)))
+            .collect();
+        page.leads.retain(|lead| !kept_away.contains_key(lead));
+        page.left_out.extend(kept_away);
+        Ok(())
+    }
+
+    fn against(&self, elsewhere: &Elsewhere) -> Option<LeftOut> {
+        let taken = match self.rule.with_person {
+            WithPerson::LeaveOut => elsewhere.with_person,
+            WithPerson::Enter => false,
+        };
+        let contact = self.rule.not_within.zip(elsewhere.contacted_at);
+        let recent = contact.is_some_and(|(time, at)| time.after(at, self.zone) > self.now);
+        match (taken, recent) {
+            (true, _) => Some(LeftOut::WithPerson),
+            (false, true) => Some(LeftOut::RecentlyContacted),
+            (false, false) => None,
+        }
+    }
 }
 
 enum Source {
@@ -177,8 +234,14 @@ pub struct Page {
 }
 
 impl Pages {
-    /// Prepares to read `selection` for a campaign with this document.
-    pub fn new(selection: &Selection, document: &CampaignDocument, version: &Version) -> Self {
+    /// Prepares to read at `now`, campaign time, `selection` for a campaign with this document.
+    pub fn new(
+        campaign: CampaignId,
+        selection: &Selection,
+        document: &CampaignDocument,
+        version: &Version,
+        now: DateTime<Utc>,
+    ) -> Self {
         let audience = document.audience.clone().unwrap_or_default();
         let (tags, filter) = match selection {
             Selection::Audience => (audience.tags, audience.filter),
@@ -194,7 +257,8 @@ impl Pages {
             (_, Some(tag)) => Source::Tagged { tag, more: tags.collect() },
             (_, None) => Source::Everyone,
         };
-        Self { source, filter, channels: channels(version), after: Uuid::nil() }
+        let guard = Guard { campaign, rule: document.recontact, zone: document.zone, now };
+        Self { source, filter, channels: channels(version), guard, after: Uuid::nil() }
     }
 
     /// Returns how many leads there are to look at; a little more where several tags are wanted.
@@ -232,12 +296,16 @@ impl Pages {
                     return Ok(None);
                 }
                 let found = audience::named(tx, workspace, wanted, &leads).await?;
-                return Ok(Some(self.sort_out_named(&leads, found)));
+                let mut page = self.sort_out_named(&leads, found);
+                self.guard.apply(tx, &mut page).await?;
+                return Ok(Some(page));
             }
         };
         let Some(last) = candidates.last() else { return Ok(None) };
         self.after = last.lead_id;
-        Ok(Some(self.sort_out(candidates)))
+        let mut page = self.sort_out(candidates);
+        self.guard.apply(tx, &mut page).await?;
+        Ok(Some(page))
     }
 
     fn sort_out_named(&self, named: &[LeadId], found: Vec<Candidate>) -> Page {
@@ -311,15 +379,8 @@ pub(super) async fn run(
     progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
-    let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
-    let version = super::compile(&document)?;
-    let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
-        what: "sequence version",
-        why: "it has no step".to_owned(),
-    })?;
-    let snapshot = serde_json::to_vec(&Enrollment::begin(first, now))
-        .expect("an enrollment that has heard nothing is plain data");
-    let mut pages = Pages::new(selection, &document, &version);
+    let (document, version, mut beginning) = begin(&mut tx, campaign, now).await?;
+    let mut pages = Pages::new(campaign.id, selection, &document, &version, now);
     let total = pages.total(&mut tx).await?;
     drop(tx);
 
@@ -328,20 +389,11 @@ pub(super) async fn run(
     loop {
         let mut tx = store.begin(workspace).await?;
         let Some(page) = pages.next(&mut tx, PAGE).await? else { break };
-        let entry = Entry {
-            campaign: campaign.id,
-            version: campaign.version,
-            engine: &campaign.engine,
-            verb_seq: 0,
-            snapshot: &snapshot,
-            first_step: first.key.as_str(),
-            now,
-        };
-        let entered = match enroll_page(&mut tx, workspace, campaign.id, entry, &page.leads).await?
-        {
-            Ok(entered) => entered,
-            Err(refused) => return Ok(Err(refused)),
-        };
+        let entered =
+            match enroll_page(&mut tx, campaign.id, &mut beginning, now, &page.leads).await? {
+                Ok(entered) => entered,
+                Err(refused) => return Ok(Err(refused)),
+            };
         tx.commit().await?;
         let new: BTreeSet<LeadId> = entered.iter().map(|(lead, _)| *lead).collect();
         let mut left_out = page.left_out;
@@ -355,20 +407,48 @@ pub(super) async fn run(
     Ok(Ok(enrolled))
 }
 
-/// Enrolls one page while nobody can pause, stop or end the campaign.
+/// How those who enter begin: at the first step of the newest version.
+struct Beginning {
+    version: i32,
+    snapshot: Vec<u8>,
+    first_step: StepKey,
+}
+
+/// Loads what those who enter `campaign` at `now` begin with.
+async fn begin(
+    tx: &mut Tx,
+    campaign: &Campaign,
+    now: DateTime<Utc>,
+) -> Result<(CampaignDocument, Version, Beginning)> {
+    let workspace = tx.workspace();
+    let document = super::document(tx, workspace, campaign.sequence, campaign.version).await?;
+    let version = super::compile(&document)?;
+    let first = version.steps.first().ok_or_else(|| ActivityError::Stored {
+        what: "sequence version",
+        why: "it has no step".to_owned(),
+    })?;
+    let snapshot = serde_json::to_vec(&Enrollment::begin(first, now))
+        .expect("an enrollment that has heard nothing is plain data");
+    let first_step = first.key.clone();
+    let beginning = Beginning { version: campaign.version, snapshot, first_step };
+    Ok((document, version, beginning))
+}
+
+/// Enrolls one page while nobody can pause, stop or end the campaign, or publish another version of it.
 async fn enroll_page(
     tx: &mut Tx,
-    workspace: WorkspaceId,
     campaign: CampaignId,
-    entry: Entry<'_>,
+    beginning: &mut Beginning,
+    now: DateTime<Utc>,
     leads: &[LeadId],
 ) -> Result<Result<Vec<(LeadId, EnrollmentId)>, NotEnrolled>> {
+    let workspace = tx.workspace();
     let held = super::lock(tx, workspace, campaign).await?;
     let verb_seq = match held.status {
         CampaignStatus::Active => held.verb_seq,
         // Its last lead ended while this run was under way.
         CampaignStatus::Finished => {
-            store::start(tx, workspace, campaign, entry.now).await?;
+            store::start(tx, workspace, campaign, now).await?;
             held.verb_seq
         }
         // The pause is the newest verb; whoever enters now has yet to hear it.
@@ -376,9 +456,21 @@ async fn enroll_page(
         CampaignStatus::Draft => return Ok(Err(NotEnrolled::Draft(held.name))),
         CampaignStatus::Stopped => return Ok(Err(NotEnrolled::Stopped(held.name))),
     };
+    if held.version != beginning.version {
+        // A move to that version may be over already: nobody would move who enters with an older one.
+        (_, _, *beginning) = begin(tx, &held, now).await?;
+    }
     let enrollments: Vec<Uuid> =
         leads.iter().map(|_| ids::new::<machine::ids::Enrollment>().uuid()).collect();
     let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
-    let entry = Entry { verb_seq, ..entry };
+    let entry = Entry {
+        campaign,
+        version: beginning.version,
+        engine: &held.engine,
+        verb_seq,
+        snapshot: &beginning.snapshot,
+        first_step: beginning.first_step.as_str(),
+        now,
+    };
     Ok(Ok(audience::enroll(tx, workspace, entry, &enrollments, &leads).await?))
 }

@@ -16,6 +16,8 @@ pub struct Candidate {
     pub verb_seq: i32,
     /// Whether a signal that may stop it has not been seen.
     pub held_up: bool,
+    /// Whether its enrollment has not reached the lead yet.
+    pub first: bool,
     /// The person's data as it is now.
     pub lead_version: i32,
     /// The person's zone as it is now.
@@ -55,13 +57,14 @@ pub async fn lock_planned(
                    WHERE g.workspace_id = u.workspace_id AND g.enrollment_id = s.enrollment_id
                      AND g.seq > s.after_seq AND g.holds)
                ELSE false END AS "held_up!",
+               e.contacted_at IS NULL AS "first!",
                l.version AS lead_version, l.zone, l.country, l.email_consent, l.sms_consent,
                s.slot_at, s.slot_day, s.slot_campaign_day, s.detail, s.fence
         FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS u (workspace_id, send_id, attempt)
         JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
                     AND s.attempt = u.attempt AND s.state = 'planned'
         CROSS JOIN LATERAL (
-            SELECT verb_seq, signal_seq FROM enrollments
+            SELECT verb_seq, signal_seq, contacted_at FROM enrollments
             WHERE workspace_id = u.workspace_id AND enrollment_id = s.enrollment_id
             LIMIT 1) AS e
         CROSS JOIN LATERAL (

@@ -10,6 +10,7 @@ use machine::ids::{LeadId, WorkspaceId};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
+use super::suppressions::Scope;
 use crate::suppression_key::SuppressionHash;
 
 /// Returns the key of a whole workspace: pauses, and promises about whole domains.
@@ -25,6 +26,14 @@ pub fn lead_key(workspace: WorkspaceId, lead: LeadId) -> i64 {
 /// Returns the key of an address, known by its hash.
 pub fn address_key(workspace: WorkspaceId, hash: &SuppressionHash) -> i64 {
     key(b"address", workspace, hash)
+}
+
+/// Returns the key under which a suppression is added and lifted: that of what it covers.
+pub fn suppression_key(workspace: WorkspaceId, scope: Scope, hash: &SuppressionHash) -> i64 {
+    match scope {
+        Scope::Address => address_key(workspace, hash),
+        Scope::Domain => workspace_key(workspace),
+    }
 }
 
 /// Returns the key under which leads are added and changed in bulk, one writer at a time. It comes
@@ -70,15 +79,24 @@ pub async fn try_lock_exclusive(conn: &mut PgConnection, key: i64) -> sqlx::Resu
         .await
 }
 
-/// Tries for shared locks on `keys` without waiting; answers for each, in their order.
-pub async fn try_lock_shared(conn: &mut PgConnection, keys: &[i64]) -> sqlx::Result<Vec<bool>> {
+/// Tries for locks on `keys` without waiting, shared but for those that `alone` marks; answers for
+/// each, in their order.
+pub async fn try_lock(
+    conn: &mut PgConnection,
+    keys: &[i64],
+    alone: &[bool],
+) -> sqlx::Result<Vec<bool>> {
     sqlx::query_scalar!(
         r#"
-        SELECT pg_try_advisory_xact_lock_shared(key) AS "locked!"
-        FROM unnest($1::bigint[]) WITH ORDINALITY AS k (key, n)
+        SELECT CASE
+                   WHEN alone THEN pg_try_advisory_xact_lock(key)
+                   ELSE pg_try_advisory_xact_lock_shared(key)
+               END AS "locked!"
+        FROM unnest($1::bigint[], $2::bool[]) WITH ORDINALITY AS k (key, alone, n)
         ORDER BY n
         "#,
-        keys
+        keys,
+        alone
     )
     .fetch_all(conn)
     .await

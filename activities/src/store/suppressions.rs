@@ -61,6 +61,11 @@ impl Value {
         Self { scope: Scope::Domain, plain: domain.to_owned(), hash: key.domain(domain) }
     }
 
+    /// How much it covers.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
     /// The hash by which it is found.
     pub fn hash(&self) -> &SuppressionHash {
         &self.hash
@@ -161,29 +166,24 @@ pub async fn erased(
     Ok(found.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
 }
 
-/// Lifts the suppression of `hash`: a person's act, which the caller puts on record. Returns whether
-/// there was one.
-pub async fn lift(
+/// Returns what the suppression of this id covers, in force or lifted, if there is such a one.
+pub async fn named(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    hash: &SuppressionHash,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
+    id: SuppressionId,
+) -> sqlx::Result<Option<(Scope, SuppressionHash)>> {
+    let row = sqlx::query!(
         r#"
-        UPDATE suppressions
-        SET lifted_at = $3
-        WHERE workspace_id = $1
-          AND value_hash = $2
-          AND lifted_at IS NULL
+        SELECT scope, value_hash
+        FROM suppressions
+        WHERE workspace_id = $1 AND suppression_id = $2
         "#,
         workspace.uuid(),
-        hash.as_slice(),
-        now
+        id.uuid()
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(row.and_then(|row| Some((Scope::of(&row.scope)?, row.value_hash.try_into().ok()?))))
 }
 
 /// Lifts the opt-out of `hash`, and of nothing else: its owner wants messages again. What is kept of
@@ -216,6 +216,10 @@ pub async fn lift_opt_out(
 }
 
 impl Scope {
+    fn of(word: &str) -> Option<Self> {
+        [Self::Address, Self::Domain].into_iter().find(|scope| scope.as_str() == word)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",

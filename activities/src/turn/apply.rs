@@ -175,13 +175,14 @@ impl Run {
         if before.is_some_and(|before| before == read.enrollment) && applied.effects.is_empty() {
             return;
         }
+        // No id is asked for twice, so what is both was asked for first.
+        for effect in &applied.effects {
+            self.done.asked.insert(effect.id(), effect.clone());
+        }
         for withdrawn in &applied.withdrawn {
             if self.done.asked.remove(withdrawn).is_none() {
                 self.done.withdrawn.push(*withdrawn);
             }
-        }
-        for effect in &applied.effects {
-            self.done.asked.insert(effect.id(), effect.clone());
         }
         let to = explain::summary(&read.enrollment, &read.version.version);
         let begins = matches!(signal, Signal::VersionMoved);

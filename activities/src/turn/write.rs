@@ -10,7 +10,7 @@ use machine::explain;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::Channel;
-use machine::signal::{Answer, Bounce, HandoverResult, ReplyTo, Signal};
+use machine::signal::{Answer, Bounce, CallResult, HandoverResult, ReplyTo, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde::Serialize;
 use uuid::Uuid;
@@ -403,6 +403,8 @@ impl Writes {
         advanced.changed_ats.push(changed_at);
         advanced.wake_ats.push(wake_at);
         advanced.ended_ats.push(read.enrollment.outcome().map(|_| changed_at));
+        let reached = done.applied.iter().any(|applied| has_reached(&applied.signal, done));
+        advanced.contacted_ats.push(reached.then_some(done.now));
         wake_at
     }
 
@@ -509,6 +511,14 @@ fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
 
 fn with_person(state: &State) -> bool {
     matches!(state, State::Offered { .. } | State::Accepted { .. } | State::Answered { .. })
+}
+
+/// Whether the signal says that a message of a step went to the lead, or that it was spoken to.
+fn has_reached(signal: &Signal, done: &Done) -> bool {
+    if let Signal::SendAnswered { effect, answer: Answer::Accepted } = signal {
+        return done.open_before.iter().any(|open| open.id == *effect && open.step.is_some());
+    }
+    matches!(signal, Signal::CallDone { result: CallResult::Reached, .. })
 }
 
 fn handed_over(applied: &Applied) -> bool {

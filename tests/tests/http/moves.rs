@@ -1,9 +1,12 @@
 //! Leads moved to another version of their sequence.
 
 use activities::api_keys::Role;
+use activities::campaigns::apply;
+use activities::campaigns::enroll::{self, Selection};
 use activities::replay::{self, Replayed};
+use activities::version_move;
 use chrono::TimeDelta;
-use machine::ids::EnrollmentId;
+use machine::ids::{CampaignId, EnrollmentId};
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
 
@@ -140,4 +143,79 @@ async fn a_lead_that_is_moved_gets_no_message_of_a_step_that_is_gone() {
     operator.order(&format!("{path}/stop")).await.json(200);
     assert_eq!(operator.order(&format!("{path}/move")).await.problem(409).0, "conflict");
     assert_eq!(operator.order(&format!("{path}/move?dry=1")).await.faulty_fields(), ["dry"]);
+}
+
+/// A campaign of the mail `intro` with two more versions, and its leads.
+async fn with_versions(api: &Api, operator: &Program<'_>, leads: usize) -> (String, CampaignId) {
+    let path = made(operator, &with(spring(), "steps", json!([mail("intro", "2 days")]))).await;
+    let rows: String = (0..leads).map(|n| format!("lead{n}@example.com\n")).collect();
+    api.import(&format!("email\n{rows}")).await;
+    let id = path.rsplit('/').next().unwrap().parse().unwrap();
+    (path, id)
+}
+
+/// How many enrollments run each version.
+async fn versions(api: &Api) -> Vec<(i32, i64)> {
+    let mut tx = api.room.store.begin(api.workspace).await.unwrap();
+    sqlx::query_as("SELECT version, count(*) FROM enrollments GROUP BY version ORDER BY version")
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap()
+}
+
+/// Waits for something inside a call that cannot wait.
+fn meanwhile<T>(task: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(task))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_changed_half_way_reaches_everybody() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let (path, campaign) = with_versions(&api, &operator, 600).await;
+    operator.post(&format!("{path}/start"), &json!({})).await.json(202);
+    operator.post(&format!("{path}/enrollments"), &json!({ "everyone": {} })).await.json(200);
+    api.turn().await;
+    for wait in ["3 days", "4 days"] {
+        let next = steps(json!([mail("intro", wait)]));
+        operator.post(&format!("{path}/versions"), &next).await.json(200);
+    }
+    let (room, workspace) = (&api.room, api.workspace);
+    let order = |to| version_move::order(&room.store, workspace, campaign, Some(to), "test");
+    order(2).await.unwrap().unwrap();
+    let mut pages = 0;
+    let page = |_| {
+        pages += 1;
+        if pages == 1 {
+            meanwhile(order(3)).unwrap().unwrap();
+        }
+    };
+    version_move::perform(room, workspace, campaign, page).await.unwrap();
+    assert_eq!(versions(&api).await, [(3, 600)]);
+    assert!(operator.get(&path).await.json(200).get("moving_to").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_enters_gets_the_version_that_is_the_newest_then() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let (path, campaign) = with_versions(&api, &operator, 3).await;
+    operator.post(&format!("{path}/start"), &json!({})).await.json(202);
+    let (store, workspace) = (&api.room.store, api.workspace);
+    let everyone = Selection::Matching { tags: Vec::new(), filter: None };
+    let second = serde_json::from_value(steps(json!([mail("welcome", "1 day")]))).unwrap();
+    let mut note = |progress: enroll::Progress<'_>| {
+        if progress.seen == 0 {
+            meanwhile(apply::apply(store, workspace, &second, "test")).unwrap().unwrap();
+        }
+    };
+    let entered = enroll::enroll(store, workspace, campaign, &everyone, "test", &mut note).await;
+    assert_eq!(entered.unwrap().unwrap().added, 3);
+    assert_eq!(versions(&api).await, [(2, 3)]);
+    let mut tx = store.begin(workspace).await.unwrap();
+    let next: String = sqlx::query_scalar("SELECT DISTINCT next_step FROM enrollments")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(next, "welcome");
 }

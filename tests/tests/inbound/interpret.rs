@@ -1,8 +1,12 @@
 //! INTERPRET: what mails mean for those they hold.
 
+use activities::campaign_verb::{self, Verb};
+use activities::campaigns;
 use activities::ingest::Signalled;
 use activities::token::Claim;
+use activities::versions::Versions;
 use chrono::TimeDelta;
+use postgres_runner::{Runner, Settings};
 use serde_json::json;
 
 use super::town::{Town, campaign};
@@ -230,4 +234,68 @@ async fn two_readers_of_one_mail_tell_once() {
     assert_eq!(town.signals("spring", ADA).await, [json!({ "kind": "opted_out" })]);
     assert_eq!(town.count("suppressions").await, 1);
     assert_eq!(town.count("journal WHERE cause = 'opted_out'").await, 1);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_holds_no_answer_up() {
+    let mut town = Town::written_to(&[ADA, BOB]).await;
+    let intro = town.send("spring", ADA, "intro").await;
+    let other = town.send("spring", BOB, "intro").await;
+    town.run("UPDATE sequence_versions SET document = '{}'").await;
+    town.room.versions = Versions::default();
+    town.replies(ADA, intro, "Tell me more").await;
+    assert_eq!(town.interpret().await.mails, 1);
+    assert_eq!(
+        town.signals("spring", ADA).await,
+        [json!({ "kind": "replied", "to": "this", "step": "intro" })]
+    );
+    // Whether a click counts is in the version too.
+    assert_eq!(town.hears("clicked", other).await, Signalled::Stored { enrollments: vec![] });
+}
+
+#[tokio::test]
+async fn mail_is_read_while_the_leads_of_a_campaign_cannot_be_told() {
+    let mut town = Town::written_to(&[ADA]).await;
+    let send = town.send("spring", ADA, "intro").await;
+    town.start(campaign("autumn")).await;
+    town.work().await;
+    town.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+         AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON enrollments
+         FOR EACH ROW WHEN (NEW.verb_seq > OLD.verb_seq) EXECUTE FUNCTION refuse()",
+    )
+    .await;
+    let (store, workspace) = (&town.room.store, town.workspace);
+    let autumn = campaigns::by_name(store, workspace, "autumn").await.unwrap().unwrap().id;
+    campaign_verb::order(store, workspace, autumn, Verb::Pause, "test").await.unwrap();
+    let runner = Runner::start(town.room.clone(), Settings::default()).await.unwrap();
+    town.replies(ADA, send, "Tell me more").await;
+    town.until("SELECT count(*) = 0 FROM signals WHERE kind IS NULL").await;
+    runner.drain().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_and_withdrawn_at_once_is_not_planned() {
+    let mut town = Town::new(&[ADA]).await;
+    let mut spring = campaign("spring");
+    spring["handover"] = json!({
+        "to": "team@example.com",
+        "triggers": [{ "key": "large", "when": { "attribute": "rooms", "at_least": 20 } }],
+    });
+    spring["steps"] = json!([
+        { "key": "intro", "email": { "subject": "Hello", "body": "Hello there." } },
+        { "key": "nudge", "wait": "3 days", "email": { "body": "Still there?" } },
+    ]);
+    town.start(spring).await;
+    town.work().await;
+    town.after(TimeDelta::days(4)).await;
+    // A turn may read a value before it hears that there is one.
+    town.run("UPDATE leads SET attributes = '{\"rooms\": 40}'").await;
+    let asks = town.turn().await;
+    assert_eq!(asks.len(), 1, "the offer alone");
+    assert_eq!(town.state("spring", ADA).await, "offered");
+    let nudge = "SELECT effects FROM journal ORDER BY turn DESC LIMIT 1";
+    assert!(town.one(nudge, &[]).await.contains("nudge"), "it was asked for");
+    assert_eq!(town.count("sends WHERE step_key = 'nudge'").await, 0);
 }

@@ -146,10 +146,9 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
     let unread = work::uninterpreted_workspaces(&mut conn).await?;
     conn.commit().await?;
     for (workspace, campaign) in untold {
-        campaign_verb::tell(mailroom, workspace, campaign, |turned| {
-            shared.take_up(workspace, turned);
-        })
-        .await?;
+        let taken_up = |turned| shared.take_up(workspace, turned);
+        let told = campaign_verb::tell(mailroom, workspace, campaign, taken_up).await;
+        spare_others(workspace, told)?;
     }
     for workspace in unread {
         spare_others(workspace, read_mail(shared, workspace).await)?;

@@ -86,6 +86,10 @@ struct Rehearsal {
     no_address: u64,
     /// Leads that would not: the audience's filter does not hold for them.
     filtered_out: u64,
+    /// Leads that would not: another campaign wrote to them a shorter while ago than this one allows.
+    recently_contacted: u64,
+    /// Leads that would not: a person has them from another campaign.
+    with_person: u64,
     /// Messages and calls.
     touches: usize,
     /// When the first of them leaves.
@@ -175,6 +179,8 @@ impl Rehearsal {
             leads,
             no_address: left_out.no_address,
             filtered_out: left_out.filtered_out,
+            recently_contacted: left_out.recently_contacted,
+            with_person: left_out.with_person,
             touches,
             first_at,
             last_at,

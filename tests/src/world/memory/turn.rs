@@ -187,13 +187,13 @@ impl<'a> Turn<'a> {
             return;
         }
         self.explain(&context);
+        for effect in applied.effects {
+            self.asked.insert(effect.id(), effect);
+        }
         for withdrawn in applied.withdrawn {
             if self.asked.remove(&withdrawn).is_none() {
                 self.withdrawn.push(withdrawn);
             }
-        }
-        for effect in applied.effects {
-            self.asked.insert(effect.id(), effect);
         }
         let row = self.inner.row(self.id);
         row.turn += 1;
