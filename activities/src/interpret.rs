@@ -9,6 +9,7 @@ use machine::sequence::Channel;
 use machine::signal::{Bounce, ReplyTo, Signal};
 use secrecy::ExposeSecret;
 
+use crate::changes::News;
 use crate::error::{ActivityError, Result, chain};
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{Action, BounceClass, Dsn};
@@ -162,6 +163,11 @@ async fn settle(tx: &mut Tx, mails: &[(&Uninterpreted, &Meaning)]) -> Result<()>
     let workspace = tx.workspace();
     let now = clock::read(tx).await?;
     let told: Vec<Meant> = mails.iter().flat_map(|(mail, meaning)| meaning.signals(mail)).collect();
+    for (mail, meaning) in mails {
+        let lead = mail.enrollments.first().map(|held| held.lead);
+        let what = meaning.own.kind().to_owned();
+        tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
+    }
     signals::interpret(tx, workspace, &told, now.campaign).await?;
     let events: Vec<EventId> = mails.iter().map(|(mail, _)| mail.event).collect();
     inbound_events::finish(tx, workspace, &events, now.wall).await?;

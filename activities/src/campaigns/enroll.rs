@@ -19,6 +19,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Campaign, CampaignStatus};
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::shell::word;
@@ -449,6 +450,7 @@ async fn enroll_page(
         // Its last lead ended while this run was under way.
         CampaignStatus::Finished => {
             store::start(tx, workspace, campaign, now).await?;
+            tx.tell(News::Campaign { campaign, status: "active".to_owned() });
             held.verb_seq
         }
         // The pause is the newest verb; whoever enters now has yet to hear it.
@@ -472,5 +474,10 @@ async fn enroll_page(
         first_step: beginning.first_step.as_str(),
         now,
     };
-    Ok(Ok(audience::enroll(tx, workspace, entry, &enrollments, &leads).await?))
+    let entered = audience::enroll(tx, workspace, entry, &enrollments, &leads).await?;
+    if !entered.is_empty() {
+        let enrollments = entered.iter().map(|(_, enrollment)| *enrollment).collect();
+        tx.tell(News::Enrollments { campaign, state: "queued".to_owned(), enrollments });
+    }
+    Ok(Ok(entered))
 }

@@ -12,6 +12,8 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
 };
 
+use super::changes;
+use crate::changes::{News, written};
 use crate::error::{ActivityError, Result};
 
 /// The numbered SQL of this build.
@@ -45,6 +47,7 @@ pub struct Store {
 pub struct Tx {
     inner: Transaction<'static, Postgres>,
     workspace: WorkspaceId,
+    news: Vec<News>,
 }
 
 impl Store {
@@ -58,7 +61,11 @@ impl Store {
     pub async fn open(url: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?
             .application_name("meridian")
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
+            .options([
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+                // The warning of a connection that is cleaned up is nobody's trouble.
+                ("client_min_messages", "error"),
+            ])
             .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1));
         let mut conn = options.connect().await?;
         let role = confine(&mut conn).await?;
@@ -120,7 +127,7 @@ impl Store {
         // What varies is a UUID and nothing else.
         let begin = format!("BEGIN; SET LOCAL app.workspace_id = '{workspace}'{settings}");
         let inner = self.pool.begin_with(AssertSqlSafe(begin)).await?;
-        Ok(Tx { inner, workspace })
+        Ok(Tx { inner, workspace, news: Vec::new() })
     }
 
     /// Begins a transaction outside every workspace: it sees no tenant's rows.
@@ -164,12 +171,21 @@ impl Tx {
         self.workspace
     }
 
-    /// Commits.
+    /// Tells those who watch the workspace what this transaction changes, if it is committed.
+    pub fn tell(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    /// Commits, with one row for all news.
     ///
     /// # Errors
     ///
     /// An error does not mean that nothing was committed: the caller repeats under the same keys.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        if !self.news.is_empty() {
+            let news = written(&self.news)?;
+            changes::add(&mut self.inner, self.workspace, &news).await?;
+        }
         Ok(self.inner.commit().await?)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::RULES;
-use machine::explain;
+use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::Channel;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::apply::{Applied, Done};
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
+use crate::changes::News;
 use crate::error::Result;
 use crate::senders;
 use crate::store::clock::Clocks;
@@ -39,6 +40,8 @@ pub(super) struct Writes {
     handovers: Vec<HandoverRow>,
     /// Campaigns of which a lead came back to life.
     revived: BTreeSet<Uuid>,
+    /// Who came into which state of which campaign, if it is worth telling.
+    moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
     counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
 }
 
@@ -250,6 +253,11 @@ impl Writes {
         if before != after {
             self.count(campaign, None, None, format!("state/{before}"), -1);
             self.count(campaign, None, None, format!("state/{after}"), 1);
+            // It passes in seconds, and what comes of it is told with the outcome of the message.
+            if after != Shown::Sending.as_str() {
+                let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+                self.moved.entry((campaign, after)).or_default().push(enrollment);
+            }
         }
         for applied in &done.applied {
             let (measure, step) = match &applied.signal {
@@ -428,6 +436,7 @@ impl Writes {
         for handover in &self.handovers {
             turns::put_handover(tx, workspace, handover).await?;
         }
+        tell(tx, self.moved, &self.handovers, &revived, self.proved);
         let mut deltas = Deltas::default();
         for ((campaign, step, variant, measure), n) in self.counts {
             if n != 0 {
@@ -440,6 +449,36 @@ impl Writes {
         }
         turns::count(tx, workspace, &deltas).await?;
         Ok(released)
+    }
+}
+
+/// Tells those who watch what a batch of leads led to.
+fn tell(
+    tx: &mut Tx,
+    moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
+    handovers: &[HandoverRow],
+    revived: &[Uuid],
+    proved: Vec<Uuid>,
+) {
+    for ((campaign, state), enrollments) in moved {
+        let (campaign, state) = (CampaignId::new(campaign), state.to_owned());
+        tx.tell(News::Enrollments { campaign, state, enrollments });
+    }
+    for row in handovers {
+        tx.tell(News::Handover {
+            enrollment: EnrollmentId::new(row.enrollment_id),
+            campaign: CampaignId::new(row.campaign_id),
+            lead: LeadId::new(row.lead_id),
+            state: row.state.to_owned(),
+        });
+    }
+    for campaign in revived {
+        let (campaign, status) = (CampaignId::new(*campaign), "active".to_owned());
+        tx.tell(News::Campaign { campaign, status });
+    }
+    if !proved.is_empty() {
+        let sends = proved.into_iter().map(SendId::new).collect();
+        tx.tell(News::Sends { state: "accepted".to_owned(), sends });
     }
 }
 
