@@ -24,7 +24,7 @@ use crate::phone::PhoneNumber;
 use crate::senders::Sender;
 use crate::sms;
 use crate::store::prepares::{self, Earlier, LeadRow};
-use crate::store::senders;
+use crate::store::{Tx, senders};
 use crate::suppression_key::SuppressionHash;
 use crate::token::{Claim, TokenKind};
 use crate::turn::{Ask, What};
@@ -73,7 +73,7 @@ pub async fn prepare(
     }
     // As the gate sorts them, so that it finds the same agents' turns.
     asks.sort_by_key(|ask| (ask.wake_at, ask.send));
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let lead_ids: Vec<Uuid> = asks.iter().map(|ask| ask.lead.uuid()).collect();
     let leads: HashMap<Uuid, LeadRow> = prepares::leads(&mut tx, workspace, &lead_ids)
         .await?
@@ -86,6 +86,7 @@ pub async fn prepare(
     for earlier in prepares::earlier(&mut tx, workspace, &earlier_ids).await? {
         threads.entry(earlier.enrollment_id).or_default().push(earlier);
     }
+    let subjects = thread_subjects(&mut tx, &asks, &threads).await?;
     let sender_ids: BTreeSet<SenderId> = asks.iter().filter_map(|ask| ask.sender).collect();
     let sender_ids: Vec<SenderId> = sender_ids.into_iter().collect();
     let mut ready_senders = HashMap::new();
@@ -112,6 +113,8 @@ pub async fn prepare(
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
+        let subject = thread.last().and_then(|before| subjects.get(&before.send_id));
+        let subject = subject.and_then(|subject| subject.parse().ok());
         let agent = match turns.choose(&ask) {
             _ if !offers::is_in_turn(&ask) => None,
             Ok(agent) => Some((agent.id, agent.email.clone())),
@@ -122,7 +125,7 @@ pub async fn prepare(
         };
         let id = agent.as_ref().map(|(id, _)| *id);
         let agent = agent.map(|(_, email)| email);
-        let parts = Parts { lead, sender, thread, dossier, agent };
+        let parts = Parts { lead, sender, thread, subject, dossier, agent };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => {
                 // The next offer of the batch is another's turn.
@@ -146,11 +149,33 @@ fn earlier_sends(workspace: WorkspaceId, ask: &Ask) -> Vec<Uuid> {
         .collect()
 }
 
+/// Reads the subjects of threads, of the messages that bring none of their own.
+async fn thread_subjects(
+    tx: &mut Tx,
+    asks: &[Ask],
+    threads: &HashMap<Uuid, Vec<Earlier>>,
+) -> Result<HashMap<Uuid, String>> {
+    let brings_one = |ask: &Ask| match &ask.what {
+        What::Step { step, variant, .. } => {
+            let wording = ask.version.wordings.get(&(step.clone(), variant.clone()));
+            matches!(wording, Some(Ok(wording)) if wording.has_subject())
+        }
+        What::Handover { .. } => true,
+    };
+    let befores = asks.iter().filter(|ask| !brings_one(ask));
+    let befores = befores.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.last());
+    let befores: Vec<Uuid> = befores.map(|earlier| earlier.send_id).collect();
+    let workspace = tx.workspace();
+    Ok(prepares::subjects(tx, workspace, &befores).await?)
+}
+
 /// What one message is made of.
 struct Parts<'a> {
     lead: Option<&'a LeadRow>,
     sender: Option<&'a (Arc<Sender>, Option<Outlet>)>,
     thread: Vec<Earlier>,
+    /// What its thread is about, for a message without a subject of its own.
+    subject: Option<HeaderText>,
     dossier: Option<dossier::Dossier>,
     /// Where the agent is written to whose turn it is.
     agent: Option<String>,
@@ -242,7 +267,8 @@ fn compose_mail(
         What::Step { .. } => {
             let to = lead.email.as_deref().and_then(|email| email.parse().ok());
             let to: EmailAddress = to.ok_or_else(no_address)?;
-            let wording = step_mail(mailroom, workspace, ask, lead, sender, &parts.thread)?;
+            let thread_subject = parts.subject.as_ref();
+            let wording = step_mail(mailroom, workspace, ask, lead, sender, thread_subject)?;
             (to, wording)
         }
         What::Handover { to, answer_by } => {
@@ -289,7 +315,7 @@ fn step_mail(
     ask: &Ask,
     lead: &LeadRow,
     sender: &Sender,
-    thread: &[Earlier],
+    thread_subject: Option<&HeaderText>,
 ) -> std::result::Result<Wording, Answer> {
     let way_out = way_out(mailroom, workspace, ask)?;
     let empty = Map::new();
@@ -302,9 +328,7 @@ fn step_mail(
         unsubscribe_text: "Unsubscribe",
     };
     let rendered = wording(ask)?.render(values, Some(&footer)).map_err(unrendered)?;
-    let before = thread.last().and_then(|earlier| earlier.subject.as_deref());
-    let before: Option<HeaderText> = before.and_then(|subject| subject.parse().ok());
-    let subject = match (rendered.subject, before) {
+    let subject = match (rendered.subject, thread_subject) {
         (Some(subject), _) => subject,
         (None, Some(before)) => before.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.
