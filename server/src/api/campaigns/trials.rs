@@ -86,6 +86,8 @@ struct Rehearsal {
     no_address: u64,
     /// Leads that would not: the audience's filter does not hold for them.
     filtered_out: u64,
+    /// Leads of them that get a message or a call.
+    reached: usize,
     /// Messages and calls.
     touches: usize,
     /// When the first of them leaves.
@@ -163,8 +165,8 @@ impl Rehearsal {
     fn of(done: Rehearsed, shown: usize) -> Self {
         let Rehearsed { campaign, from, mut courses, left_out, senders, steps: _ } = done;
         let zone = campaign.settings.zone;
-        let Summary { touches, first_at, last_at, days, held, endings, texts } =
-            Summary::of(&courses, zone);
+        let summary = Summary::of(&courses, zone);
+        let Summary { touches, first_at, last_at, days, held, endings, texts, .. } = summary;
         let leads = courses.len();
         courses.truncate(shown);
         Self {
@@ -175,6 +177,7 @@ impl Rehearsal {
             leads,
             no_address: left_out.no_address,
             filtered_out: left_out.filtered_out,
+            reached: summary.reached,
             touches,
             first_at,
             last_at,
