@@ -5,6 +5,7 @@ use machine::ids::{CampaignId, LeadId, WorkspaceId};
 use machine::signal::ResumeRule;
 use uuid::Uuid;
 
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::mailroom::Mailroom;
 use crate::store::audit::{self, Act};
@@ -114,6 +115,9 @@ pub async fn order(
             return Ok(Ordered::NotWhile(standing.status));
         }
     };
+    if ordered == Ordered::Done {
+        tx.tell(News::Campaign { campaign, status: verb.leads_to().to_owned() });
+    }
     let subject = format!("campaign/{campaign}");
     let act = Act { actor, act: verb.act(), subject: &subject, details: None };
     audit::record(&mut tx, workspace, &act, clocks.wall).await?;

@@ -18,6 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use crate::changes::News;
 use crate::error::Result;
 use crate::phone::Country;
 use crate::store::audit::{self, Act};
@@ -214,6 +215,7 @@ async fn record(
     let (actor, details) = (options.actor.as_str(), Some(details));
     let act = Act { actor, act: "lead.import", subject: &subject, details };
     audit::record(&mut tx, workspace, &act, wall).await?;
+    tx.tell(News::Import { added, changed, refused });
     tx.commit().await
 }
 

@@ -16,6 +16,7 @@ use sqlx::PgConnection;
 
 pub use event::{NewEvent, Played, PostBody, Provider};
 
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::inbound::said;
@@ -221,6 +222,7 @@ async fn take(
         lead: found.lead(),
         sealed: &sealed,
         progress: progress(&event.fact, &found),
+        is_automatic: event.fact == Fact::Mail(Author::Machine),
     };
     if !inbound_events::add(&mut tx, workspace, &row, now).await? {
         return Ok((Signalled::Repeated, named));
@@ -245,6 +247,9 @@ async fn take(
             unmatched(&mut tx, workspace, (id, event), now, "names no send or lead").await?
         }
     };
+    if event.fact.is_news() {
+        tx.tell(News::Inbound { event: id.uuid(), what: row.kind.to_owned(), lead: row.lead });
+    }
     tx.commit().await?;
     Ok((signalled, named))
 }

@@ -9,6 +9,7 @@ use machine::sequence::Channel;
 use machine::signal::{Bounce, ReplyTo, Signal};
 use secrecy::ExposeSecret;
 
+use crate::changes::News;
 use crate::error::{ActivityError, Result, chain};
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{Action, BounceClass, Dsn};
@@ -142,6 +143,9 @@ async fn settle(
     }
     let now = clock::read(&mut tx).await?;
     let told = meaning.signals(&mail.enrollments);
+    let lead = mail.enrollments.first().map(|held| held.lead);
+    let what = meaning.own.kind().to_owned();
+    tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
     signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
     inbound_events::finish(&mut tx, workspace, mail.event, now.wall).await?;
     tx.commit().await

@@ -365,6 +365,8 @@ impl Run {
             zones: &self.actor.zones,
             booked: self.booking.take(),
             margin: MARGIN,
+            // Who was written to a short while ago does not enter.
+            guarded_until: None,
         };
         match stage.book.allot(&candidate, now) {
             Verdict::Go { .. } => {

@@ -6,6 +6,7 @@ pub mod content;
 pub mod dossier;
 pub mod gate;
 pub mod prepare;
+mod recontact;
 pub mod record;
 pub mod slots;
 pub mod sweep;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 pub use transport::{InvalidTransport, Mismatch, Transport, split_password};
 use trouble::{Breaker, Trouble};
 
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::header_text::HeaderText;
 use crate::ids;
@@ -290,6 +291,7 @@ pub async fn set_status(
     let wall = clock::read(&mut tx).await?.wall;
     let details = reason.map(|reason| json!({ "reason": reason }));
     record(&mut tx, id, (act, actor), details, wall).await?;
+    tx.tell(News::Sender { sender: id, state: status.as_str().to_owned() });
     tx.commit().await?;
     Ok(Some(id))
 }

@@ -6,6 +6,7 @@ mod answer;
 mod audit;
 mod caller;
 mod campaigns;
+mod conversations;
 mod dead_letters;
 mod enrollments;
 mod handovers;
@@ -21,6 +22,7 @@ mod request;
 mod senders;
 mod sends;
 mod sequences;
+mod stream;
 mod suppressions;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use tokio::sync::Semaphore;
 
 use problem::Problem;
 use rates::Rates;
+use stream::Streams;
 
 /// Where the API is.
 const PREFIX: &str = "/api/v1";
@@ -60,12 +63,18 @@ pub struct App {
     pub room: Mailroom,
     rates: Rates,
     imports: Arc<Semaphore>,
+    streams: Streams,
 }
 
 impl App {
     /// Furnishes the API.
     pub fn new(room: Mailroom) -> Self {
-        Self { room, rates: Rates::new(), imports: Arc::new(Semaphore::new(IMPORTS_MAX)) }
+        Self {
+            room,
+            rates: Rates::new(),
+            imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            streams: Streams::new(),
+        }
     }
 }
 
@@ -103,6 +112,7 @@ fn routes() -> ApiRouter<App> {
     ApiRouter::new()
         .merge(audit::routes())
         .merge(campaigns::routes())
+        .merge(conversations::routes())
         .merge(dead_letters::routes())
         .merge(enrollments::routes())
         .merge(handovers::routes())
@@ -111,6 +121,7 @@ fn routes() -> ApiRouter<App> {
         .merge(senders::routes())
         .merge(sends::routes())
         .merge(sequences::routes())
+        .merge(stream::routes())
         .merge(suppressions::routes())
 }
 

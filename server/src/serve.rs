@@ -10,12 +10,12 @@ use activities::ids;
 use activities::mailroom::Mailroom;
 use activities::store::{Store, clock};
 use anyhow::Context as _;
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -79,6 +79,10 @@ pub struct Server {
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
+
+/// Told when the server stops: an answer without an end of its own ends then.
+#[derive(Debug, Clone, Default)]
+pub struct Stopping(pub CancellationToken);
 
 /// Which routes a process answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +155,7 @@ impl Server {
     pub fn start(listener: TcpListener, router: Router) -> Self {
         let stop = CancellationToken::new();
         let told = stop.clone();
+        let router = router.layer(Extension(Stopping(stop.clone())));
         let task = tokio::spawn(async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
             axum::serve(listener, service).with_graceful_shutdown(told.cancelled_owned()).await

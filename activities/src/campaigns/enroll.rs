@@ -1,12 +1,13 @@
 //! Adding leads to a campaign, in pages: each page is one transaction, so a run that is killed in
 //! the middle goes on where it was when it is repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use machine::condition::{Condition, Evidence};
 use machine::context::Attributes;
-use machine::document::CampaignDocument;
+use machine::document::{CampaignDocument, Recontact, WithPerson};
 use machine::enrollment::Enrollment;
 use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
 use machine::key::StepKey;
@@ -18,12 +19,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Campaign, CampaignStatus};
+use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::shell::word;
 use crate::store::audience::{self, Candidate, Entry, Wanted};
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
+use crate::store::contacts::{self, Elsewhere};
 use crate::store::{Store, Tx, clock};
 
 /// Leads in one transaction.
@@ -56,6 +59,10 @@ pub struct Enrolled {
     pub no_address: u64,
     /// The filter does not hold for them.
     pub filtered_out: u64,
+    /// Another campaign wrote to them a shorter while ago than this one allows.
+    pub recently_contacted: u64,
+    /// A person has them from another campaign.
+    pub with_person: u64,
     /// There is no such lead.
     pub unknown: u64,
 }
@@ -71,6 +78,10 @@ pub enum LeftOut {
     NoAddress,
     /// The filter does not hold for it.
     FilteredOut,
+    /// Another campaign wrote to it a shorter while ago than this one allows.
+    RecentlyContacted,
+    /// A person has it from another campaign.
+    WithPerson,
     /// There is no such lead.
     Unknown,
 }
@@ -78,7 +89,9 @@ pub enum LeftOut {
 impl Enrolled {
     /// Returns how many leads were looked at.
     pub fn seen(&self) -> u64 {
-        self.added + self.already_in + self.no_address + self.filtered_out + self.unknown
+        let kept_away = self.recently_contacted + self.with_person;
+        let left_out = self.already_in + self.no_address + self.filtered_out + self.unknown;
+        self.added + left_out + kept_away
     }
 
     /// Counts one that did not enter.
@@ -87,6 +100,8 @@ impl Enrolled {
             LeftOut::AlreadyIn => self.already_in += 1,
             LeftOut::NoAddress => self.no_address += 1,
             LeftOut::FilteredOut => self.filtered_out += 1,
+            LeftOut::RecentlyContacted => self.recently_contacted += 1,
+            LeftOut::WithPerson => self.with_person += 1,
             LeftOut::Unknown => self.unknown += 1,
         }
     }
@@ -159,7 +174,49 @@ pub struct Pages {
     source: Source,
     filter: Option<Condition>,
     channels: Vec<String>,
+    guard: Guard,
     after: Uuid,
+}
+
+/// What keeps away leads that other campaigns have to do with.
+struct Guard {
+    campaign: CampaignId,
+    rule: Recontact,
+    zone: Tz,
+    now: DateTime<Utc>,
+}
+
+impl Guard {
+    /// Moves those of a page that other campaigns keep away to those that do not enter.
+    async fn apply(&self, tx: &mut Tx, page: &mut Page) -> Result<()> {
+        if page.leads.is_empty() {
+            return Ok(());
+        }
+        let workspace = tx.workspace();
+        let leads: Vec<Uuid> = page.leads.iter().map(|lead| lead.uuid()).collect();
+        let elsewhere = contacts::elsewhere(tx, workspace, self.campaign, &leads).await?;
+        let kept_away: BTreeMap<LeadId, LeftOut> = elsewhere
+            .into_iter()
+            .filter_map(|it| Some((LeadId::new(it.lead_id), self.against(&it)?)))
+            .collect();
+        page.leads.retain(|lead| !kept_away.contains_key(lead));
+        page.left_out.extend(kept_away);
+        Ok(())
+    }
+
+    fn against(&self, elsewhere: &Elsewhere) -> Option<LeftOut> {
+        let taken = match self.rule.with_person {
+            WithPerson::LeaveOut => elsewhere.with_person,
+            WithPerson::Enter => false,
+        };
+        let contact = self.rule.not_within.zip(elsewhere.contacted_at);
+        let recent = contact.is_some_and(|(time, at)| time.after(at, self.zone) > self.now);
+        match (taken, recent) {
+            (true, _) => Some(LeftOut::WithPerson),
+            (false, true) => Some(LeftOut::RecentlyContacted),
+            (false, false) => None,
+        }
+    }
 }
 
 enum Source {
@@ -178,8 +235,14 @@ pub struct Page {
 }
 
 impl Pages {
-    /// Prepares to read `selection` for a campaign with this document.
-    pub fn new(selection: &Selection, document: &CampaignDocument, version: &Version) -> Self {
+    /// Prepares to read at `now`, campaign time, `selection` for a campaign with this document.
+    pub fn new(
+        campaign: CampaignId,
+        selection: &Selection,
+        document: &CampaignDocument,
+        version: &Version,
+        now: DateTime<Utc>,
+    ) -> Self {
         let audience = document.audience.clone().unwrap_or_default();
         let (tags, filter) = match selection {
             Selection::Audience => (audience.tags, audience.filter),
@@ -195,7 +258,8 @@ impl Pages {
             (_, Some(tag)) => Source::Tagged { tag, more: tags.collect() },
             (_, None) => Source::Everyone,
         };
-        Self { source, filter, channels: channels(version), after: Uuid::nil() }
+        let guard = Guard { campaign, rule: document.recontact, zone: document.zone, now };
+        Self { source, filter, channels: channels(version), guard, after: Uuid::nil() }
     }
 
     /// Returns how many leads there are to look at; a little more where several tags are wanted.
@@ -233,12 +297,16 @@ impl Pages {
                     return Ok(None);
                 }
                 let found = audience::named(tx, workspace, wanted, &leads).await?;
-                return Ok(Some(self.sort_out_named(&leads, found)));
+                let mut page = self.sort_out_named(&leads, found);
+                self.guard.apply(tx, &mut page).await?;
+                return Ok(Some(page));
             }
         };
         let Some(last) = candidates.last() else { return Ok(None) };
         self.after = last.lead_id;
-        Ok(Some(self.sort_out(candidates)))
+        let mut page = self.sort_out(candidates);
+        self.guard.apply(tx, &mut page).await?;
+        Ok(Some(page))
     }
 
     fn sort_out_named(&self, named: &[LeadId], found: Vec<Candidate>) -> Page {
@@ -313,7 +381,7 @@ pub(super) async fn run(
 ) -> Result<Result<Enrolled, NotEnrolled>> {
     let mut tx = store.begin(workspace).await?;
     let (document, version, mut beginning) = begin(&mut tx, campaign, now).await?;
-    let mut pages = Pages::new(selection, &document, &version);
+    let mut pages = Pages::new(campaign.id, selection, &document, &version, now);
     let total = pages.total(&mut tx).await?;
     drop(tx);
 
@@ -382,6 +450,7 @@ async fn enroll_page(
         // Its last lead ended while this run was under way.
         CampaignStatus::Finished => {
             store::start(tx, workspace, campaign, now).await?;
+            tx.tell(News::Campaign { campaign, status: "active".to_owned() });
             held.verb_seq
         }
         // The pause is the newest verb; whoever enters now has yet to hear it.
@@ -405,5 +474,10 @@ async fn enroll_page(
         first_step: beginning.first_step.as_str(),
         now,
     };
-    Ok(Ok(audience::enroll(tx, workspace, entry, &enrollments, &leads).await?))
+    let entered = audience::enroll(tx, workspace, entry, &enrollments, &leads).await?;
+    if !entered.is_empty() {
+        let enrollments = entered.iter().map(|(_, enrollment)| *enrollment).collect();
+        tx.tell(News::Enrollments { campaign, state: "queued".to_owned(), enrollments });
+    }
+    Ok(Ok(entered))
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::enroll::{Enrolled, NotEnrolled, Progress, Selection, run};
 use super::{Campaign, CampaignStatus};
+use crate::changes::News;
 use crate::error::Result;
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
@@ -63,7 +64,7 @@ pub async fn at_once(
     }
     let clocks = clock::read(&mut tx).await?;
     let now = clocks.campaign;
-    store::start(&mut tx, workspace, campaign.id, now).await?;
+    begin(&mut tx, &campaign, now).await?;
     store::plan_start(&mut tx, workspace, campaign.id, None).await?;
     note(&mut tx, campaign.id, actor, None, clocks.wall).await?;
     tx.commit().await?;
@@ -102,7 +103,7 @@ pub async fn order(
             return Ok(Err(NotStarted::Begun(status)));
         }
         (CampaignStatus::Draft | CampaignStatus::Active | CampaignStatus::Finished, None) => {
-            store::start(&mut tx, workspace, campaign.id, now).await?;
+            begin(&mut tx, &campaign, now).await?;
         }
         (CampaignStatus::Draft, Some(_)) => {}
     }
@@ -124,7 +125,7 @@ pub async fn perform(store: &Store, workspace: WorkspaceId, campaign: CampaignId
     let campaign = super::lock(&mut tx, workspace, campaign).await?;
     let now = clock::read(&mut tx).await?.campaign;
     let Some(start_at) = due(&campaign, now) else { return Ok(()) };
-    store::start(&mut tx, workspace, campaign.id, now).await?;
+    begin(&mut tx, &campaign, now).await?;
     tx.commit().await?;
     match run(store, workspace, &campaign, &Selection::Audience, now, &mut |_| {}).await? {
         Ok(enrolled) => {
@@ -137,6 +138,16 @@ pub async fn perform(store: &Store, workspace: WorkspaceId, campaign: CampaignId
     let mut tx = store.begin(workspace).await?;
     store::note_entered(&mut tx, workspace, campaign.id, start_at).await?;
     tx.commit().await
+}
+
+/// Makes a campaign active.
+async fn begin(tx: &mut Tx, campaign: &Campaign, now: DateTime<Utc>) -> Result<()> {
+    let workspace = tx.workspace();
+    store::start(tx, workspace, campaign.id, now).await?;
+    if campaign.status != CampaignStatus::Active {
+        tx.tell(News::Campaign { campaign: campaign.id, status: "active".to_owned() });
+    }
+    Ok(())
 }
 
 fn due(campaign: &Campaign, now: DateTime<Utc>) -> Option<DateTime<Utc>> {

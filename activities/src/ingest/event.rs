@@ -269,6 +269,19 @@ impl Fact {
             Self::Text(Said::Reply) => "text",
         }
     }
+
+    /// Whether it is told to those who watch: that a message goes its way is counted, and no more.
+    pub(super) fn is_news(&self) -> bool {
+        match self {
+            Self::Noted(_) | Self::Delivered => false,
+            Self::Clicked
+            | Self::Bounced(_)
+            | Self::Complained
+            | Self::OptedOut
+            | Self::Mail(_)
+            | Self::Text(_) => true,
+        }
+    }
 }
 
 fn of_post(

@@ -89,7 +89,7 @@ pub(super) async fn cast(
         .map(|sender| (sender.id, sender))
         .collect();
     let book = open_book(&mut tx, campaign, &senders, now).await?;
-    let mut pages = Pages::new(selection, &version.document, &version.version);
+    let mut pages = Pages::new(campaign.id, selection, &version.document, &version.version, now);
     let mut actors = Vec::new();
     let mut left_out = Enrolled::default();
     while actors.len() < limit {

@@ -13,6 +13,7 @@ use machine::state::Why;
 use uuid::Uuid;
 
 use super::prepare::Prepared;
+use super::recontact::{self, Contacts};
 use super::slots::{
     Book, Booking, CampaignLimits, Candidate as Asking, Outage, SenderLimits, Verdict,
 };
@@ -104,6 +105,7 @@ pub async fn gate(
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
     let mut book = open_book(&mut tx, &standing, clocks).await?;
+    let mut contacts = Contacts::read(&mut tx, &standing).await?;
     let mut passed = Passed::default();
     let mut put_off = PutOff::default();
     for (message, candidate) in standing {
@@ -113,10 +115,12 @@ pub async fn gate(
             gated.answered.push((message.ask, Answer::Held { missing }));
             continue;
         }
-        match allot(&mut book, &message, candidate, now) {
+        let guarded_until = contacts.guard(&message, candidate);
+        match allot(&mut book, &message, candidate, guarded_until, now) {
             Verdict::Go { sender_day, campaign_day } => {
                 let lease_until = clocks.wall + message.outlet.lease();
                 gated.lease_until = gated.lease_until.max(Some(lease_until));
+                contacts.note(&message.ask, now);
                 let content = &message.content;
                 passed.ids.push(message.ask.send.uuid());
                 passed.addresses.push(content.address().to_owned());
@@ -179,14 +183,14 @@ async fn lock_people(
     gated: &mut Gated,
 ) -> Result<Vec<Prepared>> {
     let workspace = tx.workspace();
-    let keys: Vec<i64> = messages
-        .iter()
-        .flat_map(|message| {
-            let lead = locks::lead_key(workspace, message.ask.lead);
-            [lead, locks::address_key(workspace, &message.address_hash)]
-        })
-        .collect();
-    let granted = locks::try_lock_shared(tx, &keys).await?;
+    let locks = messages.iter().flat_map(|message| {
+        let lead = locks::lead_key(workspace, message.ask.lead);
+        // Of two campaigns that write to one person at once, one has to see the other.
+        let alone = recontact::is_guarded(&message.ask);
+        [(lead, alone), (locks::address_key(workspace, &message.address_hash), false)]
+    });
+    let (keys, alone): (Vec<i64>, Vec<bool>) = locks.unzip();
+    let granted = locks::try_lock(tx, &keys, &alone).await?;
     let mut locked = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
         let both = granted.get(2 * index..2 * index + 2);
@@ -340,6 +344,7 @@ fn allot(
     book: &mut Book,
     message: &Prepared,
     candidate: &Candidate,
+    guarded_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Verdict {
     let version = &message.ask.version.version;
@@ -370,6 +375,7 @@ fn allot(
         zones: &zones,
         booked,
         margin: MARGIN,
+        guarded_until,
     };
     book.allot(&asking, now)
 }

@@ -1,6 +1,6 @@
 //! RECORD: outcomes enter the ledger, and the machine is told in the same transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use machine::effect::EffectId;
@@ -8,6 +8,7 @@ use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use machine::signal::{Answer, Refusal as Class, Signal};
 use uuid::Uuid;
 
+use crate::changes::News;
 use crate::error::Result;
 use crate::ingest::{self, NewEvent};
 use crate::mailroom::Mailroom;
@@ -147,13 +148,16 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
         outcomes.states.push(row.to);
         outcomes.details.push(row.detail);
         outcomes.provider_ids.push(row.provider_id);
-        answers.insert((it.send.uuid(), it.attempt), row.answer);
+        answers.insert((it.send.uuid(), it.attempt), (row.to, row.answer));
     }
     let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
     let mut released = Released::default();
+    let mut known: BTreeMap<&'static str, Vec<SendId>> = BTreeMap::new();
     for row in moved {
-        let answer = answers.remove(&(row.send_id, row.attempt)).flatten();
+        let (to, answer) = answers.remove(&(row.send_id, row.attempt)).unzip();
+        let answer = answer.flatten();
+        known.entry(to.unwrap_or_default()).or_default().push(SendId::new(row.send_id));
         released.used.extend(row.used);
         released.booked.extend(row.booked);
         if let Some(answer) = answer {
@@ -162,6 +166,9 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
             let enrollment = EnrollmentId::new(row.enrollment_id);
             told.push(Told { enrollment, signal: Signal::SendAnswered { effect, answer } });
         }
+    }
+    for (state, sends) in known {
+        tx.tell(News::Sends { state: state.to_owned(), sends });
     }
     turn::advance(tx, &mailroom.versions, clocks, locked, told, released).await
 }

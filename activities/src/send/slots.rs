@@ -89,6 +89,8 @@ pub struct Candidate<'a> {
     pub booked: Option<Booking>,
     /// How long before its window closes it must leave.
     pub margin: TimeDelta,
+    /// Until when another campaign's message to the lead stands against it.
+    pub guarded_until: Option<DateTime<Utc>>,
 }
 
 /// What a send is told.
@@ -145,6 +147,10 @@ impl Book {
         });
         if let Some(booked) = candidate.booked {
             self.add(candidate, booked.sender_day, booked.campaign_day, Entry::Unbook);
+        }
+        if let Some(until) = candidate.guarded_until.filter(|until| *until > now) {
+            let until = open_at(candidate, until).unwrap_or(until);
+            return Verdict::Defer { until, because: Why::RecontactGuard, days: None };
         }
         if let Some((until, because)) = closed(candidate, now) {
             return Verdict::Defer { until, because, days: None };
@@ -395,6 +401,7 @@ mod tests {
             zones: &[Tz::UTC],
             booked: None,
             margin,
+            guarded_until: None,
         };
         book.allot(&candidate, now.parse().unwrap())
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::record::{Known, Recorded, record};
 use crate::address::EmailAddress;
+use crate::changes::News;
 use crate::error::Result;
 use crate::mail::message_id::MessageId;
 use crate::mailgun::client::Sought as SoughtMail;
@@ -48,6 +49,10 @@ pub async fn sweep(
     let silent_since = clocks.wall - RUNNER_SILENCE;
     let own = mailroom.runner;
     let lost = records::give_up(&mut tx, workspace, &ids, clocks.wall, silent_since, own).await?;
+    if !lost.is_empty() {
+        let sends = lost.iter().map(|lost| SendId::new(lost.send_id)).collect();
+        tx.tell(News::Sends { state: "unknown".to_owned(), sends });
+    }
     tx.commit().await?;
     if lost.is_empty() {
         return Ok(None);

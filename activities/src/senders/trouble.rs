@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::{SenderId, WorkspaceId};
 
 use super::Sender;
+use crate::changes::News;
 use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::outcome::{Detail, Outcome, SenderHealth};
@@ -87,6 +88,7 @@ pub async fn note(room: &Mailroom, workspace: WorkspaceId, sender: &Sender, outc
 async fn end(room: &Mailroom, workspace: WorkspaceId, sender: &Sender) -> Result<()> {
     let mut tx = room.store.begin(workspace).await?;
     senders::end_trouble(&mut tx, workspace, sender.id).await?;
+    tx.tell(News::Sender { sender: sender.id, state: "active".to_owned() });
     tx.commit().await?;
     tracing::info!(sender.id = %sender.id, "a provider answers again");
     Ok(())
@@ -110,6 +112,9 @@ async fn begin(
         None => None,
     };
     senders::note_trouble(&mut tx, workspace, sender.id, count, detail, until).await?;
+    if until.is_some() {
+        tx.tell(News::Sender { sender: sender.id, state: "trouble".to_owned() });
+    }
     tx.commit().await?;
     if let Some(rest) = rest {
         let rest_s = rest.num_seconds();
@@ -136,6 +141,7 @@ pub async fn pause(
         let subject = format!("sender/{sender}");
         let act = Act { actor: "provider", act: "sender.pause", subject: &subject, details: None };
         audit::record(&mut tx, workspace, &act, wall).await?;
+        tx.tell(News::Sender { sender, state: "paused".to_owned() });
         tracing::error!(sender.id = %sender, "a provider refuses our account; its sender is paused");
     }
     tx.commit().await

@@ -110,6 +110,25 @@ pub async fn used(
     Ok(())
 }
 
+/// Whether a key is in force.
+pub async fn is_in_force(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    key: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM api_keys
+            WHERE workspace_id = $1 AND key_id = $2 AND revoked_at IS NULL) AS "in_force!"
+        "#,
+        workspace.uuid(),
+        key
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Ends a key. Returns whether it was in force.
 pub async fn revoke(
     conn: &mut PgConnection,

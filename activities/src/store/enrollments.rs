@@ -138,6 +138,8 @@ pub struct Advanced {
     pub wake_ats: Vec<Option<DateTime<Utc>>>,
     /// When it ended.
     pub ended_ats: Vec<Option<DateTime<Utc>>>,
+    /// When it reached the lead, if it did now.
+    pub contacted_ats: Vec<Option<DateTime<Utc>>>,
 }
 
 /// Writes back what a turn made of its enrollments.
@@ -153,13 +155,15 @@ pub async fn write(
             verb_seq = u.verb_seq, failures = 0, email_sender_id = u.email_sender_id,
             sms_sender_id = u.sms_sender_id, state = u.state, why = u.why, until = u.until,
             next_step = u.next_step, next_at = u.next_at, changed_at = u.changed_at,
-            wake_at = u.wake_at, ended_at = u.ended_at
+            wake_at = u.wake_at, ended_at = u.ended_at,
+            contacted_at = coalesce(u.contacted_at, e.contacted_at)
         FROM unnest(
             $2::uuid[], $3::bytea[], $4::int[], $5::int[], $6::int[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::timestamptz[],
-            $14::timestamptz[], $15::timestamptz[], $16::timestamptz[]
+            $14::timestamptz[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[]
         ) AS u (enrollment_id, snapshot, turn, applied_seq, verb_seq, email_sender_id,
-                sms_sender_id, state, why, until, next_step, next_at, changed_at, wake_at, ended_at)
+                sms_sender_id, state, why, until, next_step, next_at, changed_at, wake_at, ended_at,
+                contacted_at)
         WHERE e.workspace_id = $1 AND e.enrollment_id = u.enrollment_id
         "#,
         workspace.uuid(),
@@ -178,6 +182,7 @@ pub async fn write(
         &advanced.changed_ats,
         &advanced.wake_ats as _,
         &advanced.ended_ats as _,
+        &advanced.contacted_ats as _,
     )
     .execute(conn)
     .await?;

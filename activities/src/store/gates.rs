@@ -16,6 +16,8 @@ pub struct Candidate {
     pub stale: bool,
     /// Whether a signal that may stop it has not been seen.
     pub held_up: bool,
+    /// Whether its enrollment has not reached the lead yet.
+    pub first: bool,
     /// Why the address is suppressed.
     pub suppressed: Option<String>,
     /// The person's data as it is now.
@@ -61,6 +63,7 @@ pub async fn lock_planned(
                    WHERE g.workspace_id = $1 AND g.enrollment_id = s.enrollment_id
                      AND g.seq > s.after_seq AND g.holds)
                ELSE false END AS "held_up!",
+               e.contacted_at IS NULL AS "first!",
                (SELECT x.reason FROM suppressions x
                 WHERE x.workspace_id = $1 AND x.lifted_at IS NULL
                   AND ((x.scope = 'address' AND x.value_hash = u.address_hash)

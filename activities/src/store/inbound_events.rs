@@ -41,6 +41,8 @@ pub struct NewRow<'a> {
     pub sealed: &'a [u8],
     /// Whether somebody still has to read it.
     pub progress: Progress,
+    /// Whether a machine wrote it, at first sight.
+    pub is_automatic: bool,
 }
 
 /// Whether an event still has to be read.
@@ -104,8 +106,8 @@ pub async fn add(
         r#"
         INSERT INTO inbound_events
             (workspace_id, event_id, provider, event_key, token, kind, send_id, lead_id, payload,
-             received_at, at, processed_at, attempt)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             received_at, at, processed_at, attempt, is_automatic)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         ON CONFLICT DO NOTHING
         "#,
         workspace.uuid(),
@@ -120,7 +122,8 @@ pub async fn add(
         now.wall,
         now.campaign,
         processed_at,
-        row.attempt
+        row.attempt,
+        row.is_automatic
     )
     .execute(conn)
     .await?;

@@ -79,15 +79,24 @@ pub async fn try_lock_exclusive(conn: &mut PgConnection, key: i64) -> sqlx::Resu
         .await
 }
 
-/// Tries for shared locks on `keys` without waiting; answers for each, in their order.
-pub async fn try_lock_shared(conn: &mut PgConnection, keys: &[i64]) -> sqlx::Result<Vec<bool>> {
+/// Tries for locks on `keys` without waiting, shared but for those that `alone` marks; answers for
+/// each, in their order.
+pub async fn try_lock(
+    conn: &mut PgConnection,
+    keys: &[i64],
+    alone: &[bool],
+) -> sqlx::Result<Vec<bool>> {
     sqlx::query_scalar!(
         r#"
-        SELECT pg_try_advisory_xact_lock_shared(key) AS "locked!"
-        FROM unnest($1::bigint[]) WITH ORDINALITY AS k (key, n)
+        SELECT CASE
+                   WHEN alone THEN pg_try_advisory_xact_lock(key)
+                   ELSE pg_try_advisory_xact_lock_shared(key)
+               END AS "locked!"
+        FROM unnest($1::bigint[], $2::bool[]) WITH ORDINALITY AS k (key, alone, n)
         ORDER BY n
         "#,
-        keys
+        keys,
+        alone
     )
     .fetch_all(conn)
     .await

@@ -12,6 +12,8 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
 };
 
+use super::changes;
+use crate::changes::{News, written};
 use crate::error::{ActivityError, Result};
 
 /// The numbered SQL of this build.
@@ -42,6 +44,7 @@ pub struct Store {
 pub struct Tx {
     inner: Transaction<'static, Postgres>,
     workspace: WorkspaceId,
+    news: Vec<News>,
 }
 
 impl Store {
@@ -93,7 +96,7 @@ impl Store {
         )
         .fetch_one(&mut *inner)
         .await?;
-        Ok(Tx { inner, workspace })
+        Ok(Tx { inner, workspace, news: Vec::new() })
     }
 
     /// Begins a transaction outside every workspace: it sees no tenant's rows.
@@ -137,12 +140,21 @@ impl Tx {
         self.workspace
     }
 
-    /// Commits.
+    /// Tells those who watch the workspace what this transaction changes, if it is committed.
+    pub fn tell(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    /// Commits, with one row for all news.
     ///
     /// # Errors
     ///
     /// An error does not mean that nothing was committed: the caller repeats under the same keys.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        if !self.news.is_empty() {
+            let news = written(&self.news)?;
+            changes::add(&mut self.inner, self.workspace, &news).await?;
+        }
         Ok(self.inner.commit().await?)
     }
 }

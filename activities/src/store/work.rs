@@ -102,12 +102,12 @@ pub async fn due_ids(
     .await
 }
 
-/// Ends campaigns all of whose leads have ended. Returns how many.
+/// Ends campaigns all of whose leads have ended. Returns which.
 pub async fn finish_campaigns(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Vec<CampaignId>> {
     let idle = sqlx::query_scalar!(
         r#"
         SELECT c.campaign_id FROM campaigns AS c
@@ -132,24 +132,25 @@ pub async fn finish_campaigns(
     .fetch_all(&mut *conn)
     .await?;
     if idle.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     // A statement of its own after the lock: it sees who entered meanwhile.
-    let done = sqlx::query!(
+    let done = sqlx::query_scalar!(
         r#"
         UPDATE campaigns AS c SET status = 'finished', finished_at = $2
         WHERE c.workspace_id = $1 AND c.campaign_id = ANY ($3)
           AND NOT EXISTS (
               SELECT 1 FROM enrollments e
               WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id AND e.ended_at IS NULL)
+        RETURNING c.campaign_id
         "#,
         workspace.uuid(),
         now,
         &idle,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done.into_iter().map(CampaignId::new).collect())
 }
 
 /// Folds the changes of each counter into one row.

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use machine::effect::Effect;
 use machine::enrollment::RULES;
-use machine::explain;
+use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::Channel;
-use machine::signal::{Answer, Bounce, HandoverResult, ReplyTo, Signal};
+use machine::signal::{Answer, Bounce, CallResult, HandoverResult, ReplyTo, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
+use crate::changes::News;
 use crate::error::Result;
 use crate::senders;
 use crate::store::clock::Clocks;
@@ -39,6 +40,8 @@ pub(super) struct Writes {
     handovers: Vec<HandoverRow>,
     /// Campaigns of which a lead came back to life.
     revived: BTreeSet<Uuid>,
+    /// Who came into which state of which campaign, if it is worth telling.
+    moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
     counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
 }
 
@@ -250,6 +253,11 @@ impl Writes {
         if before != after {
             self.count(campaign, None, None, format!("state/{before}"), -1);
             self.count(campaign, None, None, format!("state/{after}"), 1);
+            // It passes in seconds, and what comes of it is told with the outcome of the message.
+            if after != Shown::Sending.as_str() {
+                let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+                self.moved.entry((campaign, after)).or_default().push(enrollment);
+            }
         }
         for applied in &done.applied {
             let (measure, step) = match &applied.signal {
@@ -400,6 +408,8 @@ impl Writes {
         advanced.changed_ats.push(changed_at);
         advanced.wake_ats.push(wake_at);
         advanced.ended_ats.push(read.enrollment.outcome().map(|_| changed_at));
+        let reached = done.applied.iter().any(|applied| has_reached(&applied.signal, done));
+        advanced.contacted_ats.push(reached.then_some(done.now));
         wake_at
     }
 
@@ -423,6 +433,7 @@ impl Writes {
         for handover in &self.handovers {
             turns::put_handover(tx, workspace, handover).await?;
         }
+        tell(tx, self.moved, &self.handovers, &revived, self.proved);
         let mut deltas = Deltas::default();
         for ((campaign, step, variant, measure), n) in self.counts {
             if n != 0 {
@@ -435,6 +446,36 @@ impl Writes {
         }
         turns::count(tx, workspace, &deltas).await?;
         Ok(released)
+    }
+}
+
+/// Tells those who watch what a batch of leads led to.
+fn tell(
+    tx: &mut Tx,
+    moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
+    handovers: &[HandoverRow],
+    revived: &[Uuid],
+    proved: Vec<Uuid>,
+) {
+    for ((campaign, state), enrollments) in moved {
+        let (campaign, state) = (CampaignId::new(campaign), state.to_owned());
+        tx.tell(News::Enrollments { campaign, state, enrollments });
+    }
+    for row in handovers {
+        tx.tell(News::Handover {
+            enrollment: EnrollmentId::new(row.enrollment_id),
+            campaign: CampaignId::new(row.campaign_id),
+            lead: LeadId::new(row.lead_id),
+            state: row.state.to_owned(),
+        });
+    }
+    for campaign in revived {
+        let (campaign, status) = (CampaignId::new(*campaign), "active".to_owned());
+        tx.tell(News::Campaign { campaign, status });
+    }
+    if !proved.is_empty() {
+        let sends = proved.into_iter().map(SendId::new).collect();
+        tx.tell(News::Sends { state: "accepted".to_owned(), sends });
     }
 }
 
@@ -506,6 +547,14 @@ fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
 
 fn with_person(state: &State) -> bool {
     matches!(state, State::Offered { .. } | State::Accepted { .. } | State::Answered { .. })
+}
+
+/// Whether the signal says that a message of a step went to the lead, or that it was spoken to.
+fn has_reached(signal: &Signal, done: &Done) -> bool {
+    if let Signal::SendAnswered { effect, answer: Answer::Accepted } = signal {
+        return done.open_before.iter().any(|open| open.id == *effect && open.step.is_some());
+    }
+    matches!(signal, Signal::CallDone { result: CallResult::Reached, .. })
 }
 
 fn handed_over(applied: &Applied) -> bool {

@@ -327,6 +327,10 @@ async fn duplicate(
     Ok(())
 }
 
+/// Why leads are left out that other campaigns have to do with, as the end of a sentence.
+const RECENTLY_CONTACTED: &str = "were written to by another campaign a short while ago";
+const WITH_PERSON: &str = "are with a person, from another campaign";
+
 #[derive(Serialize)]
 struct EnrolledView {
     campaign: String,
@@ -338,7 +342,15 @@ struct EnrolledView {
 
 impl fmt::Display for EnrolledView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Enrolled { added, already_in, no_address, filtered_out, unknown } = self.enrolled;
+        let Enrolled {
+            added,
+            already_in,
+            no_address,
+            filtered_out,
+            recently_contacted,
+            with_person,
+            unknown,
+        } = self.enrolled;
         if let Some(imported) = &self.imported {
             write!(f, "{imported}")?;
         }
@@ -348,6 +360,8 @@ impl fmt::Display for EnrolledView {
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
             (filtered_out, "do not pass the campaign's filter"),
+            (recently_contacted, RECENTLY_CONTACTED),
+            (with_person, WITH_PERSON),
             (unknown, "are not there"),
         ] {
             if number > 0 {

@@ -269,6 +269,13 @@ impl Sequence {
         self
     }
 
+    /// Leads that another campaign wrote to within this time wait for their first message.
+    #[must_use]
+    pub fn not_within(mut self, delay: &str) -> Self {
+        self.document.recontact.not_within = Some(delay.parse().expect("a delay"));
+        self
+    }
+
     /// Leads for which this holds leave as met.
     #[must_use]
     pub fn goal(mut self, condition: Value) -> Self {

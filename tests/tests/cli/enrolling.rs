@@ -144,4 +144,23 @@ async fn a_hundred_thousand_leads_enter_in_pages() {
     assert_eq!(steps.len(), 22);
     assert!(steps.is_sorted());
     assert_eq!(desk.count("SELECT count(*) FROM enrollments").await, 100_004);
+
+    sqlx::query(
+        "UPDATE enrollments SET contacted_at = changed_at WHERE lead_id < '80000000-0000-0000-0000-000000000000'",
+    )
+    .execute(&mut desk.owner)
+    .await
+    .unwrap();
+    let guarded = "name: autumn\nsenders: [capture]\nrecontact: { not_within: 30 days }";
+    let autumn = CAMPAIGN.replace("name: spring", guarded);
+    let file = desk.file("autumn.yaml", &autumn);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start autumn").await.well();
+    let began = Instant::now();
+    let all = desk.types("campaign enroll autumn --all --json").await.json();
+    eprintln!("as many were looked at in {:.1} s", began.elapsed().as_secs_f64());
+    let written_to = desk.count("SELECT count(contacted_at) FROM enrollments").await;
+    assert_eq!(all["recently_contacted"], written_to);
+    assert!((40_000..60_000).contains(&written_to), "{written_to}");
+    assert_eq!(desk.count("SELECT count(*) FROM enrollments").await, 200_008 - written_to);
 }

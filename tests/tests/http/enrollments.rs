@@ -1,6 +1,8 @@
 //! Leads in campaigns: entering, plan, journal, orders.
 
 use activities::api_keys::Role;
+use chrono::TimeDelta;
+use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
 
 use crate::campaigns::{made, spring, with};
@@ -80,7 +82,8 @@ async fn leads_enter_once_and_each_that_does_not_is_told_why() {
     assert_eq!(
         report["reasons"],
         json!({
-            "already_in": 0, "no_address": 1, "filtered_out": 1, "unknown": 0,
+            "already_in": 0, "no_address": 1, "filtered_out": 1, "recently_contacted": 0,
+            "with_person": 0, "unknown": 0,
         })
     );
 
@@ -97,6 +100,64 @@ async fn leads_enter_once_and_each_that_does_not_is_told_why() {
     let stolen = json!({ "leads": [ann] });
     let stolen = strangers.post(&format!("{theirs}/enrollments"), &stolen).await.json(200);
     assert_eq!(stolen["left_out"], json!([{ "lead": ann, "reason": "unknown" }]));
+}
+
+#[tokio::test]
+async fn whom_another_campaign_has_is_left_alone() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let mut one_mail = with(spring(), "handover", json!({ "to": "sales@example.com" }));
+    one_mail["steps"].as_array_mut().unwrap().truncate(1);
+    let spring = started(&api, &operator, one_mail.clone()).await;
+    let runner = Runner::start(api.room.clone(), Settings::default()).await.unwrap();
+    let (ann, bob) = (api.lead("ann@example.com").await, api.lead("bob@example.com").await);
+    let report = json!({ "leads": [ann, bob] });
+    let report = operator.post(&format!("{spring}/enrollments"), &report).await.json(200);
+    let of_ann = report["enrollments"].as_array().unwrap();
+    let of_ann = of_ann.iter().find(|it| it["lead"] == json!(ann)).unwrap();
+    let of_ann = format!("/enrollments/{}", of_ann["enrollment"].as_str().unwrap());
+    operator.until(&spring, |campaign| campaign["sent"] == 2).await;
+    let hand_over = json!({ "signal": "hand_over" });
+    operator.post(&format!("{of_ann}/signals"), &hand_over).await.json(202);
+    operator.until(&of_ann, |shown| shown["plan"]["state"] == "with_person").await;
+
+    let another = |name: &str, recontact: Value| {
+        let mut document =
+            with(with(one_mail.clone(), "name", json!(name)), "recontact", recontact);
+        document["senders"] = json!(["capture"]);
+        with(document, "audience", json!({ "tags": ["hotel"] }))
+    };
+    let guarded = made(&operator, &another("guarded", json!({ "not_within": "30 days" }))).await;
+    let rehearsed = operator.order(&format!("{guarded}/rehearse")).await.json(200);
+    assert_eq!(
+        (&rehearsed["leads"], &rehearsed["recently_contacted"], &rehearsed["with_person"]),
+        (&json!(0), &json!(1), &json!(1))
+    );
+    operator.order(&format!("{guarded}/start")).await.json(202);
+    let everyone = json!({ "matching": { "tags": ["hotel"] } });
+    let enters =
+        async |path: &str| operator.post(&format!("{path}/enrollments"), &everyone).await.json(200);
+    let report = enters(&guarded).await;
+    assert_eq!(report["added"], 0, "{report}");
+    assert_eq!(
+        (&report["reasons"]["recently_contacted"], &report["reasons"]["with_person"]),
+        (&json!(1), &json!(1))
+    );
+    let left_out = report["left_out"].as_array().unwrap();
+    let told = json!({ "lead": bob, "reason": "recently_contacted" });
+    assert!(left_out.contains(&told), "{left_out:?}");
+    let told = json!({ "lead": ann, "reason": "with_person" });
+    assert!(left_out.contains(&told), "{left_out:?}");
+
+    api.after(TimeDelta::days(31)).await;
+    let report = enters(&guarded).await;
+    assert_eq!((&report["added"], &report["reasons"]["with_person"]), (&json!(1), &json!(1)));
+    let again = enters(&guarded).await;
+    assert_eq!(again["reasons"]["already_in"], 1, "its own message keeps nobody out: {again}");
+    let open = made(&operator, &another("open", json!({ "with_person": "enter" }))).await;
+    operator.order(&format!("{open}/start")).await.json(202);
+    operator.until(&open, |campaign| campaign["sent"] == 2).await;
+    runner.drain().await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod audit;
 mod campaigns;
+mod conversations;
 mod desk;
 mod document;
 mod enrollments;
@@ -16,4 +17,5 @@ mod moves;
 mod programs;
 mod running;
 mod sequences;
+mod stream;
 mod suppressions;

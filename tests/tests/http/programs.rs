@@ -14,6 +14,7 @@ use activities::turn;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::document::CampaignDocument;
 use machine::ids::{LeadId, WorkspaceId};
@@ -130,6 +131,11 @@ impl Api {
         clock::advance_to(&mut self.database.owner().await, at).await.unwrap();
     }
 
+    /// As [`Api::send`], with a body that is still to come.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -197,6 +203,11 @@ impl Program<'_> {
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         self.api.send(request).await
+    }
+
+    /// As [`Program::send`], with a body that is still to come.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response {
+        self.api.open(request).await
     }
 
     pub(crate) fn json(&self, method: Method, path: &str, body: &Value) -> Request<Body> {

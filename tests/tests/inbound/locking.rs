@@ -5,6 +5,9 @@ use activities::store::locks;
 use activities::suppression_list::{self, Suppressed};
 use activities::token::Claim;
 use chrono::TimeDelta;
+use machine::signal::Answer;
+use machine::state::Why;
+use serde_json::{Value, json};
 
 use super::town::{Town, about, campaign};
 
@@ -46,7 +49,7 @@ async fn an_opt_out_waits_for_a_gate_under_way() {
 
     let mut gate = town.room.store.begin(town.workspace).await.unwrap();
     let key = locks::lead_key(town.workspace, lead);
-    assert_eq!(locks::try_lock_shared(&mut gate, &[key]).await.unwrap(), [true]);
+    assert_eq!(locks::try_lock(&mut gate, &[key], &[false]).await.unwrap(), [true]);
     let room = town.room.clone();
     let stop = tokio::spawn(async move { ingest::opt_out(&room, claim).await });
     town.until("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -102,6 +105,47 @@ async fn stops_of_many_kinds_at_once_end_without_a_deadlock() {
         assert_eq!(town.state("autumn", address).await, "opted_out");
     }
     assert_eq!(town.count("suppressions").await, 10);
+}
+
+/// A campaign that leaves alone for a month whom another one wrote to.
+fn guarded(name: &str) -> Value {
+    let mut document = campaign(name);
+    document["recontact"] = json!({ "not_within": "30 days" });
+    document
+}
+
+#[tokio::test]
+async fn a_message_under_way_in_one_campaign_holds_back_the_other() {
+    let mut town = Town::new(&[ADA]).await;
+    town.start(guarded("spring")).await;
+    town.start(guarded("autumn")).await;
+    let asks = town.turn().await;
+    let mut ready = town.prepare(asks).await;
+    assert_eq!(ready.len(), 2);
+    let (second, first) = (ready.pop().unwrap(), ready.pop().unwrap());
+
+    // A gate of another runner has the person.
+    let key = locks::lead_key(town.workspace, first.ask.lead);
+    let mut other = town.room.store.begin(town.workspace).await.unwrap();
+    assert_eq!(locks::try_lock(&mut other, &[key], &[false]).await.unwrap(), [true]);
+    let gated = town.gate(vec![first.clone()]).await;
+    assert_eq!((gated.dispatched.len(), gated.busy.len()), (0, 1));
+    other.commit().await.unwrap();
+
+    let passed = town.gate(vec![first]).await;
+    assert_eq!(passed.dispatched.len(), 1);
+    let gated = town.gate(vec![second]).await;
+    let [(_, Answer::Deferred { until, reason: Why::RecontactGuard })] = gated.answered.as_slice()
+    else {
+        panic!("{:?} passed", gated.dispatched.len());
+    };
+    let waits = *until - passed.dispatched[0].gate_at;
+    assert_eq!(waits, TimeDelta::days(30));
+    town.call(gated).await;
+    town.call(passed).await;
+    town.work().await;
+    assert_eq!(town.count("sends WHERE state = 'accepted'").await, 1);
+    assert_eq!(town.count("enrollments WHERE why = 'recontact_guard'").await, 1);
 }
 
 #[tokio::test]

@@ -51,6 +51,9 @@ pub struct CampaignDocument {
     /// Whether mail needs consent that was granted. Text messages and calls always do.
     #[serde(default)]
     pub consent: ConsentRule,
+    /// What keeps leads out, or lets them wait, that other campaigns of the workspace have to do with.
+    #[serde(default, skip_serializing_if = "Recontact::is_default")]
+    pub recontact: Recontact,
     /// The goal: leads for which it holds leave the campaign as `met`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<Condition>,
@@ -103,6 +106,37 @@ pub enum ConsentRule {
     NotRefused,
     /// Mail leaves only where consent was granted.
     Granted,
+}
+
+/// What keeps leads out, or lets them wait, that other campaigns of the workspace have to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recontact {
+    /// Leads that another campaign wrote to within this time do not enter. Those who are in several
+    /// campaigns get the first message of this one when as much time has passed. None: no such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_within: Option<Delay>,
+    /// What becomes of leads that a person has from another campaign.
+    #[serde(default)]
+    pub with_person: WithPerson,
+}
+
+impl Recontact {
+    /// Whether nothing is said about it: such a document is stored as if it did not know the field.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of leads that a person has from another campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WithPerson {
+    /// They do not enter while the person has them.
+    #[default]
+    LeaveOut,
+    /// They enter like everybody else.
+    Enter,
 }
 
 /// What an answer does.

@@ -103,6 +103,8 @@ pub struct Version {
     pub refusals_max: u32,
     /// Whether mail needs consent that was granted.
     pub mail_needs_consent: bool,
+    /// How long after another campaign wrote to a lead the first message of this one waits.
+    pub not_within: Option<Delay>,
     /// The attributes that steps and goal name: the only ones a turn reads.
     pub attributes: BTreeSet<AttributeName>,
     /// The steps whose clicks are signals.

@@ -140,6 +140,7 @@ impl Wait {
             | Why::SenderPacing
             | Why::SenderDailyLimit
             | Why::CampaignDailyLimit
+            | Why::RecontactGuard
             | Why::SenderDisconnected
             | Why::ProviderOutage => true,
             Why::Delay
@@ -220,6 +221,8 @@ pub enum Why {
     SenderDailyLimit,
     /// The campaign's messages of the day are used up.
     CampaignDailyLimit,
+    /// Another campaign wrote to the lead a short while ago.
+    RecontactGuard,
     /// The provider refused; the next try has a time.
     RetryBackoff,
     /// The sender's provider does not work; it is tried again then.
@@ -246,7 +249,7 @@ pub enum Why {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Delay,
         Self::UntilEvent,
         Self::LeadAsked,
@@ -256,6 +259,7 @@ impl Why {
         Self::SenderPacing,
         Self::SenderDailyLimit,
         Self::CampaignDailyLimit,
+        Self::RecontactGuard,
         Self::RetryBackoff,
         Self::ProviderOutage,
         Self::CampaignPaused,
@@ -286,6 +290,7 @@ impl Why {
             Self::SenderPacing => "sender_pacing",
             Self::SenderDailyLimit => "sender_daily_limit",
             Self::CampaignDailyLimit => "campaign_daily_limit",
+            Self::RecontactGuard => "recontact_guard",
             Self::RetryBackoff => "retry_backoff",
             Self::ProviderOutage => "provider_outage",
             Self::CampaignPaused => "campaign_paused",

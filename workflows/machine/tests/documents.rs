@@ -158,6 +158,11 @@ fn a_fault_names_its_field_and_its_fix() {
         ),
         (with("/retry", json!({ "refusals": 0 })), "retry.refusals", "use 1 to 20"),
         (with("/caps", json!({ "per_day": 0 })), "caps.per_day", "use at least 1"),
+        (
+            with("/recontact", json!({ "not_within": "0 days" })),
+            "recontact.not_within",
+            "write it like `30 days`",
+        ),
         (with("/goal", json!({ "attribute": "won" })), "goal", "add `equals`"),
         (
             with("/audience", json!({ "filter": { "sent": "intro" } })),

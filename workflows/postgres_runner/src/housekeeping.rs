@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use activities::capture::player;
+use activities::changes::News;
 use activities::error::{Result, chain};
 use activities::leads::erase;
 use activities::mailroom::Mailroom;
 use activities::store::{bell, captures, clock, turns, work};
 use activities::turn::RUNNER_SILENCE;
-use activities::{audit_chain, campaign_verb, interpret};
+use activities::{audit_chain, campaign_verb, changes, interpret};
 use machine::ids::WorkspaceId;
 use sqlx::postgres::PgListener;
 
@@ -200,12 +201,17 @@ async fn tidy_up(mailroom: &Mailroom, workspace: WorkspaceId) -> Result<()> {
     let clocks = clock::read(&mut tx).await?;
     work::fold_counters(&mut tx, workspace).await?;
     let finished = work::finish_campaigns(&mut tx, workspace, clocks.campaign).await?;
+    for campaign in &finished {
+        tx.tell(News::Campaign { campaign: *campaign, status: "finished".to_owned() });
+    }
     tx.commit().await?;
-    if finished > 0 {
+    if !finished.is_empty() {
+        let finished = finished.len();
         tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
     }
     audit_chain::seal(&mailroom.store, workspace).await?;
     erase::finish(mailroom, workspace).await?;
+    changes::forget(&mailroom.store, workspace).await?;
     Ok(())
 }
 

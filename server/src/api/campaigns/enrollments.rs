@@ -201,8 +201,27 @@ struct SkippedByReason {
     no_address: u64,
     /// The filter does not hold for them.
     filtered_out: u64,
+    /// Another campaign wrote to them a shorter while ago than this one allows.
+    recently_contacted: u64,
+    /// A person has them from another campaign.
+    with_person: u64,
     /// There is no such lead.
     unknown: u64,
+}
+
+impl SkippedByReason {
+    fn of(enrolled: Enrolled) -> Self {
+        let Enrolled {
+            added: _,
+            already_in,
+            no_address,
+            filtered_out,
+            recently_contacted,
+            with_person,
+            unknown,
+        } = enrolled;
+        Self { already_in, no_address, filtered_out, recently_contacted, with_person, unknown }
+    }
 }
 
 /// A lead that entered.
@@ -254,10 +273,9 @@ impl EnrollmentReport {
     }
 
     fn sum(&mut self, enrolled: Enrolled) {
-        let Enrolled { added, already_in, no_address, filtered_out, unknown } = enrolled;
-        self.added = added;
-        self.skipped = enrolled.seen() - added;
-        self.reasons = SkippedByReason { already_in, no_address, filtered_out, unknown };
+        self.added = enrolled.added;
+        self.skipped = enrolled.seen() - enrolled.added;
+        self.reasons = SkippedByReason::of(enrolled);
     }
 }
 

@@ -88,6 +88,10 @@ struct Rehearsal {
     filtered_out: u64,
     /// Leads of them that get a message or a call.
     reached: usize,
+    /// Leads that would not: another campaign wrote to them a shorter while ago than this one allows.
+    recently_contacted: u64,
+    /// Leads that would not: a person has them from another campaign.
+    with_person: u64,
     /// Messages and calls.
     touches: usize,
     /// When the first of them leaves.
@@ -178,6 +182,8 @@ impl Rehearsal {
             no_address: left_out.no_address,
             filtered_out: left_out.filtered_out,
             reached: summary.reached,
+            recently_contacted: left_out.recently_contacted,
+            with_person: left_out.with_person,
             touches,
             first_at,
             last_at,

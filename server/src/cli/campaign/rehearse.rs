@@ -54,6 +54,8 @@ struct Rehearsal {
     last_at: Option<DateTime<Utc>>,
     no_address: u64,
     filtered_out: u64,
+    recently_contacted: u64,
+    with_person: u64,
     days: Vec<Day>,
     held: Vec<Held>,
     endings: BTreeMap<&'static str, usize>,
@@ -153,6 +155,8 @@ impl Rehearsal {
             last_at,
             no_address: done.left_out.no_address,
             filtered_out: done.left_out.filtered_out,
+            recently_contacted: done.left_out.recently_contacted,
+            with_person: done.left_out.with_person,
             days: days.into_iter().map(Day::from).collect(),
             held: held.into_iter().map(Held::from).collect(),
             endings,
@@ -291,6 +295,8 @@ impl fmt::Display for Rehearsal {
         for (n, what) in [
             (self.no_address, "have no address to write to"),
             (self.filtered_out, "do not pass the campaign's filter"),
+            (self.recently_contacted, super::RECENTLY_CONTACTED),
+            (self.with_person, super::WITH_PERSON),
         ] {
             if n > 0 {
                 writeln!(f, "  {n} {what}")?;

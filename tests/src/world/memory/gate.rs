@@ -6,7 +6,7 @@ use activities::send::slots::{
     Book, Booking, CampaignLimits, Candidate, Outage, SenderLimits, Verdict,
 };
 use activities::store::quotas::{Key, Scope};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use machine::context::Consent;
 use machine::country;
 use machine::document::{CampaignDocument, StepDocument};
@@ -17,7 +17,7 @@ use machine::signal::{Answer, Missing, Refusal, Signal};
 use machine::state::Responder;
 use serde_json::Map;
 
-use super::ledger::{Slot, Stand, What};
+use super::ledger::{Row, Slot, Stand, What};
 use super::{Call, Inner};
 use crate::world::backend::{CampaignVerb, Mail, Sent};
 use crate::world::provider::Script;
@@ -157,6 +157,7 @@ impl Inner {
             zones,
             booked,
             margin: MARGIN,
+            guarded_until: self.guarded_until(&row),
         };
         let verdict = book.allot(&candidate, self.now);
         let days = (today(sender.about.zone), today(campaign_zone));
@@ -181,6 +182,28 @@ impl Inner {
                 self.answer(send, Answer::Deferred { until, reason: because });
             }
         }
+    }
+
+    /// Until when another campaign's message to the same lead stands against a first message.
+    fn guarded_until(&self, row: &Row) -> Option<DateTime<Utc>> {
+        let own = &self.enrollments[&row.enrollment];
+        let version = &self.campaigns[&own.campaign].version;
+        let not_within = version.not_within?;
+        let went = |stand| {
+            matches!(
+                stand,
+                Stand::Dispatching | Stand::Accepted | Stand::Unknown | Stand::NeedsReview
+            )
+        };
+        let to_lead = self.ledger.iter().filter(|(_, it)| {
+            let is_step = matches!(it.what, What::Step { .. });
+            is_step && went(it.stand) && self.enrollments[&it.enrollment].lead == own.lead
+        });
+        if to_lead.clone().any(|(_, it)| it.enrollment == row.enrollment) {
+            return None;
+        }
+        let last = to_lead.filter_map(|(_, it)| it.gate_at).max()?;
+        Some(not_within.after(last, version.zone))
     }
 
     fn dispatch(
@@ -338,7 +361,7 @@ impl Inner {
     }
 
     /// When a lease ends next, later than now.
-    pub(super) fn next_lease(&self) -> Option<chrono::DateTime<Utc>> {
+    pub(super) fn next_lease(&self) -> Option<DateTime<Utc>> {
         let leases = self.ledger.iter().filter(|(_, row)| row.stand == Stand::Dispatching);
         leases.filter_map(|(_, row)| row.lease_until).filter(|until| *until > self.now).min()
     }

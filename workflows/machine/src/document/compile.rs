@@ -103,6 +103,10 @@ impl Compiler {
         if document.caps.per_day == Some(0) {
             self.fault("caps.per_day", "is 0, so nothing could ever leave: use at least 1");
         }
+        if document.recontact.not_within.is_some_and(|time| time.is_none()) {
+            let message = "is no time at all: write it like `30 days`, or leave it out";
+            self.fault("recontact.not_within", message);
+        }
         let mut version = Version {
             steps,
             zone: document.zone,
@@ -114,6 +118,7 @@ impl Compiler {
             handover,
             refusals_max: document.retry.refusals,
             mail_needs_consent: document.consent == ConsentRule::Granted,
+            not_within: document.recontact.not_within,
             attributes: BTreeSet::new(),
             clicks: BTreeSet::new(),
             keywords: Keywords::new(&document.keywords),

@@ -119,6 +119,7 @@ fn reason(why: Why, step: &Step, enrollment: &Enrollment, context: &Context<'_>)
         Why::SenderPacing => "the sender leaves time between messages".to_owned(),
         Why::SenderDailyLimit => "the sender's messages of the day are used up".to_owned(),
         Why::CampaignDailyLimit => "the campaign's messages of the day are used up".to_owned(),
+        Why::RecontactGuard => "another campaign wrote to the lead a short while ago".to_owned(),
         Why::RetryBackoff => {
             let refusals = enrollment.data.asked.get(&step.key).map_or(0, |asked| asked.refusals);
             format!("attempt {refusals} of {} failed", context.version.refusals_max)
@@ -159,6 +160,7 @@ pub(super) fn label(
         | Why::SenderPacing
         | Why::SenderDailyLimit
         | Why::CampaignDailyLimit
+        | Why::RecontactGuard
         | Why::RetryBackoff
         | Why::ProviderOutage
         | Why::CampaignPaused

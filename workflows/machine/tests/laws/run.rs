@@ -263,6 +263,7 @@ impl Run {
                     Why::SenderDailyLimit,
                     Why::SenderPacing,
                     Why::CampaignDailyLimit,
+                    Why::RecontactGuard,
                     Why::SendWindow,
                     Why::QuietHours,
                     Why::ProviderOutage,
