@@ -286,7 +286,8 @@ mod tests {
     fn read(cells: &[&str]) -> (Parsed, Vec<(String, Reason)>) {
         let header = StringRecord::from(HEADER.to_vec());
         let columns = Columns::of(&header, &Mapping::default()).unwrap();
-        let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
+        let cells = StringRecord::from(cells.to_vec());
+        let record = Record { line: 7, cells, delimiter: ',' };
         let mut faults = Vec::new();
         let parsed = parse(&columns, &record, &Given::default(), &mut faults);
         assert!(faults.iter().all(|fault| fault.line == 7));
@@ -328,7 +329,7 @@ mod tests {
             let cells = StringRecord::from(vec!["ada@example.com", cell]);
             let given = Given { country: country.parse().ok(), ..Given::default() };
             let mut faults = Vec::new();
-            let record = Record { line: 2, cells };
+            let record = Record { line: 2, cells, delimiter: ',' };
             let Parsed::Person(person) = parse(&columns, &record, &given, &mut faults) else {
                 panic!("a bad number leaves nobody out")
             };
