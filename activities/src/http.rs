@@ -3,14 +3,20 @@
 //! them by name.
 
 use std::error::Error;
-use std::sync::LazyLock;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
+use http_body::{Frame, SizeHint};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Body, Client, RequestBuilder, Response};
 use url::{Host, Url};
 
+use crate::lease::{Ended, Lease};
 use crate::outcome::{Detail, Outcome};
 
 /// How long a connection may take.
@@ -114,9 +120,66 @@ pub fn client() -> Client {
     CLIENT.clone()
 }
 
+/// Makes one request that hands something over, once, within `lease`: it is asked again when there is a
+/// connection and the body is to be written. A request without its body is none.
+///
+/// # Errors
+///
+/// [`Ended`]: the body has not left.
+pub async fn hand_over(request: RequestBuilder, lease: &Lease) -> Result<Exchange, Ended> {
+    let kept_back = Arc::new(AtomicBool::new(false));
+    let (client, request) = request.timeout(lease.budget().min(CALL)).build_split();
+    let request = request.map(|mut request| {
+        if let Some(body) = request.body_mut().take() {
+            let (lease, kept_back) = (lease.clone(), Arc::clone(&kept_back));
+            *request.body_mut() = Some(Body::wrap(Leased { body, lease: Some(lease), kept_back }));
+        }
+        request
+    });
+    let exchange = match request {
+        Ok(request) => exchanged(client.execute(request).await).await,
+        Err(error) => exchanged(Err(error)).await,
+    };
+    if kept_back.load(Ordering::Relaxed) { Err(Ended) } else { Ok(exchange) }
+}
+
+/// A body that leaves only while its lease holds.
+struct Leased {
+    body: Body,
+    /// Until it was asked.
+    lease: Option<Lease>,
+    kept_back: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Leased {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(lease) = self.lease.take()
+            && let Err(ended) = lease.check()
+        {
+            self.kept_back.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(ended.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Makes one request, once.
 pub async fn exchange(request: RequestBuilder) -> Exchange {
-    let mut response = match request.send().await {
+    exchanged(request.send().await).await
+}
+
+async fn exchanged(answered: reqwest::Result<Response>) -> Exchange {
+    let mut response = match answered {
         Ok(response) => response,
         // No name, no connection, no handshake: not a byte of the request has left.
         Err(error) if error.is_connect() || error.is_builder() => {
@@ -171,6 +234,9 @@ fn retry_after(headers: &HeaderMap) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -186,6 +252,34 @@ mod tests {
         ] {
             assert_eq!(is_server_of(&Url::parse(url).unwrap(), "example.net"), is_one, "{url}");
         }
+    }
+
+    /// Returns what a server that answers 200 was given, and what the client made of it.
+    async fn handed_over(lease: Lease) -> (String, Result<Exchange, Ended>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"the message") && socket.read_buf(&mut seen).await.unwrap() > 0 {
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            drop(socket.write_all(answer).await);
+            String::from_utf8(seen).unwrap().to_ascii_lowercase()
+        });
+        let exchange = hand_over(client().post(url).body("the message"), &lease).await;
+        (server.await.unwrap(), exchange)
+    }
+
+    #[tokio::test]
+    async fn a_body_leaves_only_while_its_lease_holds() {
+        let lease = Lease::new(CALL);
+        let (seen, exchange) = handed_over(lease.clone()).await;
+        assert!(matches!(exchange, Ok(Exchange::Answered(Answer { status: 200, .. }))));
+        assert!(seen.ends_with("the message") && seen.contains("content-length: 11"), "{seen}");
+        let (seen, exchange) = handed_over(lease.as_long_as(|| false)).await;
+        assert!(matches!(exchange, Err(Ended)), "{exchange:?}");
+        assert!(!seen.contains("the message"), "{seen}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub async fn opt_out(room: &Mailroom, claim: Claim) -> Result<Signalled> {
 pub async fn verb(store: &Store, workspace: WorkspaceId, verb: Verb) -> Result<Signalled> {
     let store = store.clone();
     undisturbed(async move {
-        let mut tx = store.begin(workspace).await?;
+        let mut tx = store.begin_batch(workspace).await?;
         let lead = signals::lead_of(&mut tx, workspace, verb.enrollment)
             .await?
             .ok_or(ActivityError::NoSuchEnrollment(verb.enrollment))?;
@@ -206,7 +206,7 @@ async fn take(
     event: &NewEvent,
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
-    let mut tx = room.store.begin(workspace).await?;
+    let mut tx = room.store.begin_batch(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names, event.attempt).await?;
     let sealed = inbound_events::seal_payload(&room.keys, workspace, id, kept(event, &found));
@@ -392,7 +392,7 @@ async fn not_enrolled(
             dead_letters::add(conn, workspace, subject, cause, now.campaign).await?;
         }
     }
-    inbound_events::finish(conn, workspace, id, now.wall).await?;
+    inbound_events::finish(conn, workspace, &[id], now.wall).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use machine::ids::{EnrollmentId, WorkspaceId};
+use machine::ids::WorkspaceId;
 use machine::sequence::Channel;
 use machine::signal::{Bounce, ReplyTo, Signal};
 use secrecy::ExposeSecret;
@@ -19,10 +19,10 @@ use crate::ingest::stored_mail::{StoredMail, Unreadable};
 use crate::key_ring::KeyRing;
 use crate::mailroom::Mailroom;
 use crate::store::dead_letters::{self, Subject};
-use crate::store::inbound_events::{self, Event};
-use crate::store::signals::{self, Held, MatchedBy, Uninterpreted};
+use crate::store::inbound_events::{self, Event, EventId};
+use crate::store::signals::{self, Held, MatchedBy, Meant, Uninterpreted};
 use crate::store::suppressions::{self, Reason};
-use crate::store::{Store, clock, matches};
+use crate::store::{Store, Tx, clock, matches};
 
 /// Signals that one call looks at.
 const BATCH: u16 = 100;
@@ -41,6 +41,8 @@ pub struct Interpreted {
     pub mails: usize,
     /// Mails that could not be read this time.
     pub failed: usize,
+    /// Whether there may be more that nobody has read.
+    pub more: bool,
 }
 
 /// What a mail leads to.
@@ -52,19 +54,21 @@ struct Meaning {
     others: Signal,
 }
 
-/// Interprets mails of `workspace`, oldest first, as many as belong to 100 signals. A caller that is
-/// told of any calls again.
+/// Interprets mails of `workspace`, oldest first, as many as belong to 100 signals.
 ///
 /// # Errors
 ///
 /// When the database fails. A mail that cannot be read is no error: it is counted.
 pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interpreted> {
-    let mut tx = room.store.begin(workspace).await?;
+    let mut tx = room.store.begin_batch(workspace).await?;
     let waiting = signals::uninterpreted(&mut tx, workspace, BATCH).await?;
     tx.commit().await?;
-    let mut interpreted = Interpreted::default();
+    let signals: usize = waiting.iter().map(|mail| mail.enrollments.len()).sum();
+    let more = signals >= usize::from(BATCH);
+    let mut interpreted = Interpreted { more, ..Interpreted::default() };
+    let mut harmless = Vec::new();
     for mail in &waiting {
-        let mut tx = room.store.begin(workspace).await?;
+        let mut tx = room.store.begin_batch(workspace).await?;
         let event = inbound_events::get(&mut tx, workspace, mail.event).await?;
         tx.commit().await?;
         let read = match event {
@@ -73,10 +77,14 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
         };
         match read {
             Ok((kind, words)) => {
+                interpreted.mails += 1;
                 let mut meaning = Meaning::of(&kind, mail);
                 meaning.note_keywords(room, workspace, mail, &words).await?;
-                settle(room, workspace, mail, &meaning).await?;
-                interpreted.mails += 1;
+                match meaning.suppress {
+                    // Each alone: all its locks are taken in one call, in order.
+                    Some(reason) => suppress(room, workspace, mail, &meaning, reason).await?,
+                    None => harmless.push((mail, meaning)),
+                }
             }
             Err(cause) => {
                 let cause = chain(&cause);
@@ -85,6 +93,12 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
                 interpreted.failed += 1;
             }
         }
+    }
+    if !harmless.is_empty() {
+        let mut tx = room.store.begin_batch(workspace).await?;
+        let harmless: Vec<_> = harmless.iter().map(|(mail, meaning)| (*mail, meaning)).collect();
+        settle(&mut tx, &harmless).await?;
+        tx.commit().await?;
     }
     Ok(interpreted)
 }
@@ -121,34 +135,43 @@ enum Unread {
     Panicked,
 }
 
-async fn settle(
+/// Keeps the promise that a mail implies, and settles it.
+async fn suppress(
     room: &Mailroom,
     workspace: WorkspaceId,
     mail: &Uninterpreted,
     meaning: &Meaning,
+    reason: Reason,
 ) -> Result<()> {
-    let mut tx = room.store.begin(workspace).await?;
-    if let Some(reason) = meaning.suppress {
-        let send = mail.enrollments.iter().find_map(|held| held.refs.send);
-        let named = matches::first_send(&mut tx, workspace, send.as_slice()).await?;
-        let sent_to = named.and_then(|named| named.address);
-        // Every enrollment that a mail holds is the same person's.
-        if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
-            let sent_to = sent_to.as_deref();
-            let values =
-                lock_lead(&mut tx, room, lead, Channel::Email, sent_to, Some(reason)).await?;
-            let now = clock::read(&mut tx).await?.campaign;
-            suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
-        }
+    let mut tx = room.store.begin_batch(workspace).await?;
+    let send = mail.enrollments.iter().find_map(|held| held.refs.send);
+    let named = matches::first_send(&mut tx, workspace, send.as_slice()).await?;
+    let sent_to = named.and_then(|named| named.address);
+    // Every enrollment that a mail holds is the same person's.
+    if let Some(lead) = mail.enrollments.first().map(|held| held.lead) {
+        let sent_to = sent_to.as_deref();
+        let values = lock_lead(&mut tx, room, lead, Channel::Email, sent_to, Some(reason)).await?;
+        let now = clock::read(&mut tx).await?.campaign;
+        suppressions::add_all(&mut tx, workspace, &values, reason, now).await?;
     }
-    let now = clock::read(&mut tx).await?;
-    let told = meaning.signals(&mail.enrollments);
-    let lead = mail.enrollments.first().map(|held| held.lead);
-    let what = meaning.own.kind().to_owned();
-    tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
-    signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
-    inbound_events::finish(&mut tx, workspace, mail.event, now.wall).await?;
+    settle(&mut tx, &[(mail, meaning)]).await?;
     tx.commit().await
+}
+
+/// Gives the signals of mails their meaning; the mails are done.
+async fn settle(tx: &mut Tx, mails: &[(&Uninterpreted, &Meaning)]) -> Result<()> {
+    let workspace = tx.workspace();
+    let now = clock::read(tx).await?;
+    let told: Vec<Meant> = mails.iter().flat_map(|(mail, meaning)| meaning.signals(mail)).collect();
+    for (mail, meaning) in mails {
+        let lead = mail.enrollments.first().map(|held| held.lead);
+        let what = meaning.own.kind().to_owned();
+        tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
+    }
+    signals::interpret(tx, workspace, &told, now.campaign).await?;
+    let events: Vec<EventId> = mails.iter().map(|(mail, _)| mail.event).collect();
+    inbound_events::finish(tx, workspace, &events, now.wall).await?;
+    Ok(())
 }
 
 /// Counts a failure; after the last one the mail is a reply, and a person is told.
@@ -158,12 +181,12 @@ async fn fail(
     mail: &Uninterpreted,
     cause: &str,
 ) -> Result<()> {
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     let failures = inbound_events::fail(&mut tx, workspace, mail.event).await?;
     if failures.is_none_or(|failures| failures >= FAILURES_MAX) {
         let now = clock::read(&mut tx).await?;
-        let told = Meaning::reply(mail).signals(&mail.enrollments);
-        let told = signals::interpret(&mut tx, workspace, mail.event, &told, now.campaign).await?;
+        let told = Meaning::reply(mail).signals(mail);
+        let told = signals::interpret(&mut tx, workspace, &told, now.campaign).await?;
         if !told.is_empty() {
             let subject = Subject::Event(mail.event);
             dead_letters::add(&mut tx, workspace, subject, cause, now.campaign).await?;
@@ -234,11 +257,16 @@ impl Meaning {
         Self { suppress, own, others }
     }
 
-    fn signals(&self, held: &[Held]) -> Vec<(EnrollmentId, Signal)> {
+    fn signals(&self, mail: &Uninterpreted) -> Vec<Meant> {
         let signal = |held: &Held| match held.refs.to {
             ReplyTo::This => self.own.clone(),
             ReplyTo::Other => self.others.clone(),
         };
-        held.iter().map(|held| (held.enrollment, signal(held))).collect()
+        let meant = |held: &Held| Meant {
+            event: mail.event,
+            enrollment: held.enrollment,
+            signal: signal(held),
+        };
+        mail.enrollments.iter().map(meant).collect()
     }
 }

@@ -29,6 +29,7 @@ pub mod ingest;
 pub mod interpret;
 pub mod key_ring;
 pub mod leads;
+pub mod lease;
 pub mod mail;
 pub mod mailgun;
 pub mod mailroom;

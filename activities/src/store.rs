@@ -1,5 +1,17 @@
 //! The SQL. Functions take a connection and leave the transaction to the caller; nothing outside
 //! this module and the Postgres runner speaks SQL.
+//!
+//! Statements about a batch name each row by its whole key:
+//!
+//! ```sql
+//! FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+//! JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+//! ```
+//!
+//! In [`Store::begin_batch`] the planner has then one way: through the key, batch first. With
+//! `s.workspace_id = $1` instead it has a second one, through all rows of the workspace, and takes it
+//! where it believes the workspace to be small, as it does of tables it has no statistics about. A
+//! further table is looked up in `LATERAL (.. LIMIT 1)`, or it could be joined by its workspace alone.
 
 pub mod api_keys;
 pub mod audience;

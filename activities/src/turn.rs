@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
 use crate::store::quotas::{self, Released};
+use crate::store::sends::Open;
 use crate::store::{Store, Tx};
 use crate::versions::{Loaded, Versions};
 
@@ -94,8 +95,6 @@ pub struct Turned {
     pub lost: Vec<SendId>,
     /// Enrollments that could not be turned, with the reason.
     pub spoiled: Vec<(EnrollmentId, String)>,
-    /// Where the scan of due enrollments stopped.
-    pub cursor: Option<Cursor>,
     /// The earliest time at which one of them is due again.
     pub next_wake: Option<DateTime<Utc>>,
 }
@@ -109,25 +108,55 @@ pub struct Told {
     pub signal: Signal,
 }
 
-/// Turns up to `limit` due enrollments of `workspace`, oldest first.
-///
-/// # Errors
-///
-/// When the database fails. Nothing is written then; the call may be repeated.
-pub async fn due(
-    store: &Store,
-    versions: &Versions,
-    workspace: WorkspaceId,
-    after: Option<Cursor>,
-    limit: i64,
-) -> Result<Turned> {
-    let mut tx = store.begin(workspace).await?;
-    let clocks = clock::read(&mut tx).await?;
-    let locked = enrollments::lock_due(&mut tx, workspace, clocks.campaign, after, limit).await?;
-    let turned =
-        advance(&mut tx, versions, clocks, locked, Vec::new(), Released::default()).await?;
-    tx.commit().await?;
-    Ok(turned)
+/// Due enrollments that are locked and wait for their turn. Dropped, they are left to others.
+pub struct Due {
+    tx: Tx,
+    clocks: Clocks,
+    enrollments: Vec<Locked>,
+}
+
+impl Due {
+    /// Takes up to `limit` due enrollments of `workspace` behind `after`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The call may be repeated.
+    pub async fn take(
+        store: &Store,
+        workspace: WorkspaceId,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Self> {
+        let mut tx = store.begin_batch(workspace).await?;
+        let clocks = clock::read(&mut tx).await?;
+        let now = clocks.campaign;
+        let enrollments = enrollments::lock_due(&mut tx, workspace, now, after, limit).await?;
+        Ok(Self { tx, clocks, enrollments })
+    }
+
+    /// Returns how many there are.
+    pub fn count(&self) -> usize {
+        self.enrollments.len()
+    }
+
+    /// Returns where the scan stopped; `None` where nothing was due.
+    pub fn cursor(&self) -> Option<Cursor> {
+        let last = self.enrollments.last()?;
+        let enrollment = EnrollmentId::new(last.enrollment_id);
+        Some(Cursor { wake_at: last.wake_at?, enrollment })
+    }
+
+    /// Turns them.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. Nothing is written then, and they are due as before.
+    pub async fn turn(mut self, versions: &Versions) -> Result<Turned> {
+        let taken = Taken::of(self.enrollments);
+        let turned = advance(&mut self.tx, versions, self.clocks, taken).await?;
+        self.tx.commit().await?;
+        Ok(turned)
+    }
 }
 
 /// Turns the enrollments with these ids.
@@ -141,39 +170,55 @@ pub async fn these(
     workspace: WorkspaceId,
     ids: &[Uuid],
 ) -> Result<Turned> {
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    let locked = enrollments::lock(&mut tx, workspace, ids).await?;
-    let turned =
-        advance(&mut tx, versions, clocks, locked, Vec::new(), Released::default()).await?;
+    let taken = Taken::of(enrollments::lock(&mut tx, workspace, ids).await?);
+    let turned = advance(&mut tx, versions, clocks, taken).await?;
     tx.commit().await?;
     Ok(turned)
 }
 
-/// Steps 2 to 4 of a turn, for enrollments that are locked; `told` are signals without rows, and
-/// `released` is what the caller gives back, with what the turns do, last of all.
+/// What a transaction brings to its turns.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// Enrollments it has locked.
+    pub(crate) enrollments: Vec<Locked>,
+    /// Sends of theirs that it has just written, as they are now.
+    pub(crate) sends: Vec<Open>,
+    /// Signals that have no rows.
+    pub(crate) told: Vec<Told>,
+    /// What it gives back, with what the turns do, last of all.
+    pub(crate) released: Released,
+}
+
+impl Taken {
+    fn of(enrollments: Vec<Locked>) -> Self {
+        Self { enrollments, ..Self::default() }
+    }
+}
+
+/// Steps 2 to 4 of a turn.
 pub(crate) async fn advance(
     tx: &mut Tx,
     versions: &Versions,
     clocks: Clocks,
-    locked: Vec<Locked>,
-    told: Vec<Told>,
-    mut released: Released,
+    taken: Taken,
 ) -> Result<Turned> {
     let mut turned = Turned {
-        taken: locked.len(),
+        taken: taken.enrollments.len(),
         applied: 0,
         asks: Vec::new(),
         lost: Vec::new(),
         spoiled: Vec::new(),
-        cursor: locked.last().and_then(|last| {
-            let enrollment = EnrollmentId::new(last.enrollment_id);
-            last.wake_at.map(|wake_at| Cursor { wake_at, enrollment })
-        }),
         next_wake: None,
     };
     let workspace = tx.workspace();
-    let (leads, spoiled) = facts::read(tx, versions, clocks, locked, told).await?;
+    let Taken { enrollments, sends, told, mut released } = taken;
+    if enrollments.is_empty() {
+        quotas::give_back(tx, workspace, &released).await?;
+        return Ok(turned);
+    }
+    let (leads, spoiled) = facts::read(tx, versions, clocks, enrollments, sends, told).await?;
     turned.spoiled = spoiled;
     let mut written = write::Writes::default();
     for lead in leads {
@@ -203,7 +248,7 @@ struct Read {
     verb_seq: i32,
     facts: Facts,
     /// Its open sends as the ledger has them.
-    open: HashMap<Uuid, crate::store::sends::Open>,
+    open: HashMap<Uuid, Open>,
     /// Verbs it has not seen, with their times.
     verbs: Vec<(DateTime<Utc>, Signal)>,
     /// Answers and other signals without rows.

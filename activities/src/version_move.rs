@@ -25,10 +25,9 @@ use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
 use crate::store::clock::Clocks;
 use crate::store::enrollments::{self, Elsewhere, Locked};
-use crate::store::quotas::Released;
 use crate::store::turns::{self, Attributes};
 use crate::store::{Store, Tx, bell, clock, sequence_versions};
-use crate::turn::{self, Told, Turned, facts};
+use crate::turn::{self, Taken, Told, Turned, facts};
 use crate::versions::{Loaded, Versions};
 
 /// How many leads one transaction moves.
@@ -220,7 +219,8 @@ async fn turn_to(
         row.version = to;
         told.push(Told { enrollment: row.enrollment_id.into(), signal: Signal::VersionMoved });
     }
-    let turned = turn::advance(tx, versions, clocks, locked, told, Released::default()).await?;
+    let taken = Taken { enrollments: locked, told, ..Taken::default() };
+    let turned = turn::advance(tx, versions, clocks, taken).await?;
     for (enrollment, _) in &turned.spoiled {
         let version = before[&enrollment.uuid()];
         enrollments::set_version(tx, workspace, &[enrollment.uuid()], version).await?;

@@ -1,6 +1,7 @@
 """A mail server that is not ours, for the tests: aiosmtpd on a free port of the loopback.
 
     /usr/bin/python3 server.py DIRECTORY [--before-ms N] [--after-ms N] [--slow-ms N] [--hold-ms N]
+        [--ask-ms N]
 
 It prints its port, and ends when its standard input does. Each message it accepts is one line of
 JSON in DIRECTORY/accepted.jsonl, synced to disk before the 250 is sent, so the file is the oracle:
@@ -11,7 +12,8 @@ What becomes of a message hangs on the first part of its recipient:
     hard-…         550 5.1.1 at RCPT
     soft-…         452 4.2.2 at RCPT, the first time
     slow-…         accepted, --slow-ms later than others
-    unheard-…      the first time, --hold-ms pass before it is accepted
+    unheard-…      the first time, --ask-ms pass before it may come, and --hold-ms before it is
+                   accepted; the file DIRECTORY/asked tells that one waits to come
     unanswered-…   the first time, --hold-ms pass between accepting it and saying so
 
 A client that hangs up before its message is accepted has not sent it.
@@ -42,6 +44,9 @@ class Recipients:
             return "550 5.1.1 no such user"
         if address.startswith("soft-") and self.is_first(address):
             return "452 4.2.2 mailbox full"
+        if address.startswith("unheard-") and self.options.ask_ms and self.is_first(("asked", address)):
+            open(os.path.join(self.options.directory, "asked"), "w").close()
+            await asyncio.sleep(self.options.ask_ms / 1000)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
@@ -61,9 +66,9 @@ class Recipients:
         await asyncio.sleep(after / 1000)
         return f"250 2.0.0 Ok: queued as {number}"
 
-    def is_first(self, address):
-        known = address in self.seen
-        self.seen.add(address)
+    def is_first(self, what):
+        known = what in self.seen
+        self.seen.add(what)
         return not known
 
     def accept(self, address, content):
@@ -100,6 +105,7 @@ async def main():
     parser.add_argument("--after-ms", type=int, default=0)
     parser.add_argument("--slow-ms", type=int, default=0)
     parser.add_argument("--hold-ms", type=int, default=0)
+    parser.add_argument("--ask-ms", type=int, default=0)
     recipients = Recipients(parser.parse_args())
     loop = asyncio.get_running_loop()
     smtp = lambda: SMTP(recipients, hostname="localhost")

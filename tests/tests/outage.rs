@@ -39,7 +39,7 @@ enum Outage {
 async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let delays = Delays { before: 30, after: 30, slow: 400, hold: 2_000 };
+    let delays = Delays { before: 30, after: 30, slow: 400, hold: 2_000, ask: 0 };
     let mail_server = Arc::new(MailServer::start(delays).await);
     let installation = Installation::create().await;
     let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;

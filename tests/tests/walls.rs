@@ -92,12 +92,16 @@ async fn row_security_is_on_and_forced_for_every_tenant_table() {
         &mut owner,
         "SELECT c.relname::text FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'workspace_id'
+         CROSS JOIN (VALUES ('(NULLIF(current_setting(''app.workspace_id''::text, true), '
+             || '''''::text))::uuid')) AS s (workspace)
          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
          AND (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid
               AND p.polname = c.relname || '_wall' AND p.polpermissive AND p.polcmd = '*'
               AND p.polroles = '{0}' AND p.polwithcheck IS NULL
-              AND pg_get_expr(p.polqual, p.polrelid) = '(workspace_id = (NULLIF('
-                  || 'current_setting(''app.workspace_id''::text, true), ''''::text))::uuid)') <> 1",
+              AND pg_get_expr(p.polqual, p.polrelid) IN (
+                  '(workspace_id = ' || s.workspace || ')',
+                  '(NOT (workspace_id IS DISTINCT FROM ( SELECT ' || s.workspace
+                      || ' AS \"nullif\")))')) <> 1",
     );
     assert_eq!(unwalled.await, Vec::<String>::new());
     let wider = texts(

@@ -131,6 +131,11 @@ impl CompiledStep {
         Self { subject, body, fields }
     }
 
+    /// Whether it has a subject of its own; without one it goes on under that of its thread.
+    pub fn has_subject(&self) -> bool {
+        self.subject.is_some()
+    }
+
     /// Every field the wording names, whether or not a lead will need it.
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.fields

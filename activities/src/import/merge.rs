@@ -43,7 +43,7 @@ pub(super) async fn store(
     if people.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = store.begin(workspace).await?;
+    let mut tx = store.begin_batch(workspace).await?;
     locks::lock_exclusive(&mut tx, &[locks::import_key(workspace)]).await?;
     let addresses: Vec<_> = people.iter().map(|person| &person.address).collect();
     let known = leads::ids_at(&mut tx, workspace, &addresses).await?;

@@ -27,6 +27,7 @@ use super::account::{Security, SmtpAccount};
 use super::message::wire_address;
 use super::reach::Reach;
 use crate::address::EmailAddress;
+use crate::lease::Lease;
 use crate::outcome::smtp_replies::Stage;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass};
 
@@ -137,14 +138,14 @@ impl SmtpTransport {
         self
     }
 
-    /// Hands over one message on a connection of its own, within `budget`: what is left of the
-    /// send's lease.
+    /// Hands over one message on a connection of its own, within `lease`, which is asked again when the
+    /// server has said that the message may come.
     ///
     /// Every failure before the final dot is a refusal, since nothing can have been sent. After the
     /// dot a reply is believed, and everything else is [`Outcome::Unknown`]. Dropping the future
     /// leaves the outcome open, as a crash would.
-    pub async fn send(&self, envelope: &Envelope<'_>, message: &[u8], budget: Duration) -> Outcome {
-        let start = Instant::now();
+    pub async fn send(&self, envelope: &Envelope<'_>, message: &[u8], lease: &Lease) -> Outcome {
+        let (start, budget) = (Instant::now(), lease.budget());
         let deadlines = Deadlines {
             connected: start + self.limits.connect.min(budget / 2),
             dot: start + self.limits.dialogue.min(budget / 2),
@@ -155,10 +156,13 @@ impl SmtpTransport {
             Err(stop) => return Outcome::Refused(stop.refusal),
         };
         let outcome = match line.announce(envelope, message, &deadlines).await {
-            Ok(()) => line.hand_over(message, &deadlines, self.limits.reply).await,
+            Ok(()) => match lease.check() {
+                Ok(()) => line.hand_over(message, &deadlines, self.limits.reply).await,
+                Err(ended) => Outcome::from(ended),
+            },
             Err(stop) => Outcome::Refused(stop.refusal),
         };
-        // Where the server has answered it waits for a command, and hears a good-bye; the outcome
+        // A connection that ends before the dot has sent nothing (RFC 5321, 3.8). Where the server has answered it waits for a command, and hears a good-bye; the outcome
         // does not wait for its answer. In the middle of a message a command would be text.
         let answered = match &outcome {
             Outcome::Accepted { .. } => true,

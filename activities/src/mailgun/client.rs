@@ -1,8 +1,6 @@
 //! Asking Mailgun: one request for each mail, and questions that change nothing. The mail goes over
 //! whole, so that it is ours to the byte, its Message-ID included.
 
-use std::time::Duration;
-
 use machine::ids::SendId;
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
@@ -13,6 +11,7 @@ use serde_json::Value;
 use super::account::MailgunAccount;
 use crate::address::EmailAddress;
 use crate::http::{self, Answer, Exchange, ProbeFault};
+use crate::lease::Lease;
 use crate::mail::message_id::MessageId;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, mailgun_answers};
 
@@ -80,11 +79,11 @@ impl MailgunClient {
         Self { account, key, http: http::client() }
     }
 
-    /// Hands over one mail, in one request, within `budget`.
+    /// Hands over one mail, in one request, within `lease`.
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. A 5xx leaves the outcome open: mails have gone out behind one.
-    pub async fn send(&self, mail: &Mail<'_>, budget: Duration) -> Outcome {
+    pub async fn send(&self, mail: &Mail<'_>, lease: &Lease) -> Outcome {
         let message = Part::bytes(mail.message.to_vec()).file_name("message.eml");
         let message = message.mime_str("message/rfc822").expect("a type that is written well");
         let form = Form::new()
@@ -96,8 +95,11 @@ impl MailgunClient {
             .text("o:tracking-opens", "no")
             .part("message", message);
         let request = self.http.post(self.account.resource("messages.mime")).multipart(form);
-        let request = request.timeout(budget.min(http::CALL));
-        match http::exchange(self.authorised(request)).await {
+        let exchange = match http::hand_over(self.authorised(request), lease).await {
+            Ok(exchange) => exchange,
+            Err(ended) => return ended.into(),
+        };
+        match exchange {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())
             }

@@ -21,6 +21,7 @@ use crate::content::step::{RenderFault, Rendered};
 use crate::error::Result;
 use crate::header_text::HeaderText;
 use crate::ids;
+use crate::lease::Lease;
 use crate::mail::message::{Message, Purpose};
 use crate::mail::smtp::Envelope;
 use crate::mailgun::client::Mail as MailgunMail;
@@ -309,11 +310,11 @@ impl Trial<'_> {
         };
         let outcome = match self.outlet {
             Outlet::Smtp(transport) => {
-                transport.send(&Envelope { from, to, send }, &bytes, BUDGET).await
+                transport.send(&Envelope { from, to, send }, &bytes, &Lease::new(BUDGET)).await
             }
             Outlet::Mailgun(client) => {
                 let mail = MailgunMail { send, attempt: 0, to, message: &bytes };
-                client.send(&mail, BUDGET).await
+                client.send(&mail, &Lease::new(BUDGET)).await
             }
             Outlet::Capture | Outlet::Discard | Outlet::Twilio(_) => {
                 return TrialResult::Shown { subject: shown(), text: mail.text, parts: None };
@@ -350,7 +351,7 @@ impl Trial<'_> {
         };
         let (body, status_callback) = (text.as_str(), &callback);
         let text = TwilioText { from, to, body, status_callback, validity: VALIDITY };
-        told(client.send(&text, BUDGET).await, None, parts)
+        told(client.send(&text, &Lease::new(BUDGET)).await, None, parts)
     }
 
     fn make_mail(&self, send: SendId, wording: Wording<'_>) -> Result<Mail, String> {

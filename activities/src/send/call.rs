@@ -9,6 +9,7 @@ use url::Url;
 use super::content::{Content, Mail};
 use super::gate::Dispatch;
 use crate::capture::player;
+use crate::lease::Lease;
 use crate::mail::message::{Message, MessageFault, Purpose};
 use crate::mail::smtp::Envelope;
 use crate::mailgun::client::Mail as MailgunMail;
@@ -34,12 +35,14 @@ pub enum Called {
 }
 
 /// Sends one message that is past the gate, and notes what its outcome says about the sender.
-/// `waited` is how long ago the gate was, in wall time.
+/// `waited` is how long ago the gate was, in wall time, and the call is this process's own as long as
+/// `is_ours` says so.
 pub async fn call(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     dispatch: &Dispatch,
     waited: Duration,
+    is_ours: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Called {
     let message = &dispatch.message;
     let lease = message.outlet.lease().to_std().expect("a lease is not negative");
@@ -47,11 +50,12 @@ pub async fn call(
         return Called::TooLate;
     }
     let budget = lease.saturating_sub(waited).saturating_sub(REST);
+    let lease = Lease::new(budget).as_long_as(is_ours);
     let outcome = match (&message.outlet, &message.content) {
         (Outlet::Discard, _) => return Called::Answered(accepted("discarded")),
         (Outlet::Capture, content) => {
             return Called::Answered(match bytes_of(content, dispatch) {
-                Ok(bytes) => capture(mailroom, workspace, dispatch, &bytes).await,
+                Ok(bytes) => capture(mailroom, workspace, dispatch, &bytes, &lease).await,
                 Err(refused) => refused,
             });
         }
@@ -59,7 +63,7 @@ pub async fn call(
             Ok(bytes) => {
                 let send = message.ask.send;
                 let envelope = Envelope { from: &mail.from, to: &mail.to, send };
-                transport.send(&envelope, &bytes, budget).await
+                transport.send(&envelope, &bytes, &lease).await
             }
             Err(refused) => refused,
         },
@@ -67,7 +71,7 @@ pub async fn call(
             Ok(bytes) => {
                 let (send, attempt) = (message.ask.send, message.ask.attempt);
                 let mail = MailgunMail { send, attempt, to: &mail.to, message: &bytes };
-                client.send(&mail, budget).await
+                client.send(&mail, &lease).await
             }
             Err(refused) => refused,
         },
@@ -79,7 +83,7 @@ pub async fn call(
                     let (to, body) = (&text.to, text.text.as_str());
                     let status_callback = &status_callback;
                     let text = TwilioText { from, to, body, status_callback, validity };
-                    client.send(&text, budget).await
+                    client.send(&text, &lease).await
                 }
                 None => wrong_channel(),
             }
@@ -152,6 +156,7 @@ async fn capture(
     workspace: WorkspaceId,
     dispatch: &Dispatch,
     bytes: &[u8],
+    lease: &Lease,
 ) -> Outcome {
     let ask = &dispatch.message.ask;
     let keep = async {
@@ -165,10 +170,13 @@ async fn capture(
             play_at: play_at(mailroom, dispatch),
         };
         captures::keep(&mut tx, workspace, &new).await?;
-        tx.commit().await
+        match lease.check() {
+            Ok(()) => tx.commit().await.map(|()| accepted("captured")),
+            Err(ended) => Ok(ended.into()),
+        }
     };
     match keep.await {
-        Ok(()) => accepted("captured"),
+        Ok(outcome) => outcome,
         Err(error) => Outcome::Unknown { detail: Detail::new(crate::error::chain(&error)) },
     }
 }

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::mailroom::Mailroom;
 use crate::senders::trouble::Breaker;
 use crate::store::clock::{self, Clocks};
-use crate::store::gates::{self, Candidate, Passed, PutOff};
+use crate::store::gates::{self, Campaign, Candidate, Passed, PutOff};
 use crate::store::quotas::{self, Scope};
 use crate::store::{Tx, locks};
 use crate::turn::{Ask, What};
@@ -84,17 +84,17 @@ pub async fn gate(
         return Ok(gated);
     }
     debug_assert!(messages.len() <= BATCH_MAX);
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     locks::lock_shared(&mut tx, locks::workspace_key(workspace)).await?;
     let messages = lock_people(&mut tx, messages, &mut gated).await?;
-    let candidates = read(&mut tx, &messages).await?;
+    let seen = read(&mut tx, &messages).await?;
     let clocks = clock::read(&mut tx).await?;
     let now = clocks.campaign;
     let mut standing = Vec::with_capacity(messages.len());
     for message in messages {
         // Not planned any more, or locked by a turn: whoever has it hands it out again.
-        let Some(candidate) = candidates.get(&message.ask.send.uuid()) else { continue };
-        match inspect(&message, candidate, now) {
+        let Some(candidate) = seen.candidates.get(&message.ask.send.uuid()) else { continue };
+        match inspect(&message, candidate, &seen, now) {
             Inspection::Stands => standing.push((message, candidate)),
             Inspection::Changed => gated.changed.push(message.ask),
             Inspection::Waits => gated.waiting.push(message.ask),
@@ -157,7 +157,7 @@ pub async fn gate(
     close_book(&mut tx, &book, clocks).await?;
     if let Err(error) = tx.commit().await {
         tracing::error!(error = crate::error::chain(&error), "nobody knows what passed the gate");
-        return Ok(gated.in_doubt(&candidates));
+        return Ok(gated.in_doubt(&seen.candidates));
     }
     Ok(gated)
 }
@@ -203,15 +203,32 @@ async fn lock_people(
     Ok(locked)
 }
 
-async fn read(tx: &mut Tx, messages: &[Prepared]) -> Result<HashMap<Uuid, Candidate>> {
+/// What the gate reads about a batch, all of it after the locks.
+struct Seen {
+    candidates: HashMap<Uuid, Candidate>,
+    campaigns: HashMap<Uuid, Campaign>,
+    /// Why addresses and domains are suppressed, by hash.
+    suppressions: HashMap<Vec<u8>, String>,
+}
+
+async fn read(tx: &mut Tx, messages: &[Prepared]) -> Result<Seen> {
     let workspace = tx.workspace();
     let sends: Vec<Uuid> = messages.iter().map(|m| m.ask.send.uuid()).collect();
     let attempts: Vec<i32> = messages.iter().map(|m| m.ask.attempt).collect();
-    let addresses: Vec<Vec<u8>> = messages.iter().map(|m| m.address_hash.to_vec()).collect();
-    let domains: Vec<Vec<u8>> = messages.iter().map(|m| m.domain_hash.to_vec()).collect();
-    let candidates =
-        gates::lock_planned(tx, workspace, &sends, &attempts, &addresses, &domains).await?;
-    Ok(candidates.into_iter().map(|candidate| (candidate.send_id, candidate)).collect())
+    let candidates = gates::lock_planned(tx, workspace, &sends, &attempts).await?;
+    let campaigns: BTreeSet<Uuid> = messages.iter().map(|m| m.ask.campaign.uuid()).collect();
+    let campaigns: Vec<Uuid> = campaigns.into_iter().collect();
+    let campaigns = gates::campaigns(tx, workspace, &campaigns).await?;
+    let distinct = |hash: fn(&Prepared) -> &[u8]| -> Vec<&[u8]> {
+        messages.iter().map(hash).collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    let (addresses, domains) = (distinct(|m| &m.address_hash), distinct(|m| &m.domain_hash));
+    let suppressions = gates::suppressions(tx, workspace, &addresses, &domains).await?;
+    Ok(Seen {
+        candidates: candidates.into_iter().map(|row| (row.send_id, row)).collect(),
+        campaigns: campaigns.into_iter().map(|row| (row.campaign_id, row)).collect(),
+        suppressions,
+    })
 }
 
 enum Inspection {
@@ -222,15 +239,25 @@ enum Inspection {
 }
 
 /// Looks at everything that may stop a send, short of room.
-fn inspect(message: &Prepared, candidate: &Candidate, now: DateTime<Utc>) -> Inspection {
+fn inspect(
+    message: &Prepared,
+    candidate: &Candidate,
+    seen: &Seen,
+    now: DateTime<Utc>,
+) -> Inspection {
     let What::Step { channel, .. } = &message.ask.what else {
         // A mail to one of our own people: the lead's wishes are not about it.
         return if candidate.held_up { Inspection::Waits } else { Inspection::Stands };
     };
-    if candidate.held_up || candidate.stale || !candidate.active {
+    let campaign = seen.campaigns.get(&message.ask.campaign.uuid());
+    let goes_on = campaign.is_some_and(|it| it.active && it.verb_seq <= candidate.verb_seq);
+    if candidate.held_up || !goes_on {
         return Inspection::Waits;
     }
-    if let Some(reason) = &candidate.suppressed {
+    let of_address = seen.suppressions.get(message.address_hash.as_slice());
+    if let Some(reason) =
+        of_address.or_else(|| seen.suppressions.get(message.domain_hash.as_slice()))
+    {
         let class = match reason.as_str() {
             "hard_bounce" => Refusal::Recipient,
             _ => Refusal::Suppressed,

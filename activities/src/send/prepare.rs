@@ -23,7 +23,7 @@ use crate::phone::PhoneNumber;
 use crate::senders::Sender;
 use crate::sms;
 use crate::store::prepares::{self, Earlier, LeadRow};
-use crate::store::senders;
+use crate::store::{Tx, senders};
 use crate::suppression_key::SuppressionHash;
 use crate::token::{Claim, TokenKind};
 use crate::turn::{Ask, What};
@@ -68,7 +68,7 @@ pub async fn prepare(
     if asks.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let lead_ids: Vec<Uuid> = asks.iter().map(|ask| ask.lead.uuid()).collect();
     let leads: HashMap<Uuid, LeadRow> = prepares::leads(&mut tx, workspace, &lead_ids)
         .await?
@@ -81,6 +81,7 @@ pub async fn prepare(
     for earlier in prepares::earlier(&mut tx, workspace, &earlier_ids).await? {
         threads.entry(earlier.enrollment_id).or_default().push(earlier);
     }
+    let subjects = thread_subjects(&mut tx, &asks, &threads).await?;
     let sender_ids: BTreeSet<SenderId> = asks.iter().filter_map(|ask| ask.sender).collect();
     let sender_ids: Vec<SenderId> = sender_ids.into_iter().collect();
     let mut ready_senders = HashMap::new();
@@ -106,7 +107,9 @@ pub async fn prepare(
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
         let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
         let dossier = dossiers.remove(&ask.enrollment.uuid());
-        let parts = Parts { lead, sender, thread, dossier };
+        let subject = thread.last().and_then(|before| subjects.get(&before.send_id));
+        let subject = subject.and_then(|subject| subject.parse().ok());
+        let parts = Parts { lead, sender, thread, subject, dossier };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => Readied::Ready(Box::new(message.into_prepared(ask))),
             Err(answer) => Readied::Answered(ask, answer),
@@ -124,11 +127,33 @@ fn earlier_sends(workspace: WorkspaceId, ask: &Ask) -> Vec<Uuid> {
         .collect()
 }
 
+/// Reads the subjects of threads, of the messages that bring none of their own.
+async fn thread_subjects(
+    tx: &mut Tx,
+    asks: &[Ask],
+    threads: &HashMap<Uuid, Vec<Earlier>>,
+) -> Result<HashMap<Uuid, String>> {
+    let brings_one = |ask: &Ask| match &ask.what {
+        What::Step { step, variant, .. } => {
+            let wording = ask.version.wordings.get(&(step.clone(), variant.clone()));
+            matches!(wording, Some(Ok(wording)) if wording.has_subject())
+        }
+        What::Handover { .. } => true,
+    };
+    let befores = asks.iter().filter(|ask| !brings_one(ask));
+    let befores = befores.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.last());
+    let befores: Vec<Uuid> = befores.map(|earlier| earlier.send_id).collect();
+    let workspace = tx.workspace();
+    Ok(prepares::subjects(tx, workspace, &befores).await?)
+}
+
 /// What one message is made of.
 struct Parts<'a> {
     lead: Option<&'a LeadRow>,
     sender: Option<&'a (Arc<Sender>, Option<Outlet>)>,
     thread: Vec<Earlier>,
+    /// What its thread is about, for a message without a subject of its own.
+    subject: Option<HeaderText>,
     dossier: Option<dossier::Dossier>,
 }
 
@@ -217,7 +242,8 @@ fn compose_mail(
         What::Step { .. } => {
             let to = lead.email.as_deref().and_then(|email| email.parse().ok());
             let to: EmailAddress = to.ok_or_else(no_address)?;
-            let wording = step_mail(mailroom, workspace, ask, lead, sender, &parts.thread)?;
+            let thread_subject = parts.subject.as_ref();
+            let wording = step_mail(mailroom, workspace, ask, lead, sender, thread_subject)?;
             (to, wording)
         }
         What::Handover { to, answer_by } => {
@@ -261,7 +287,7 @@ fn step_mail(
     ask: &Ask,
     lead: &LeadRow,
     sender: &Sender,
-    thread: &[Earlier],
+    thread_subject: Option<&HeaderText>,
 ) -> std::result::Result<Wording, Answer> {
     let way_out = way_out(mailroom, workspace, ask)?;
     let empty = Map::new();
@@ -274,9 +300,7 @@ fn step_mail(
         unsubscribe_text: "Unsubscribe",
     };
     let rendered = wording(ask)?.render(values, Some(&footer)).map_err(unrendered)?;
-    let before = thread.last().and_then(|earlier| earlier.subject.as_deref());
-    let before: Option<HeaderText> = before.and_then(|subject| subject.parse().ok());
-    let subject = match (rendered.subject, before) {
+    let subject = match (rendered.subject, thread_subject) {
         (Some(subject), _) => subject,
         (None, Some(before)) => before.reply_subject(),
         // The mails before it were skipped: it opens the thread under their subject.

@@ -16,7 +16,7 @@ use crate::outcome::{Outcome, RefusalClass};
 use crate::store::quotas::Released;
 use crate::store::records::{self, Outcomes};
 use crate::store::{Tx, bell, clock, enrollments};
-use crate::turn::{self, Told, Turned};
+use crate::turn::{self, Taken, Told, Turned};
 
 /// One outcome to be recorded.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ pub async fn record(
     recorded: &[Recorded],
 ) -> Result<Turned> {
     note_opt_outs(mailroom, workspace, recorded).await?;
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
     tx.commit().await?;
     Ok(turned)
@@ -124,7 +124,7 @@ pub async fn record_and_wake(
     workspace: WorkspaceId,
     recorded: &[Recorded],
 ) -> Result<Turned> {
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
@@ -152,25 +152,29 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
     }
     let moved = records::record(tx, workspace, &outcomes, mailroom.runner).await?;
     let mut told = Vec::with_capacity(moved.len());
+    let mut sends = Vec::with_capacity(moved.len());
     let mut released = Released::default();
     let mut known: BTreeMap<&'static str, Vec<SendId>> = BTreeMap::new();
     for row in moved {
-        let (to, answer) = answers.remove(&(row.send_id, row.attempt)).unzip();
+        let open = row.open;
+        let (to, answer) = answers.remove(&(open.send_id, open.attempt)).unzip();
         let answer = answer.flatten();
-        known.entry(to.unwrap_or_default()).or_default().push(SendId::new(row.send_id));
+        known.entry(to.unwrap_or_default()).or_default().push(SendId::new(open.send_id));
         released.used.extend(row.used);
         released.booked.extend(row.booked);
         if let Some(answer) = answer {
-            let attempt = u32::try_from(row.attempt).unwrap_or_default();
-            let effect = EffectId { send: SendId::new(row.send_id), attempt };
+            let attempt = u32::try_from(open.attempt).unwrap_or_default();
+            let effect = EffectId { send: SendId::new(open.send_id), attempt };
             let enrollment = EnrollmentId::new(row.enrollment_id);
             told.push(Told { enrollment, signal: Signal::SendAnswered { effect, answer } });
         }
+        sends.push(open);
     }
     for (state, sends) in known {
         tx.tell(News::Sends { state: state.to_owned(), sends });
     }
-    turn::advance(tx, &mailroom.versions, clocks, locked, told, released).await
+    let taken = Taken { enrollments: locked, sends, told, released };
+    turn::advance(tx, &mailroom.versions, clocks, taken).await
 }
 
 /// Where an outcome takes its row.

@@ -44,7 +44,7 @@ pub async fn sweep(
     sends: &[SendId],
 ) -> Result<Option<Turned>> {
     let ids: Vec<Uuid> = sends.iter().map(|send| send.uuid()).collect();
-    let mut tx = mailroom.store.begin(workspace).await?;
+    let mut tx = mailroom.store.begin_batch(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     let silent_since = clocks.wall - RUNNER_SILENCE;
     let own = mailroom.runner;

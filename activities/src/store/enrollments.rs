@@ -91,14 +91,16 @@ pub async fn lock(
     sqlx::query_as!(
         Locked,
         r#"
-        SELECT enrollment_id, campaign_id, lead_id, version, snapshot, turn, signal_seq,
-               applied_seq, verb_seq, email_sender_id, sms_sender_id, state, changed_at, wake_at
-        FROM enrollments
-        WHERE workspace_id = $1 AND enrollment_id = ANY ($2)
-        ORDER BY enrollment_id
-        FOR UPDATE
+        SELECT e.enrollment_id, e.campaign_id, e.lead_id, e.version, e.snapshot, e.turn,
+               e.signal_seq, e.applied_seq, e.verb_seq, e.email_sender_id, e.sms_sender_id,
+               e.state, e.changed_at, e.wake_at
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
+        JOIN enrollments e ON e.workspace_id = u.workspace_id
+                          AND e.enrollment_id = u.enrollment_id
+        ORDER BY e.enrollment_id
+        FOR UPDATE OF e
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
     )
     .fetch_all(conn)
@@ -158,15 +160,15 @@ pub async fn write(
             wake_at = u.wake_at, ended_at = u.ended_at,
             contacted_at = coalesce(u.contacted_at, e.contacted_at)
         FROM unnest(
-            $2::uuid[], $3::bytea[], $4::int[], $5::int[], $6::int[], $7::uuid[], $8::uuid[],
+            $1::uuid[], $2::uuid[], $3::bytea[], $4::int[], $5::int[], $6::int[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::timestamptz[],
             $14::timestamptz[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[]
-        ) AS u (enrollment_id, snapshot, turn, applied_seq, verb_seq, email_sender_id,
-                sms_sender_id, state, why, until, next_step, next_at, changed_at, wake_at, ended_at,
-                contacted_at)
-        WHERE e.workspace_id = $1 AND e.enrollment_id = u.enrollment_id
+        ) AS u (workspace_id, enrollment_id, snapshot, turn, applied_seq, verb_seq,
+                email_sender_id, sms_sender_id, state, why, until, next_step, next_at, changed_at,
+                wake_at, ended_at, contacted_at)
+        WHERE e.workspace_id = u.workspace_id AND e.enrollment_id = u.enrollment_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); advanced.ids.len()],
         &advanced.ids,
         &advanced.snapshots,
         &advanced.turns,

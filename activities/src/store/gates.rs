@@ -1,5 +1,7 @@
 //! What the gate reads and writes.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
@@ -10,16 +12,12 @@ use uuid::Uuid;
 pub struct Candidate {
     /// Which.
     pub send_id: Uuid,
-    /// Whether the campaign may send.
-    pub active: bool,
-    /// Whether the enrollment has not seen the campaign's newest verb.
-    pub stale: bool,
+    /// The newest verb of its campaign that the enrollment has seen.
+    pub verb_seq: i32,
     /// Whether a signal that may stop it has not been seen.
     pub held_up: bool,
     /// Whether its enrollment has not reached the lead yet.
     pub first: bool,
-    /// Why the address is suppressed.
-    pub suppressed: Option<String>,
     /// The person's data as it is now.
     pub lead_version: i32,
     /// The person's zone as it is now.
@@ -42,55 +40,108 @@ pub struct Candidate {
     pub fence: i32,
 }
 
-/// Locks planned sends, passing by those that others have locked, and reads what may stop them.
+/// Locks planned sends, passing by those that others have locked, and reads what may stop each.
 /// A statement of its own after the advisory locks: in the same one it would see the past.
 pub async fn lock_planned(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     sends: &[Uuid],
     attempts: &[i32],
-    address_hashes: &[Vec<u8>],
-    domain_hashes: &[Vec<u8>],
 ) -> sqlx::Result<Vec<Candidate>> {
     sqlx::query_as!(
         Candidate,
         r#"
-        SELECT s.send_id,
-               c.status = 'active' AS "active!",
-               e.verb_seq < c.verb_seq AS "stale!",
+        SELECT s.send_id, e.verb_seq,
                CASE WHEN e.signal_seq > s.after_seq THEN EXISTS (
                    SELECT 1 FROM signals g
-                   WHERE g.workspace_id = $1 AND g.enrollment_id = s.enrollment_id
+                   WHERE g.workspace_id = u.workspace_id AND g.enrollment_id = s.enrollment_id
                      AND g.seq > s.after_seq AND g.holds)
                ELSE false END AS "held_up!",
                e.contacted_at IS NULL AS "first!",
-               (SELECT x.reason FROM suppressions x
-                WHERE x.workspace_id = $1 AND x.lifted_at IS NULL
-                  AND ((x.scope = 'address' AND x.value_hash = u.address_hash)
-                       OR (x.scope = 'domain' AND x.value_hash = u.domain_hash))
-                LIMIT 1) AS suppressed,
-               l.version AS lead_version, l.zone,
-               CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
-               l.email_consent, l.sms_consent,
+               l.version AS lead_version, l.zone, l.country, l.email_consent, l.sms_consent,
                s.slot_at, s.slot_day, s.slot_campaign_day, s.detail, s.fence
-        FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::bytea[])
-             AS u (send_id, attempt, address_hash, domain_hash)
-        JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS u (workspace_id, send_id, attempt)
+        JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
                     AND s.attempt = u.attempt AND s.state = 'planned'
-        JOIN enrollments e ON e.workspace_id = $1 AND e.enrollment_id = s.enrollment_id
-        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
-        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = s.lead_id
+        CROSS JOIN LATERAL (
+            SELECT verb_seq, signal_seq, contacted_at FROM enrollments
+            WHERE workspace_id = u.workspace_id AND enrollment_id = s.enrollment_id
+            LIMIT 1) AS e
+        CROSS JOIN LATERAL (
+            SELECT version, zone, CASE WHEN zone IS NULL THEN attributes ->> 'country' END AS country,
+                   email_consent, sms_consent
+            FROM leads
+            WHERE workspace_id = u.workspace_id AND lead_id = s.lead_id
+            LIMIT 1) AS l
         ORDER BY s.send_id
         FOR UPDATE OF s SKIP LOCKED
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
         attempts,
-        address_hashes,
-        domain_hashes,
     )
     .fetch_all(conn)
     .await
+}
+
+/// A campaign as the gate reads it.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// Which.
+    pub campaign_id: Uuid,
+    /// Whether it may send.
+    pub active: bool,
+    /// Its newest verb.
+    pub verb_seq: i32,
+}
+
+/// Reads campaigns by id.
+pub async fn campaigns(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<Campaign>> {
+    sqlx::query_as!(
+        Campaign,
+        r#"
+        SELECT campaign_id, status = 'active' AS "active!", verb_seq
+        FROM campaigns
+        WHERE workspace_id = $1 AND campaign_id = ANY ($2)
+        "#,
+        workspace.uuid(),
+        ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns why addresses and domains are suppressed, those that are, by the hash of each.
+pub async fn suppressions(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    addresses: &[&[u8]],
+    domains: &[&[u8]],
+) -> sqlx::Result<HashMap<Vec<u8>, String>> {
+    let scopes: Vec<&str> =
+        addresses.iter().map(|_| "address").chain(domains.iter().map(|_| "domain")).collect();
+    let hashes: Vec<&[u8]> = addresses.iter().chain(domains).copied().collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT u.value_hash AS "value_hash!", x.reason
+        FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS u (workspace_id, scope, value_hash)
+        CROSS JOIN LATERAL (
+            SELECT reason FROM suppressions
+            WHERE workspace_id = u.workspace_id AND scope = u.scope
+              AND value_hash = u.value_hash AND lifted_at IS NULL
+            LIMIT 1) AS x
+        "#,
+        &vec![workspace.uuid(); hashes.len()],
+        &scopes as _,
+        &hashes as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.value_hash, row.reason)).collect())
 }
 
 /// A sender as the gate reads it.
@@ -246,11 +297,12 @@ pub async fn pass(
             lease_until = u.lease_until, address = u.address, message_id = u.message_id,
             gate_day = u.day, gate_campaign_day = u.campaign_day, slot_at = NULL, slot_day = NULL,
             slot_campaign_day = NULL, detail = NULL, looks = 0, settle_at = NULL
-        FROM unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::date[], $9::date[])
-             AS u (send_id, address, message_id, lease_until, day, campaign_day)
-        WHERE s.workspace_id = $1 AND s.send_id = u.send_id
+        FROM unnest($1::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::date[],
+                    $9::date[])
+             AS u (workspace_id, send_id, address, message_id, lease_until, day, campaign_day)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); passed.ids.len()],
         runner,
         now,
         &passed.ids,
@@ -311,11 +363,11 @@ pub async fn put_off(
         UPDATE sends AS s
         SET state = 'deferred', detail = u.detail, slot_at = u.slot_at, slot_day = u.day,
             slot_campaign_day = u.campaign_day
-        FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::date[], $6::date[])
-             AS u (send_id, detail, slot_at, day, campaign_day)
-        WHERE s.workspace_id = $1 AND s.send_id = u.send_id
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::date[], $6::date[])
+             AS u (workspace_id, send_id, detail, slot_at, day, campaign_day)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); put_off.ids.len()],
         &put_off.ids,
         &put_off.details as _,
         &put_off.slot_ats,

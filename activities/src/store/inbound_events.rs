@@ -174,22 +174,24 @@ pub async fn count(
     .await
 }
 
-/// Notes that an event is dealt with.
+/// Notes that events are dealt with.
 pub async fn finish(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    event: EventId,
+    events: &[EventId],
     wall: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let events: Vec<Uuid> = events.iter().map(|event| event.uuid()).collect();
     sqlx::query!(
         r#"
-        UPDATE inbound_events
-        SET processed_at = coalesce(processed_at, $3)
-        WHERE workspace_id = $1
-          AND event_id = $2
+        UPDATE inbound_events AS i
+        SET processed_at = coalesce(i.processed_at, $3)
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, event_id)
+        WHERE i.workspace_id = u.workspace_id
+          AND i.event_id = u.event_id
         "#,
-        workspace.uuid(),
-        event.uuid(),
+        &vec![workspace.uuid(); events.len()],
+        &events,
         wall
     )
     .execute(conn)

@@ -78,13 +78,12 @@ pub async fn ids_at(
     let addresses: Vec<String> = addresses.iter().map(|one| one.as_str().to_owned()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT address, lead_id
-        FROM addresses
-        WHERE workspace_id = $1
-          AND channel = 'email'
-          AND address = ANY($2)
+        SELECT a.address, a.lead_id
+        FROM unnest($1::uuid[], $2::text[]) AS u (workspace_id, address)
+        JOIN addresses AS a USING (workspace_id, address)
+        WHERE a.channel = 'email'
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); addresses.len()],
         &addresses
     )
     .fetch_all(conn)
@@ -194,13 +193,12 @@ pub async fn read(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT lead_id, version, zone, email_consent, sms_consent, call_consent, attributes,
-            erased_at
-        FROM leads
-        WHERE workspace_id = $1
-          AND lead_id = ANY($2)
+        SELECT l.lead_id, l.version, l.zone, l.email_consent, l.sms_consent, l.call_consent,
+            l.attributes, l.erased_at
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
+        JOIN leads AS l USING (workspace_id, lead_id)
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); leads.len()],
         &leads
     )
     .fetch_all(conn)
@@ -217,14 +215,13 @@ pub async fn lock(
     let ids: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
     sqlx::query!(
         r#"
-        SELECT lead_id
-        FROM leads
-        WHERE workspace_id = $1
-          AND lead_id = ANY($2)
-        ORDER BY lead_id
-        FOR NO KEY UPDATE
+        SELECT l.lead_id
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
+        JOIN leads AS l USING (workspace_id, lead_id)
+        ORDER BY l.lead_id
+        FOR NO KEY UPDATE OF l
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         &ids
     )
     .fetch_all(&mut *conn)
@@ -390,13 +387,14 @@ pub async fn update(
             call_consent = n.call_consent,
             attributes = n.attributes,
             changed_at = $8
-        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
-            AS n (lead_id, zone, email_consent, sms_consent, call_consent, attributes)
-        WHERE l.workspace_id = $1
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                $7::jsonb[])
+            AS n (workspace_id, lead_id, zone, email_consent, sms_consent, call_consent, attributes)
+        WHERE l.workspace_id = n.workspace_id
           AND l.lead_id = n.lead_id
         RETURNING l.lead_id, l.version
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); columns.ids.len()],
         &columns.ids,
         &columns.zones as &[Option<String>],
         &columns.email_consents,
@@ -419,12 +417,11 @@ pub async fn tags_of(
     let leads: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT lead_id, tag
-        FROM lead_tags
-        WHERE workspace_id = $1
-          AND lead_id = ANY($2)
+        SELECT t.lead_id, t.tag
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
+        JOIN lead_tags AS t USING (workspace_id, lead_id)
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); leads.len()],
         &leads
     )
     .fetch_all(conn)

@@ -74,14 +74,14 @@ pub async fn first_send(
             s.state IN ('unknown', 'needs_review') AS "lost!", s.channel, s.sender_id, s.address,
             EXISTS (
                 SELECT 1 FROM leads AS l
-                WHERE l.workspace_id = $1 AND l.lead_id = s.lead_id
+                WHERE l.workspace_id = s.workspace_id AND l.lead_id = s.lead_id
                   AND l.erased_at IS NOT NULL) AS "erased!"
-        FROM unnest($2::uuid[]) WITH ORDINALITY AS c (send_id, place)
-        JOIN sends AS s ON s.workspace_id = $1 AND s.send_id = c.send_id
+        FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS c (workspace_id, send_id, place)
+        JOIN sends AS s USING (workspace_id, send_id)
         ORDER BY c.place
         LIMIT 1
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); candidates.len()],
         &candidates
     )
     .fetch_optional(conn)

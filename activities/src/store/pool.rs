@@ -22,6 +22,9 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 /// The settings without which an acknowledged write may be lost.
 const SAFETY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
 
+/// How long after its last use a connection counts as alive without being asked.
+const PROVEN: Duration = Duration::from_secs(2);
+
 /// How long a connection is waited for. Shorter than an HTTP answer may take, so that a request hears of
 /// an outage, and runners too, before whoever asked has gone.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -58,7 +61,11 @@ impl Store {
     pub async fn open(url: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?
             .application_name("meridian")
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
+            .options([
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+                // The warning of a connection that is cleaned up is nobody's trouble.
+                ("client_min_messages", "error"),
+            ])
             .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1));
         let mut conn = options.connect().await?;
         let role = confine(&mut conn).await?;
@@ -72,6 +79,16 @@ impl Store {
                 Box::pin(async move {
                     sqlx::query("SET ROLE meridian_app").execute(conn).await?;
                     Ok(())
+                })
+            })
+            // Asking each time would cost a round trip for every transaction.
+            .test_before_acquire(false)
+            .before_acquire(|conn, connection| {
+                Box::pin(async move {
+                    if connection.idle_for > PROVEN {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
                 })
             })
             // A dropped future can leave a transaction open that nobody will commit; the next
@@ -89,13 +106,27 @@ impl Store {
 
     /// Begins a transaction inside `workspace`.
     pub async fn begin(&self, workspace: WorkspaceId) -> Result<Tx> {
-        let mut inner = self.pool.begin().await?;
-        sqlx::query!(
-            "SELECT set_config('app.workspace_id', $1, true) AS workspace",
-            workspace.to_string()
-        )
-        .fetch_one(&mut *inner)
-        .await?;
+        self.begin_with(workspace, "").await
+    }
+
+    /// Begins a transaction inside `workspace` whose statements name their rows by keys, a batch of
+    /// them at a time, or take what is due in the order of its index.
+    ///
+    /// Their plans are made once and hold whatever the tables grow to. The planner must not choose by
+    /// size: what it knows of a table may be from a time when it was empty, and then it reads all of it
+    /// for each batch.
+    pub async fn begin_batch(&self, workspace: WorkspaceId) -> Result<Tx> {
+        let settings = "; SET LOCAL plan_cache_mode = force_generic_plan; \
+                        SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+                        SET LOCAL enable_memoize = off";
+        self.begin_with(workspace, settings).await
+    }
+
+    /// Begins, names the workspace and sets what else there is to set, in one message.
+    async fn begin_with(&self, workspace: WorkspaceId, settings: &'static str) -> Result<Tx> {
+        // What varies is a UUID and nothing else.
+        let begin = format!("BEGIN; SET LOCAL app.workspace_id = '{workspace}'{settings}");
+        let inner = self.pool.begin_with(AssertSqlSafe(begin)).await?;
         Ok(Tx { inner, workspace, news: Vec::new() })
     }
 

@@ -1,6 +1,7 @@
 //! What a message is made of: the person, the address, the thread it goes on.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
 use machine::ids::WorkspaceId;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -32,15 +33,18 @@ pub async fn leads(
         r#"
         SELECT l.lead_id, l.version, l.attributes,
                (SELECT a.address FROM addresses a
-                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
+                WHERE a.workspace_id = l.workspace_id AND a.lead_id = l.lead_id
+                  AND a.channel = 'email'
                 ORDER BY a.address LIMIT 1) AS email,
                (SELECT a.address FROM addresses a
-                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'sms'
+                WHERE a.workspace_id = l.workspace_id AND a.lead_id = l.lead_id
+                  AND a.channel = 'sms'
                 ORDER BY a.address LIMIT 1) AS phone
-        FROM leads l
-        WHERE l.workspace_id = $1 AND l.lead_id = ANY ($2) AND l.erased_at IS NULL
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
+        JOIN leads l ON l.workspace_id = u.workspace_id AND l.lead_id = u.lead_id
+        WHERE l.erased_at IS NULL
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
     )
     .fetch_all(conn)
@@ -50,14 +54,12 @@ pub async fn leads(
 /// An earlier message of the same enrollment.
 #[derive(Debug, Clone)]
 pub struct Earlier {
+    /// Which.
+    pub send_id: Uuid,
     /// Whose.
     pub enrollment_id: Uuid,
     /// Its name.
     pub message_id: Option<String>,
-    /// Its subject.
-    pub subject: Option<String>,
-    /// When it left.
-    pub gate_at: Option<DateTime<Utc>>,
 }
 
 /// Reads those of `sends` that were accepted, oldest first.
@@ -72,16 +74,39 @@ pub async fn earlier(
     sqlx::query_as!(
         Earlier,
         r#"
-        SELECT s.enrollment_id, s.message_id, c.subject AS "subject?", s.gate_at
-        FROM unnest($2::uuid[]) AS u (send_id)
-        JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
+        SELECT s.send_id, s.enrollment_id, s.message_id
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
                     AND s.state IN ('accepted', 'unknown', 'needs_review', 'dispatching')
-        LEFT JOIN send_contents c ON c.workspace_id = $1 AND c.send_id = u.send_id
         ORDER BY s.enrollment_id, s.gate_at
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
     )
     .fetch_all(conn)
     .await
+}
+
+/// Returns the subjects of those of `sends` that have one.
+pub async fn subjects(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, String>> {
+    if sends.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"
+        SELECT c.send_id, c.subject AS "subject!"
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        JOIN send_contents c ON c.workspace_id = u.workspace_id AND c.send_id = u.send_id
+        WHERE c.subject IS NOT NULL
+        "#,
+        &vec![workspace.uuid(); sends.len()],
+        sends,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.send_id, row.subject)).collect())
 }

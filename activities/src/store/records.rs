@@ -5,7 +5,7 @@ use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::sends::Share;
+use super::sends::{Open, Share};
 
 /// Outcomes, column by column.
 #[derive(Debug, Default)]
@@ -29,12 +29,10 @@ pub struct Outcomes {
 /// A row that moved.
 #[derive(Debug, Clone)]
 pub struct Moved {
-    /// Which.
-    pub send_id: Uuid,
-    /// Which ask of it.
-    pub attempt: i32,
     /// Whose.
     pub enrollment_id: Uuid,
+    /// As it is now; who has just written it holds its lock.
+    pub open: Open,
     /// The room it took at its gate and does not need any more.
     pub used: Option<Share>,
     /// The slot that it was promised and does not need any more.
@@ -58,24 +56,26 @@ pub async fn record(
         UPDATE sends AS s
         SET state = u.state, detail = u.detail,
             provider_id = coalesce(u.provider_id, s.provider_id)
-        FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],
-                    $8::text[])
-             AS u (send_id, attempt, fence, was, state, detail, provider_id)
-        WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.attempt = u.attempt
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[],
+                    $7::text[], $8::text[])
+             AS u (workspace_id, send_id, attempt, fence, was, state, detail, provider_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+          AND s.attempt = u.attempt
           AND ((u.was = 'planned' AND s.state IN ('planned', 'deferred'))
                OR (u.was = 'dispatching' AND s.fence = u.fence AND s.runner_id = $9
                    AND (s.state = 'dispatching'
                         OR s.state IN ('unknown', 'needs_review')
                            AND u.state IN ('accepted', 'rejected')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
-        RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.sender_id,
+        RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
+                  s.slot_at, s.lease_until, s.runner_id, s.settle_at, s.sender_id,
                   s.gate_day, s.gate_campaign_day, s.slot_day, s.slot_campaign_day,
                   s.kind = 'step' AND u.was <> 'planned'
                       AND s.state IN ('rejected', 'planned') AS "leaves_its_gate!",
                   u.was = 'planned' AND s.slot_day IS NOT NULL
                       AND s.state IN ('rejected', 'cancelled') AS "leaves_its_slot!"
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); outcomes.ids.len()],
         &outcomes.ids,
         &outcomes.attempts,
         &outcomes.fences as _,
@@ -96,9 +96,17 @@ pub async fn record(
     let moved: Vec<Moved> = rows
         .into_iter()
         .map(|row| Moved {
-            send_id: row.send_id,
-            attempt: row.attempt,
             enrollment_id: row.enrollment_id,
+            open: Open {
+                send_id: row.send_id,
+                attempt: row.attempt,
+                state: row.state,
+                detail: row.detail,
+                slot_at: row.slot_at,
+                lease_until: row.lease_until,
+                runner_id: row.runner_id,
+                settle_at: row.settle_at,
+            },
             used: row.leaves_its_gate.then(|| {
                 share(row.gate_day, row.gate_campaign_day, row.sender_id, row.campaign_id)
             }),
@@ -108,7 +116,7 @@ pub async fn record(
         })
         .collect();
     let unbooked: Vec<Uuid> =
-        moved.iter().filter(|row| row.booked.is_some()).map(|row| row.send_id).collect();
+        moved.iter().filter(|row| row.booked.is_some()).map(|row| row.open.send_id).collect();
     clear_slots(conn, workspace, &unbooked).await?;
     Ok(moved)
 }
@@ -123,10 +131,11 @@ async fn clear_slots(
     }
     sqlx::query!(
         r#"
-        UPDATE sends SET slot_at = NULL, slot_day = NULL, slot_campaign_day = NULL
-        WHERE workspace_id = $1 AND send_id = ANY ($2)
+        UPDATE sends AS s SET slot_at = NULL, slot_day = NULL, slot_campaign_day = NULL
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
     )
     .execute(conn)
@@ -167,13 +176,15 @@ pub async fn give_up(
     sqlx::query!(
         r#"
         UPDATE sends AS s SET state = 'unknown', detail = 'the call was lost'
-        WHERE s.workspace_id = $1 AND s.send_id = ANY ($2) AND s.state = 'dispatching'
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+          AND s.state = 'dispatching'
           AND (s.lease_until < $3
                OR s.runner_id IS DISTINCT FROM $5
                   AND NOT EXISTS (SELECT 1 FROM runners r
                                   WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
         wall,
         silent_since,
@@ -184,12 +195,13 @@ pub async fn give_up(
     sqlx::query_as!(
         Lost,
         r#"
-        SELECT send_id, attempt, enrollment_id, state, sender_id, looks, settle_at
-        FROM sends
-        WHERE workspace_id = $1 AND send_id = ANY ($2) AND state = 'unknown'
-        ORDER BY send_id
+        SELECT s.send_id, s.attempt, s.enrollment_id, s.state, s.sender_id, s.looks, s.settle_at
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+        WHERE s.state = 'unknown'
+        ORDER BY s.send_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); sends.len()],
         sends,
     )
     .fetch_all(conn)

@@ -43,13 +43,14 @@ pub async fn lock(
     sqlx::query_as!(
         Open,
         r#"
-        SELECT send_id, attempt, state, detail, slot_at, lease_until, runner_id, settle_at
-        FROM sends
-        WHERE workspace_id = $1 AND send_id = ANY ($2)
-        ORDER BY send_id
-        FOR UPDATE
+        SELECT s.send_id, s.attempt, s.state, s.detail, s.slot_at, s.lease_until, s.runner_id,
+               s.settle_at
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        JOIN sends s ON s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+        ORDER BY s.send_id
+        FOR UPDATE OF s
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
     )
     .fetch_all(conn)
@@ -143,11 +144,11 @@ pub async fn raise_after_seq(
     sqlx::query!(
         r#"
         UPDATE sends AS s SET after_seq = u.after_seq
-        FROM unnest($2::uuid[], $3::int[]) AS u (send_id, after_seq)
-        WHERE s.workspace_id = $1 AND s.send_id = u.send_id AND s.state = 'planned'
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS u (workspace_id, send_id, after_seq)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id AND s.state = 'planned'
           AND s.after_seq < u.after_seq
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
         after_seqs,
     )
@@ -171,16 +172,18 @@ pub async fn cancel(
         UPDATE sends AS s
         SET state = 'cancelled', slot_at = NULL, slot_day = NULL, slot_campaign_day = NULL,
             detail = NULL
-        FROM (
-            SELECT send_id, slot_day, slot_campaign_day FROM sends
-            WHERE workspace_id = $1 AND send_id = ANY ($2)
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        CROSS JOIN LATERAL (
+            SELECT slot_day, slot_campaign_day FROM sends
+            WHERE workspace_id = u.workspace_id AND send_id = u.send_id
+            LIMIT 1
         ) AS old
-        WHERE s.workspace_id = $1 AND s.send_id = old.send_id
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
           AND s.state IN ('planned', 'deferred')
         RETURNING s.sender_id, s.campaign_id, old.slot_day AS "sender_day?",
                   old.slot_campaign_day AS "campaign_day?"
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
     )
     .fetch_all(conn)
@@ -212,11 +215,12 @@ pub async fn accept_on_evidence(
     }
     sqlx::query!(
         r#"
-        UPDATE sends SET state = 'accepted', detail = $3
-        WHERE workspace_id = $1 AND send_id = ANY ($2)
-          AND state IN ('dispatching', 'unknown', 'needs_review')
+        UPDATE sends AS s SET state = 'accepted', detail = $3
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
+        WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id
+          AND s.state IN ('dispatching', 'unknown', 'needs_review')
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
         detail,
     )

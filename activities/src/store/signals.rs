@@ -184,35 +184,47 @@ pub async fn uninterpreted(
     Ok(mails)
 }
 
-/// Says what the signals of a mail mean, once: rows that are interpreted already stay. Wakes their
+/// What a mail means for one enrollment.
+#[derive(Debug, Clone)]
+pub struct Meant {
+    /// The mail.
+    pub event: EventId,
+    /// Whom it holds.
+    pub enrollment: EnrollmentId,
+    /// What the machine is told.
+    pub signal: Signal,
+}
+
+/// Says what the signals of mails mean, once: rows that are interpreted already stay. Wakes their
 /// enrollments. Returns those that were told.
 pub async fn interpret(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    event: EventId,
-    meanings: &[(EnrollmentId, Signal)],
+    meanings: &[Meant],
     now: DateTime<Utc>,
 ) -> Result<Vec<EnrollmentId>> {
-    let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|(id, _)| *id).collect();
+    let wanted: BTreeSet<EnrollmentId> = meanings.iter().map(|meant| meant.enrollment).collect();
     lock(conn, workspace, &wanted).await?;
-    let enrollments: Vec<Uuid> = meanings.iter().map(|(id, _)| id.uuid()).collect();
-    let kinds: Vec<String> = meanings.iter().map(|(_, signal)| signal.kind().to_owned()).collect();
-    let signals = meanings.iter().map(|(_, signal)| json(signal)).collect::<Result<Vec<_>>>()?;
+    let events: Vec<Uuid> = meanings.iter().map(|meant| meant.event.uuid()).collect();
+    let enrollments: Vec<Uuid> = meanings.iter().map(|meant| meant.enrollment.uuid()).collect();
+    let kinds: Vec<&str> = meanings.iter().map(|meant| meant.signal.kind()).collect();
+    let signals = meanings.iter().map(|meant| json(&meant.signal)).collect::<Result<Vec<_>>>()?;
     let told = sqlx::query_scalar!(
         r#"
         UPDATE signals AS s
         SET kind = m.kind, signal = m.signal
-        FROM unnest($3::uuid[], $4::text[], $5::jsonb[]) AS m (enrollment_id, kind, signal)
-        WHERE s.workspace_id = $1
-          AND s.event_id = $2
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
+            AS m (workspace_id, event_id, enrollment_id, kind, signal)
+        WHERE s.workspace_id = m.workspace_id
+          AND s.event_id = m.event_id
           AND s.enrollment_id = m.enrollment_id
           AND s.kind IS NULL
         RETURNING s.enrollment_id
         "#,
-        workspace.uuid(),
-        event.uuid(),
+        &vec![workspace.uuid(); meanings.len()],
+        &events,
         &enrollments,
-        &kinds,
+        &kinds as _,
         &signals
     )
     .fetch_all(&mut *conn)
@@ -286,14 +298,13 @@ async fn lock(
     let enrollments: Vec<Uuid> = enrollments.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT enrollment_id, signal_seq
-        FROM enrollments
-        WHERE workspace_id = $1
-          AND enrollment_id = ANY($2)
-        ORDER BY enrollment_id
-        FOR UPDATE
+        SELECT e.enrollment_id, e.signal_seq
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
+        JOIN enrollments AS e USING (workspace_id, enrollment_id)
+        ORDER BY e.enrollment_id
+        FOR UPDATE OF e
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); enrollments.len()],
         &enrollments
     )
     .fetch_all(conn)
@@ -311,12 +322,11 @@ async fn stored_keys(
     let rows = sqlx::query!(
         r#"
         SELECT s.enrollment_id, s.source_key
-        FROM signals AS s
-        JOIN unnest($2::uuid[], $3::text[]) AS k (enrollment_id, source_key)
-            USING (enrollment_id, source_key)
-        WHERE s.workspace_id = $1
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[])
+            AS k (workspace_id, enrollment_id, source_key)
+        JOIN signals AS s USING (workspace_id, enrollment_id, source_key)
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); signals.len()],
         &enrollments,
         &keys
     )
@@ -341,10 +351,11 @@ async fn wake(
                 FROM signals AS s
                 WHERE s.workspace_id = e.workspace_id
                   AND s.enrollment_id = e.enrollment_id))
-        WHERE e.workspace_id = $1
-          AND e.enrollment_id = ANY($2)
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
+        WHERE e.workspace_id = u.workspace_id
+          AND e.enrollment_id = u.enrollment_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); enrollments.len()],
         enrollments,
         now
     )

@@ -104,12 +104,13 @@ pub async fn signals(
         SignalRow,
         r#"
         SELECT s.enrollment_id, s.seq, s.signal
-        FROM unnest($2::uuid[], $3::int[]) AS u (enrollment_id, applied_seq)
-        JOIN signals s ON s.workspace_id = $1 AND s.enrollment_id = u.enrollment_id
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[])
+             AS u (workspace_id, enrollment_id, applied_seq)
+        JOIN signals s ON s.workspace_id = u.workspace_id AND s.enrollment_id = u.enrollment_id
                       AND s.seq > u.applied_seq
         ORDER BY s.enrollment_id, s.seq
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); enrollments.len()],
         enrollments,
         applied,
     )
@@ -146,13 +147,14 @@ pub async fn leads(
     sqlx::query_as!(
         LeadRow,
         r#"
-        SELECT lead_id, zone, CASE WHEN zone IS NULL THEN attributes ->> 'country' END AS country,
-               email_consent, sms_consent, call_consent,
-               CASE WHEN $3 THEN attributes END AS attributes
-        FROM leads
-        WHERE workspace_id = $1 AND lead_id = ANY ($2)
+        SELECT l.lead_id, l.zone,
+               CASE WHEN l.zone IS NULL THEN l.attributes ->> 'country' END AS country,
+               l.email_consent, l.sms_consent, l.call_consent,
+               CASE WHEN $3 THEN l.attributes END AS attributes
+        FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, lead_id)
+        JOIN leads l ON l.workspace_id = u.workspace_id AND l.lead_id = u.lead_id
         "#,
-        workspace.uuid(),
+        &vec![workspace.uuid(); ids.len()],
         ids,
         attributes == Attributes::Wanted,
     )

@@ -151,7 +151,10 @@ impl Run {
 
     fn tell(&mut self, signal: Signal, now: DateTime<Utc>) {
         let read = &mut self.done.read;
-        let from = explain::summary(&read.enrollment, &read.version.version);
+        let from = match self.done.applied.last() {
+            Some(last) => last.to.clone(),
+            None => explain::summary(&read.enrollment, &read.version.version),
+        };
         let before: Option<Enrollment> =
             matches!(signal, Signal::Woke).then(|| read.enrollment.clone());
         let context = Context {

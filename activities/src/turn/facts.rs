@@ -30,6 +30,7 @@ pub(super) async fn read(
     versions: &Versions,
     clocks: Clocks,
     locked: Vec<Locked>,
+    written: Vec<Open>,
     told: Vec<Told>,
 ) -> Result<Sorted> {
     let workspace = tx.workspace();
@@ -111,28 +112,36 @@ pub(super) async fn read(
             row,
         });
     }
-    open_sends(tx, clocks, &mut sorted.0).await?;
+    open_sends(tx, clocks, &mut sorted.0, written).await?;
     for lead in &mut sorted.0 {
         note_answered(lead);
     }
     Ok(sorted)
 }
 
-/// Locks the open sends of all leads and tells each lead which of its own are past the gate.
-async fn open_sends(tx: &mut Tx, clocks: Clocks, leads: &mut [Read]) -> Result<()> {
+/// Locks the open sends of all leads, but those that were `written` and so are locked, and tells each
+/// lead which of its own are past the gate.
+async fn open_sends(
+    tx: &mut Tx,
+    clocks: Clocks,
+    leads: &mut [Read],
+    written: Vec<Open>,
+) -> Result<()> {
+    let mut open: HashMap<Uuid, Open> =
+        written.into_iter().map(|open| (open.send_id, open)).collect();
     let ids: Vec<Uuid> = leads
         .iter()
         .flat_map(|lead| lead.enrollment.data.open.iter().map(|open| open.id.send.uuid()))
+        .filter(|id| !open.contains_key(id))
         .collect();
-    if ids.is_empty() {
+    if !ids.is_empty() {
+        let workspace = tx.workspace();
+        let locked = sends::lock(tx, workspace, &ids).await?;
+        open.extend(locked.into_iter().map(|open| (open.send_id, open)));
+    }
+    if open.is_empty() {
         return Ok(());
     }
-    let workspace = tx.workspace();
-    let mut open: HashMap<Uuid, Open> = sends::lock(tx, workspace, &ids)
-        .await?
-        .into_iter()
-        .map(|open| (open.send_id, open))
-        .collect();
     let called = open.values().any(|open| open.state == "dispatching");
     let runners = if called {
         Arc::new(turns::live_runners(tx, clocks.wall - RUNNER_SILENCE).await?)

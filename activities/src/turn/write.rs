@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use machine::effect::Effect;
+use machine::effect::{Effect, EffectId};
 use machine::enrollment::RULES;
 use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
@@ -12,7 +12,7 @@ use machine::key::StepKey;
 use machine::sequence::Channel;
 use machine::signal::{Answer, Bounce, CallResult, HandoverResult, ReplyTo, Signal};
 use machine::state::{Open, Responder, State, Why};
-use serde_json::json;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
@@ -193,7 +193,7 @@ impl Writes {
     fn open_task(
         &mut self,
         enrollment: Uuid,
-        id: machine::effect::EffectId,
+        id: EffectId,
         kind: &'static str,
         step: &machine::key::StepKey,
         now: DateTime<Utc>,
@@ -383,7 +383,10 @@ impl Writes {
         look_again: Option<DateTime<Utc>>,
     ) -> Option<DateTime<Utc>> {
         let read = &done.read;
-        let summary = explain::summary(&read.enrollment, &read.version.version);
+        let summary = match done.applied.last() {
+            Some(last) => last.to.clone(),
+            None => explain::summary(&read.enrollment, &read.version.version),
+        };
         let wake_at = match (read.enrollment.wake_at(), look_again) {
             (Some(wake), Some(look)) => Some(wake.min(look)),
             (wake, look) => wake.or(look),
@@ -561,21 +564,22 @@ fn handed_over(applied: &Applied) -> bool {
     applied.effects.iter().any(|effect| matches!(effect, Effect::OfferHandover { .. }))
 }
 
-fn effects_of(applied: &Applied) -> Option<String> {
-    if applied.effects.is_empty() && applied.withdrawn.is_empty() {
-        return None;
-    }
-    let mut effects = json!({});
-    if !applied.effects.is_empty() {
-        effects["asked"] = json!(applied.effects);
-    }
-    if !applied.withdrawn.is_empty() {
-        effects["withdrawn"] = json!(applied.withdrawn);
-    }
-    Some(effects.to_string())
+/// What a journal row keeps of requests.
+#[derive(Serialize)]
+struct Requests<'a> {
+    #[serde(skip_serializing_if = "<[Effect]>::is_empty")]
+    asked: &'a [Effect],
+    #[serde(skip_serializing_if = "<[EffectId]>::is_empty")]
+    withdrawn: &'a [EffectId],
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> String {
+fn effects_of(applied: &Applied) -> Option<String> {
+    let Applied { effects: asked, withdrawn, .. } = applied;
+    let none = asked.is_empty() && withdrawn.is_empty();
+    (!none).then(|| to_json(&Requests { asked, withdrawn }))
+}
+
+fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data")
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::account::{ServiceSid, TwilioAccount};
 use crate::http::{self, Answer, Exchange, ProbeFault};
+use crate::lease::Lease;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, twilio_answers};
 use crate::phone::PhoneNumber;
 
@@ -98,11 +99,11 @@ impl TwilioClient {
         Self { account, secret, http: http::client() }
     }
 
-    /// Hands over one text, in one request, within `budget`.
+    /// Hands over one text, in one request, within `lease`.
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. Everything else leaves the outcome open.
-    pub async fn send(&self, text: &Text<'_>, budget: Duration) -> Outcome {
+    pub async fn send(&self, text: &Text<'_>, lease: &Lease) -> Outcome {
         let validity = text.validity.clamp(Duration::from_secs(1), VALIDITY_MAX).as_secs();
         let validity = validity.to_string();
         let (from_name, from) = text.from.field();
@@ -114,8 +115,11 @@ impl TwilioClient {
             ("ValidityPeriod", &validity),
         ];
         let request = self.http.post(self.account.resource("/Messages")).form(&form);
-        let request = request.timeout(budget.min(http::CALL));
-        match http::exchange(self.authorised(request)).await {
+        let exchange = match http::hand_over(self.authorised(request), lease).await {
+            Ok(exchange) => exchange,
+            Err(ended) => return ended.into(),
+        };
+        match exchange {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())
             }

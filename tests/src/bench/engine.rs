@@ -115,6 +115,8 @@ async fn until_done(job: &Job, meter: &Meter, conn: &mut PgConnection) -> anyhow
             if last_at.elapsed() > STUCK {
                 bail!("{left} leads are stuck after {last} transitions");
             }
+            // Looking is work for the server.
+            tokio::time::sleep(LOOK * 10).await;
         }
     }
 }

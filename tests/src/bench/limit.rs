@@ -115,8 +115,8 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
 async fn writer(url: &str) -> anyhow::Result<PgConnection> {
     let mut conn = server::connect(url).await?;
     sqlx::raw_sql(
-        "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off; \
-         SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off",
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+         SET enable_bitmapscan = off; SET enable_memoize = off",
     )
     .execute(&mut conn)
     .await?;
@@ -358,10 +358,11 @@ fn pass<'q>(shared: &Shared, n: usize, leads: &[usize], clocks: Clocks) -> State
         "UPDATE sends AS s SET state = 'dispatching', fence = s.fence + 1, runner_id = $2, \
              gate_at = $3, lease_until = $4, address = u.address, message_id = u.message_id, \
              gate_day = $5, gate_campaign_day = $5 \
-         FROM unnest($6::uuid[], $7::text[], $8::text[]) AS u (send_id, address, message_id) \
-         WHERE s.workspace_id = $1 AND s.send_id = u.send_id",
+         FROM unnest($1::uuid[], $6::uuid[], $7::text[], $8::text[]) \
+              AS u (workspace_id, send_id, address, message_id) \
+         WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id",
     )
-    .bind(job.campaign.workspace.uuid())
+    .bind(vec![job.campaign.workspace.uuid(); leads.len()])
     .bind(job.campaign.campaign.uuid())
     .bind(clocks.campaign)
     .bind(clocks.wall + TimeDelta::minutes(15))
@@ -447,10 +448,11 @@ fn accept<'q>(shared: &Shared, n: usize, leads: &[usize]) -> Statement<'q> {
     let all = || leads.iter().map(|lead| &shared.course(*lead).messages[n].accepted);
     sqlx::query(
         "UPDATE sends AS s SET state = 'accepted', detail = u.detail, provider_id = u.provider_id \
-         FROM unnest($2::uuid[], $3::text[], $4::text[]) AS u (send_id, detail, provider_id) \
-         WHERE s.workspace_id = $1 AND s.send_id = u.send_id",
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
+              AS u (workspace_id, send_id, detail, provider_id) \
+         WHERE s.workspace_id = u.workspace_id AND s.send_id = u.send_id",
     )
-    .bind(shared.job.campaign.workspace.uuid())
+    .bind(vec![shared.job.campaign.workspace.uuid(); leads.len()])
     .bind(leads.iter().map(|lead| shared.leads[*lead].sends[n]).collect::<Vec<_>>())
     .bind(all().map(|it| it.detail.as_deref()).collect::<Vec<_>>())
     .bind(all().map(|it| it.provider_id.as_deref()).collect::<Vec<_>>())
@@ -486,14 +488,14 @@ fn advance<'q>(shared: &Shared, turns: &[(usize, usize)], now: DateTime<Utc>) ->
              verb_seq = u.verb_seq, failures = 0, email_sender_id = u.sender, state = u.state, \
              why = u.why, until = u.until, next_step = u.next_step, next_at = u.next_at, \
              changed_at = $2, wake_at = u.wake_at, ended_at = u.ended_at \
-         FROM unnest($3::uuid[], $4::bytea[], $5::int[], $6::int[], $7::int[], $8::uuid[], \
-                     $9::text[], $10::text[], $11::timestamptz[], $12::text[], \
+         FROM unnest($1::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::int[], $7::int[], \
+                     $8::uuid[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], \
                      $13::timestamptz[], $14::timestamptz[], $15::timestamptz[]) \
-              AS u (enrollment_id, snapshot, turn, applied_seq, verb_seq, sender, state, why, \
-                    until, next_step, next_at, wake_at, ended_at) \
-         WHERE e.workspace_id = $1 AND e.enrollment_id = u.enrollment_id",
+              AS u (workspace_id, enrollment_id, snapshot, turn, applied_seq, verb_seq, sender, \
+                    state, why, until, next_step, next_at, wake_at, ended_at) \
+         WHERE e.workspace_id = u.workspace_id AND e.enrollment_id = u.enrollment_id",
     )
-    .bind(shared.job.campaign.workspace.uuid())
+    .bind(vec![shared.job.campaign.workspace.uuid(); turns.len()])
     .bind(now)
     .bind(all().map(|(lead, _, _)| lead.enrollment).collect::<Vec<_>>())
     .bind(all().map(|(lead, _, n)| lead.snapshots[n].as_slice()).collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! The people of an engine's run: every twentieth answers its first message, 250 ms or more after it
 //! left, through the door by which the world's mail comes in.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use activities::inbound::Envelope;
@@ -9,6 +9,7 @@ use activities::ingest::{self, NewEvent, Provider};
 use activities::mailroom::Mailroom;
 use activities::store::clock;
 use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
 use machine::ids::{EnrollmentId, SendId, Subject, WorkspaceId, send_id};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use super::server;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How many answers may come in at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 2;
 
 /// Leads that will answer.
 pub struct Replies {
@@ -31,6 +32,8 @@ pub struct Replies {
     room: Mailroom,
     workspace: WorkspaceId,
     silent: HashMap<Uuid, String>,
+    /// Campaign time of the last look.
+    now: DateTime<Utc>,
     soon: VecDeque<(Instant, Uuid, String)>,
 }
 
@@ -46,7 +49,9 @@ impl Replies {
         .fetch_all(&mut conn)
         .await?;
         let workspace = job.campaign.workspace;
+        let now = clock::read(&mut conn).await?.campaign;
         Ok(Self {
+            now,
             conn,
             room,
             workspace,
@@ -67,7 +72,8 @@ impl Replies {
                 {
                     done??;
                 }
-                under_way.spawn(answer(self.room.clone(), self.workspace, enrollment, address));
+                let (room, workspace, now) = (self.room.clone(), self.workspace, self.now);
+                under_way.spawn(answer(room, workspace, enrollment, address, now));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -77,19 +83,19 @@ impl Replies {
         Ok(())
     }
 
-    /// Finds those whose first message has left.
+    /// Finds those whose first message has left: they alone wait for an hour.
     async fn look(&mut self) -> anyhow::Result<()> {
-        let silent: Vec<Uuid> = self.silent.keys().copied().collect();
-        let sent: BTreeSet<Uuid> = sqlx::query_scalar(
+        self.now = clock::read(&mut self.conn).await?.campaign;
+        let sent: Vec<Uuid> = sqlx::query_scalar(
             "SELECT enrollment_id FROM enrollments \
-             WHERE workspace_id = $1 AND enrollment_id = ANY ($2) AND state = 'waiting'",
+             WHERE workspace_id = $1 AND wake_at IS NOT NULL AND parked_at IS NULL \
+               AND engine = 'postgres' AND wake_at BETWEEN $2 AND $3 AND state = 'waiting'",
         )
         .bind(self.workspace.uuid())
-        .bind(&silent)
+        .bind(self.now + TimeDelta::minutes(30))
+        .bind(self.now + TimeDelta::minutes(90))
         .fetch_all(&mut self.conn)
-        .await?
-        .into_iter()
-        .collect();
+        .await?;
         let at = Instant::now() + ANSWER_AFTER;
         for enrollment in sent {
             if let Some(address) = self.silent.remove(&enrollment) {
@@ -105,6 +111,7 @@ async fn answer(
     workspace: WorkspaceId,
     enrollment: Uuid,
     address: String,
+    now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let send: SendId = send_id(workspace, EnrollmentId::new(enrollment), Subject::Step("one"), 1);
     let mail = format!(
@@ -113,9 +120,6 @@ async fn answer(
          In-Reply-To: <{send}@bench.example>\r\nReferences: <{send}@bench.example>\r\n\
          Content-Type: text/plain; charset=utf-8\r\n\r\nTell me more, please.\r\n\r\nAda\r\n"
     );
-    let mut tx = room.store.begin(workspace).await?;
-    let now = clock::read(&mut tx).await?.campaign;
-    drop(tx);
     let event = NewEvent::of_raw_mail(
         &room,
         workspace,

@@ -66,6 +66,9 @@ pub struct Report {
     pub started_at: DateTime<Utc>,
     /// Of an engine's run: its share of the full limit's rate in the same pair.
     pub ratio: Option<f64>,
+    /// The statements that took longest, if they were counted.
+    #[serde(skip)]
+    pub statements: Vec<String>,
 }
 
 /// How latencies spread.
@@ -135,6 +138,9 @@ impl Report {
         }
         if let Some(ratio) = self.ratio {
             let _ = write!(line, " ratio={ratio:.3}");
+        }
+        for statement in &self.statements {
+            let _ = write!(line, "\n  {statement}");
         }
         line
     }

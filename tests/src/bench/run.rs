@@ -199,4 +199,4 @@ pub fn rows_since(after: &Rows, before: &Rows) -> Rows {
 }
 
 /// How often a run looks whether it is over, where nothing tells it.
-pub const LOOK: Duration = Duration::from_millis(2);
+pub const LOOK: Duration = Duration::from_millis(5);

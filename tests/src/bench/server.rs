@@ -37,7 +37,8 @@ pub struct Server {
 
 impl Server {
     /// Starts a server below `dir`, with an empty migrated template.
-    pub async fn start(dir: &Path) -> anyhow::Result<Self> {
+    /// `extra` are settings beside the product's own.
+    pub async fn start(dir: &Path, extra: &[(String, String)]) -> anyhow::Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("meridian-bench-");
         #[cfg(unix)]
@@ -49,7 +50,7 @@ impl Server {
         let settings = Settings {
             state_dir: place.path().to_owned(),
             database: "meridian".to_owned(),
-            extra: Vec::new(),
+            extra: extra.to_vec(),
         };
         let postgres = start(settings).await.context("the server does not start")?;
         let server = Self { postgres, place, databases: AtomicU64::new(0) };
@@ -124,6 +125,33 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
 /// Opens the store as the product does.
 pub async fn store(url: &str, connections: u32) -> anyhow::Result<Store> {
     Ok(Store::open(url, connections).await?)
+}
+
+/// Begins to count statements, where the server was started with the module that can.
+pub async fn count_statements(conn: &mut PgConnection) -> anyhow::Result<()> {
+    sqlx::raw_sql(
+        "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT pg_stat_statements_reset()",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Returns the statements that took longest, one line each.
+pub async fn statements(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    let rows: Vec<(i64, f64, f64, i64, i64, String)> = sqlx::query_as(
+        "SELECT calls, total_exec_time, total_exec_time / calls, rows, wal_bytes::bigint, \
+                left(regexp_replace(query, '[[:space:]]+', ' ', 'g'), 150) \
+         FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid \
+         WHERE d.datname = current_database() ORDER BY total_exec_time DESC LIMIT 40",
+    )
+    .fetch_all(conn)
+    .await?;
+    let line = |(calls, total, mean, rows, wal, query): (i64, f64, f64, i64, i64, String)| {
+        let wal = wal >> 10;
+        format!("{total:9.1} ms {calls:7} calls {mean:8.3} ms {rows:8} rows {wal:7} kB {query}")
+    };
+    Ok(rows.into_iter().map(line).collect())
 }
 
 /// Makes a filled database ready for the clock: statistics and nothing left to write.

@@ -43,6 +43,19 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Whether the bare limit runs too.
     pub bare: Bare,
+    /// Server settings beside the product's own.
+    pub extra: Vec<(String, String)>,
+    /// Whether statements are counted, which costs a little.
+    pub statements: Statements,
+}
+
+/// Whether the server counts what each statement takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statements {
+    /// It does, and they are printed after each run.
+    Counted,
+    /// It does not.
+    Ignored,
 }
 
 /// Whether the bare limit runs with each pair.
@@ -73,8 +86,12 @@ struct Pair {
 
 impl Suite {
     /// Starts the server and takes the sample.
-    pub async fn begin(plan: Plan) -> anyhow::Result<Self> {
-        let server = Server::start(&plan.dir).await?;
+    pub async fn begin(mut plan: Plan) -> anyhow::Result<Self> {
+        if plan.statements == Statements::Counted {
+            let module = ("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
+            plan.extra.push(module);
+        }
+        let server = Server::start(&plan.dir, &plan.extra).await?;
         let settings = server.settings().await?;
         let sample = server.database().await?;
         let script = take_sample(&server, &sample, &plan).await?;
@@ -223,12 +240,19 @@ impl Suite {
     async fn run(&self, benchmark: &'static str, job: &Job) -> anyhow::Result<Report> {
         server::settle(&job.url).await?;
         let mut conn = server::connect(&job.url).await?;
+        if self.plan.statements == Statements::Counted {
+            server::count_statements(&mut conn).await?;
+        }
         let started_at = clock::read(&mut conn).await?.wall;
         let before = (Counters::read(&mut conn).await?, run::rows(&mut conn).await?);
         let probe = host::fdatasync_us(&self.server.dir())?;
         let found: Found = run::in_child(job).await?;
         server::wait_until_alone(&mut conn).await?;
         let after = (Counters::read(&mut conn).await?, run::rows(&mut conn).await?);
+        let statements = match self.plan.statements {
+            Statements::Counted => server::statements(&mut conn).await?,
+            Statements::Ignored => Vec::new(),
+        };
         let counters = after.0.since(&before.0);
         let sends = 3 * job.n - 2 * fill::replying(job.n);
         let leads_s = job.n as f64 / found.seconds;
@@ -262,6 +286,7 @@ impl Suite {
             revision: self.revision.clone(),
             started_at,
             ratio: None,
+            statements,
         })
     }
 }

@@ -25,6 +25,8 @@ pub struct Delays {
     pub slow: u32,
     /// For `unheard-…` and `unanswered-…`, once.
     pub hold: u32,
+    /// For `unheard-…`, once: before it lets the message come.
+    pub ask: u32,
 }
 
 /// A running mail server; it ends with the test.
@@ -73,6 +75,7 @@ impl MailServer {
             ("--after-ms", delays.after),
             ("--slow-ms", delays.slow),
             ("--hold-ms", delays.hold),
+            ("--ask-ms", delays.ask),
         ] {
             command.arg(name).arg(ms.to_string());
         }
@@ -98,6 +101,11 @@ impl MailServer {
     /// Returns the server as the URL of a sender.
     pub fn url(&self) -> String {
         format!("smtp+plain://127.0.0.1:{}", self.port)
+    }
+
+    /// Whether a message waits until it may come, or has waited.
+    pub fn is_asked(&self) -> bool {
+        self.place.path().join("asked").exists()
     }
 
     /// Returns everything it accepted so far, in order, up to what is forgotten.

@@ -1,16 +1,18 @@
 //! A process that is frozen while another one goes on. In the middle of a call: the call counts as lost
-//! until the process comes back and says what became of it. Before a call: it is never made.
+//! until the process comes back and says what became of it. Before a call: it is never made. Before the
+//! message of a call that has begun: it is never handed over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tests::end_to_end::installation::Installation;
+use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::proxy::{Losses, Lost, Proxy, Then};
-use tests::end_to_end::recipients::{self, Part, Recipients};
+use tests::end_to_end::recipients::{self, Done, Part, Recipients};
 use tests::end_to_end::{seed, until};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Few enough that one mail server alone holds its answer back.
@@ -20,7 +22,7 @@ const LEADS: u32 = 16;
 async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
     let seed = seed();
     // Longer than the others take to give its call up: silent for 15 seconds, looked for every 5.
-    let delays = Delays { before: 5, after: 5, slow: 100, hold: 25_000 };
+    let delays = Delays { before: 5, after: 5, slow: 100, hold: 25_000, ask: 0 };
     let mail_server = Arc::new(MailServer::start(delays).await);
     let installation = Installation::create().await;
     let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
@@ -103,12 +105,56 @@ async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
     })
     .await;
 
-    let (sent, again) = installation.review(&mail_server).await;
-    assert_eq!(sent, 0, "it was frozen before its calls");
+    assert_nothing_sent_twice(&installation, &mail_server, (frozen, serving), (stop, playing))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_before_the_message_does_not_hand_it_over() {
+    let seed = seed();
+    let delays = Delays { ask: 20_000, ..Delays::default() };
+    let mail_server = Arc::new(MailServer::start(delays).await);
+    let installation = Installation::create().await;
+    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
+    let database = installation.database.clone();
+    let provider = Provider::new(&endpoint, seed);
+    let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
+    let stop = CancellationToken::new();
+    let playing = tokio::spawn(recipients.play(stop.clone()));
+
+    let mut frozen = installation.work();
+    until(Duration::from_secs(60), async || {
+        frozen.assert_running();
+        if mail_server.is_asked() { Ok(()) } else { Err("nobody asks to hand over".to_owned()) }
+    })
+    .await;
+    frozen.freeze();
+    let mut serving = installation.serve();
+    until(Duration::from_secs(60), async || {
+        serving.assert_running();
+        let sends = oracle::sends(&database).await;
+        let is_given_up = !oracle::to_review(&sends).is_empty();
+        if is_given_up { Ok(()) } else { Err("nothing is given up".to_owned()) }
+    })
+    .await;
+    assert_nothing_sent_twice(&installation, &mail_server, (frozen, serving), (stop, playing))
+        .await;
+}
+
+/// A person sends again what the frozen process had in hand; then it comes back.
+async fn assert_nothing_sent_twice(
+    installation: &Installation,
+    mail_server: &MailServer,
+    (mut frozen, mut serving): (Serving, Serving),
+    (stop, playing): (CancellationToken, JoinHandle<Vec<Done>>),
+) {
+    let database = &installation.database;
+    // What it handed over to another server before is not meant.
+    let (_sent, again) = installation.review(mail_server).await;
     assert!(again > 0, "somebody waits");
     until(Duration::from_secs(60), async || {
         serving.assert_running();
-        nothing(oracle::unsettled(&database, &mail_server).await)
+        nothing(oracle::unsettled(database, mail_server).await)
     })
     .await;
     frozen.thaw();
@@ -118,8 +164,8 @@ async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
     stop.cancel();
     let done = playing.await.unwrap();
     assert_none("accepted twice", oracle::accepted_twice(&mail_server.accepted()));
-    assert_none("to be reviewed", oracle::to_review(&oracle::sends(&database).await));
-    assert_none("not stored once", oracle::not_stored_once(&database, &done).await);
+    assert_none("to be reviewed", oracle::to_review(&oracle::sends(database).await));
+    assert_none("not stored once", oracle::not_stored_once(database, &done).await);
     installation.run(&["verify"]).await;
     installation.run(&["replay", "--all"]).await;
 }

@@ -31,7 +31,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let begun = Instant::now();
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let delays = Delays { before: 15, after: 15, slow: 150, hold: 6_000 };
+    let delays = Delays { before: 15, after: 15, slow: 150, hold: 6_000, ask: 0 };
     let mail_server = Arc::new(MailServer::start(delays).await);
     let installation = Installation::create().await;
     let endpoint = installation.begin(&mail_server, LEADS, FACTOR).await;

@@ -24,7 +24,7 @@ const LOST: f64 = 0.03;
 async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let delays = Delays { before: 10, after: 10, slow: 100, hold: 1_000 };
+    let delays = Delays { before: 10, after: 10, slow: 100, hold: 1_000, ask: 0 };
     let mail_server = Arc::new(MailServer::start(delays).await);
     let installation = Installation::create().await;
     let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;

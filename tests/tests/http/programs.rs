@@ -10,7 +10,7 @@ use activities::import;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
 use activities::store::{clock, workspaces};
-use activities::turn;
+use activities::turn::Due;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -115,8 +115,12 @@ impl Api {
 
     /// Lets everything happen that is due, but for the sending.
     pub(crate) async fn turn(&self) {
-        let (store, versions) = (&self.room.store, &self.room.versions);
-        while turn::due(store, versions, self.workspace, None, 100).await.unwrap().taken > 0 {}
+        loop {
+            let due = Due::take(&self.room.store, self.workspace, None, 100).await.unwrap();
+            if due.turn(&self.room.versions).await.unwrap().taken == 0 {
+                return;
+            }
+        }
     }
 
     /// Campaign time.

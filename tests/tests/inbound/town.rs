@@ -17,7 +17,7 @@ use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Gated, Prepared, Recorded, gate, prepare, record};
 use activities::store::{Store, clock, workspaces};
-use activities::turn::{self, Ask};
+use activities::turn::{Ask, Due};
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::document::CampaignDocument;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
@@ -104,9 +104,8 @@ impl Town {
     pub(crate) async fn turn(&mut self) -> Vec<Ask> {
         let mut asks = Vec::new();
         loop {
-            let store = &self.room.store;
-            let turned = turn::due(store, &self.room.versions, self.workspace, None, 100).await;
-            let turned = turned.unwrap();
+            let due = Due::take(&self.room.store, self.workspace, None, 100).await.unwrap();
+            let turned = due.turn(&self.room.versions).await.unwrap();
             assert!(turned.spoiled.is_empty(), "{:?}", turned.spoiled);
             asks.extend(turned.asks);
             if turned.applied == 0 {
@@ -137,7 +136,7 @@ impl Town {
             self.record(&ask, Known::Gate(answer)).await;
         }
         for dispatch in gated.dispatched {
-            let called = call(&self.room, self.workspace, &dispatch, Duration::ZERO).await;
+            let called = call(&self.room, self.workspace, &dispatch, Duration::ZERO, || true).await;
             let Called::Answered(outcome) = called else { panic!("{called:?}") };
             let known = Known::Call { fence: dispatch.fence, outcome };
             self.record(&dispatch.message.ask, known).await;

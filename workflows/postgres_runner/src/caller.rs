@@ -116,7 +116,7 @@ async fn pass(
         if let Outlet::Discard = dispatch.message.outlet {
             let known = known(
                 &dispatch,
-                call(&shared.mailroom, workspace, &dispatch, Duration::ZERO).await,
+                call(&shared.mailroom, workspace, &dispatch, Duration::ZERO, || true).await,
             );
             recorded.push(answered(ask, known));
             continue;
@@ -154,7 +154,9 @@ async fn make_call(
 ) {
     let began = Instant::now();
     let called = if shared.may_call(gate_at) {
-        let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed());
+        let alive = Arc::clone(&shared);
+        let is_ours = move || alive.may_call(gate_at);
+        let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed(), is_ours);
         // It may have left before.
         let unknown =
             |_| Called::Answered(Outcome::Unknown { detail: Detail::new("the call panicked") });

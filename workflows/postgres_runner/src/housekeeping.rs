@@ -76,7 +76,6 @@ async fn reconnect(shared: &Shared, listener: &mut PgListener) {
 }
 
 fn ring(shared: &Shared) {
-    shared.work.notify_waiters();
     shared.work.notify_one();
     shared.chores.notify_one();
 }
@@ -145,15 +144,13 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
     let mailroom = &shared.mailroom;
     let mut conn = mailroom.store.begin_outside().await?;
     let untold = work::untold_campaigns(&mut conn).await?;
+    let unread = work::uninterpreted_workspaces(&mut conn).await?;
     conn.commit().await?;
     for (workspace, campaign) in untold {
         let taken_up = |turned| shared.take_up(workspace, turned);
         let told = campaign_verb::tell(mailroom, workspace, campaign, taken_up).await;
         spare_others(workspace, told)?;
     }
-    let mut conn = mailroom.store.begin_outside().await?;
-    let unread = work::uninterpreted_workspaces(&mut conn).await?;
-    conn.commit().await?;
     for workspace in unread {
         spare_others(workspace, read_mail(shared, workspace).await)?;
     }

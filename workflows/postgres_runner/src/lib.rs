@@ -22,6 +22,7 @@ use activities::mailroom::Mailroom;
 use activities::send::Recorded;
 use activities::store::bell;
 use activities::turn::Turned;
+use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
@@ -64,6 +65,10 @@ struct Shared {
     lanes: lanes::Lanes,
     /// Rung when there may be turns to run.
     work: Notify,
+    scout: tokio::sync::Mutex<pump::Scout>,
+    /// A lead that is due before this time of the campaigns' clock is news to the scout; `None` while
+    /// it will look anyway.
+    news: Mutex<Option<DateTime<Utc>>>,
     /// Rung when there may be mail to read or orders to tell.
     chores: Notify,
     /// Rung when a campaign has something in store for many leads.
@@ -102,6 +107,8 @@ impl Runner {
             mailroom,
             settings,
             work: Notify::new(),
+            scout: tokio::sync::Mutex::default(),
+            news: Mutex::default(),
             chores: Notify::new(),
             plans: Notify::new(),
             look: Notify::new(),
@@ -138,7 +145,7 @@ impl Runner {
 
     /// Rings the bell: there may be work.
     pub fn wake(&self) {
-        self.shared.work.notify_waiters();
+        self.shared.work.notify_one();
         self.shared.chores.notify_one();
         self.shared.plans.notify_one();
     }
@@ -150,8 +157,6 @@ impl Runner {
         // Before the stop: when the recorder sees that and nothing is under way, it ends.
         self.shared.lanes.close();
         self.shared.stop.cancel();
-        self.shared.work.notify_waiters();
-        self.shared.chores.notify_waiters();
         while self.tasks.join_next().await.is_some() {}
         if let Err(error) = housekeeping::say_farewell(&self.shared).await {
             tracing::warn!(error = activities::error::chain(&error), "could not sign off");
@@ -207,9 +212,17 @@ impl Shared {
         if !turned.asks.is_empty() {
             self.lanes.put(workspace, turned.asks);
         }
-        if turned.next_wake.is_some() {
-            self.work.notify_one();
+        if let Some(wake_at) = turned.next_wake {
+            let news = *self.news.lock().expect("no holder panics");
+            if news.is_some_and(|before| wake_at < before) {
+                self.work.notify_one();
+            }
         }
+    }
+
+    /// Says what is news to the scout from here on.
+    fn look_before(&self, before: Option<DateTime<Utc>>) {
+        *self.news.lock().expect("no holder panics") = before;
     }
 
     /// Waits, unless the runner stops first.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use activities::error::{ActivityError, Result, chain};
 use activities::store::enrollments::Cursor;
 use activities::store::{clock, work};
-use activities::turn;
+use activities::turn::Due;
+use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
+use tokio::sync::MutexGuard;
 
 use super::{Shared, recovery};
 
@@ -21,27 +23,43 @@ const WAITING_MAX: usize = 20_000;
 /// How long a scan goes on behind its cursor before it begins again.
 const CURSOR_AGE: Duration = Duration::from_secs(3);
 
+/// Where the scans of a runner stand. Who holds this looks for work, and sleeps while there is none;
+/// so what trickles in while one works is taken together. Where a batch comes full there is more, and
+/// the next one may look meanwhile.
+#[derive(Default)]
+pub(crate) struct Scout {
+    scans: HashMap<WorkspaceId, Scan>,
+    /// The workspace that had the last batch: it comes last in the next round.
+    last: Option<WorkspaceId>,
+}
+
+struct Scan {
+    cursor: Option<Cursor>,
+    began: Instant,
+}
+
 /// Runs turns until the runner stops.
 pub(crate) async fn turn_due(shared: Arc<Shared>) {
-    let mut scans = HashMap::<WorkspaceId, Scan>::new();
     let mut trouble: u32 = 0;
-    while !shared.stopping() {
-        let bell = shared.work.notified();
-        tokio::pin!(bell);
-        bell.as_mut().enable();
-        match round(&shared, &mut scans).await {
+    loop {
+        let scout = shared.scout.lock().await;
+        if shared.stopping() {
+            return;
+        }
+        match round(&shared, scout).await {
             Ok(Round::Worked) => {
                 trouble = 0;
                 shared.ready.send_replace(true);
             }
-            Ok(Round::Idle(wait)) => {
+            Ok(Round::Idle(_scout, wait)) => {
                 trouble = 0;
                 shared.ready.send_replace(true);
                 tokio::select! {
-                    () = bell => {}
+                    () = shared.work.notified() => {}
                     () = tokio::time::sleep(wait) => {}
                     () = shared.stop.cancelled() => {}
                 }
+                shared.look_before(None);
             }
             Err(error) => {
                 trouble = trouble.saturating_add(1);
@@ -54,61 +72,76 @@ pub(crate) async fn turn_due(shared: Arc<Shared>) {
     }
 }
 
-enum Round {
+enum Round<'a> {
     Worked,
-    Idle(Duration),
+    /// Nothing is due for so long.
+    Idle(MutexGuard<'a, Scout>, Duration),
 }
 
-struct Scan {
-    cursor: Option<Cursor>,
-    began: Instant,
-}
-
-/// One batch for each workspace that has one due.
-async fn round(shared: &Shared, scans: &mut HashMap<WorkspaceId, Scan>) -> Result<Round> {
+/// One batch for each workspace that has one due, or up to the first that comes full.
+async fn round<'a>(shared: &'a Shared, mut scout: MutexGuard<'a, Scout>) -> Result<Round<'a>> {
     if shared.lanes.waiting() > WAITING_MAX {
-        return Ok(Round::Idle(Duration::from_millis(50)));
+        return Ok(Round::Idle(scout, Duration::from_millis(50)));
     }
+    // What becomes due from here on may be missed by the look.
+    shared.look_before(Some(DateTime::<Utc>::MAX_UTC));
     let mut conn = shared.mailroom.store.begin_outside().await?;
     let clocks = clock::read(&mut conn).await?;
-    let workspaces = work::due_workspaces(&mut conn).await?;
+    let mut workspaces = work::due_workspaces(&mut conn).await?;
     conn.commit().await?;
-    let mut next = None;
+    workspaces.sort_unstable_by_key(|(workspace, _)| (Some(*workspace) <= scout.last, *workspace));
+    let next = workspaces.iter().filter_map(|(_, wake_at)| *wake_at).min();
+    if let Some(wait) = next.map(|next| clocks.wall_until(next)).filter(|wait| !wait.is_zero()) {
+        shared.look_before(next);
+        let wait = wait.to_std().unwrap_or(IDLE_MAX).min(IDLE_MAX);
+        return Ok(Round::Idle(scout, wait));
+    }
+    if next.is_none() {
+        return Ok(Round::Idle(scout, IDLE_MAX));
+    }
+    shared.look_before(None);
     let mut worked = false;
     for (workspace, wake_at) in workspaces {
-        let Some(wake_at) = wake_at else { continue };
-        if wake_at > clocks.campaign {
-            let wait = clocks.wall_until(wake_at);
-            next = Some(next.map_or(wait, |sooner: chrono::TimeDelta| sooner.min(wait)));
+        if wake_at.is_none_or(|wake_at| wake_at > clocks.campaign) {
             continue;
         }
-        worked |= batch(shared, workspace, scans).await?;
+        scout.last = Some(workspace);
+        let scan = scout.scan(workspace);
+        let limit = i64::try_from(shared.settings.batch).unwrap_or(500);
+        let due = Due::take(&shared.mailroom.store, workspace, scan.cursor, limit).await?;
+        let is_full = due.count() >= shared.settings.batch;
+        // A scan that comes back short begins at the start again.
+        worked |= due.count() > 0 || scan.cursor.is_some();
+        scan.cursor = due.cursor().filter(|_| is_full);
+        if is_full {
+            drop(scout);
+            turn(shared, workspace, due).await?;
+            return Ok(Round::Worked);
+        }
+        turn(shared, workspace, due).await?;
     }
     if worked {
         return Ok(Round::Worked);
     }
-    let wait = next.and_then(|wait| wait.to_std().ok()).unwrap_or(IDLE_MAX);
-    // A moment at least: rows that others have locked are theirs.
-    Ok(Round::Idle(wait.clamp(Duration::from_millis(5), IDLE_MAX)))
+    // Rows that others have locked are theirs.
+    shared.look_before(Some(DateTime::<Utc>::MAX_UTC));
+    Ok(Round::Idle(scout, Duration::from_millis(10)))
 }
 
-/// Runs batches of one workspace while they come full, a few at most. Returns whether any did work.
-async fn batch(
-    shared: &Shared,
-    workspace: WorkspaceId,
-    scans: &mut HashMap<WorkspaceId, Scan>,
-) -> Result<bool> {
-    let scan =
-        scans.entry(workspace).or_insert_with(|| Scan { cursor: None, began: Instant::now() });
-    if scan.began.elapsed() > CURSOR_AGE {
-        *scan = Scan { cursor: None, began: Instant::now() };
+impl Scout {
+    fn scan(&mut self, workspace: WorkspaceId) -> &mut Scan {
+        let begin = || Scan { cursor: None, began: Instant::now() };
+        let scan = self.scans.entry(workspace).or_insert_with(begin);
+        if scan.began.elapsed() > CURSOR_AGE {
+            *scan = begin();
+        }
+        scan
     }
-    let limit = i64::try_from(shared.settings.batch).unwrap_or(500);
-    let mailroom = &shared.mailroom;
-    let turned =
-        turn::due(&mailroom.store, &mailroom.versions, workspace, scan.cursor, limit).await;
-    let turned = match turned {
-        Ok(turned) => turned,
+}
+
+async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
+    match due.turn(&shared.mailroom.versions).await {
+        Ok(turned) => shared.take_up(workspace, turned),
         Err(error) if is_outage(&error) => return Err(error),
         Err(error) => {
             tracing::error!(
@@ -116,15 +149,9 @@ async fn batch(
                 "a batch of turns failed; looking for the cause"
             );
             recovery::turn_by_halves(shared, workspace).await?;
-            return Ok(true);
         }
-    };
-    let full = turned.taken == shared.settings.batch;
-    let began_at_start = scan.cursor.is_none();
-    scan.cursor = turned.cursor.filter(|_| full);
-    let worked = turned.taken > 0 || !began_at_start;
-    shared.take_up(workspace, turned);
-    Ok(worked)
+    }
+    Ok(())
 }
 
 /// A session was ended because it rested in a transaction: we were frozen.

@@ -76,7 +76,10 @@ async fn blame(
         dead_letters::add(&mut tx, workspace, subject, cause, clocks.campaign).await?;
         tracing::error!(enrollment.id = %enrollment, "enrollment parked");
     }
-    tx.commit().await
+    tx.commit().await?;
+    // Nobody looks for what becomes due without a turn.
+    shared.work.notify_one();
+    Ok(())
 }
 
 /// Sweeps calls that were lost, as turns find them.

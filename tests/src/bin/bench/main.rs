@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use tests::bench::host::Host;
 use tests::bench::run::{self, Job};
-use tests::bench::suite::{Bare, Plan, Suite};
+use tests::bench::suite::{Bare, Plan, Statements, Suite};
 
 /// Measures the Postgres engine against plain SQL that writes the same rows.
 #[derive(Debug, Parser)]
@@ -30,6 +30,12 @@ struct Options {
     /// Leaves the bare limit out.
     #[arg(long)]
     without_bare: bool,
+    /// Counts statements and prints them after each run. It costs a little.
+    #[arg(long)]
+    statements: bool,
+    /// A server setting beside the product's own, as NAME=VALUE.
+    #[arg(long = "set", value_parser = setting)]
+    settings: Vec<(String, String)>,
     /// Where the server keeps its files: on the disk that is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
@@ -75,6 +81,11 @@ async fn main() -> anyhow::Result<()> {
         batch: options.batch,
         writers: host.cores,
         dir: options.dir,
+        extra: options.settings,
+        statements: match options.statements {
+            true => Statements::Counted,
+            false => Statements::Ignored,
+        },
         bare: if options.without_bare { Bare::Skip } else { Bare::Run },
     };
     println!("bench host cpu={:?} cores={} memory_mb={}", host.cpu, host.cores, host.memory_mb);
@@ -90,4 +101,9 @@ async fn main() -> anyhow::Result<()> {
     };
     suite.end().await;
     measured
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -9,7 +9,7 @@ use activities::send::prepare::{Prepared, Readied};
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, record, sweep};
 use activities::store::{clock, work};
-use activities::turn::{self, Ask, Turned, What};
+use activities::turn::{self, Ask, Due, Turned, What};
 use chrono::TimeDelta;
 use machine::signal::Refusal;
 
@@ -36,8 +36,8 @@ impl Inner {
             }
             moved |= self.tell().await;
             moved |= self.notice_lost().await;
-            let turned =
-                turn::due(&self.store, &self.room.versions, self.workspace, None, 500).await;
+            let due = Due::take(&self.store, self.workspace, None, 500).await;
+            let turned = due.expect("due leads are taken").turn(&self.room.versions).await;
             let turned = turned.expect("turns run");
             moved |= turned.taken > 0;
             let asks = self.take_up(turned).await;
