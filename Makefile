@@ -50,7 +50,8 @@ advisories: ## Compare the dependencies with the public list of vulnerabilities 
 
 bench: ## Measure the engine against the limit that plain SQL sets
 	scripts/setup build postgres
-	env -u DATABASE_URL cargo run --locked --release --package tests --bin bench -- $(ARGS)
+	env -u DATABASE_URL cargo build --locked --release --package tests --bins
+	$(CARGO_TARGET_DIR)/release/bench $(ARGS)
 
 clean: ## Remove what was compiled; tools and data stay
 	cargo clean
