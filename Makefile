@@ -30,7 +30,7 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 
 test: ## Run every test against real servers
 	scripts/setup build postgres smtp contract
-	env -u DATABASE_URL cargo test --locked --workspace
+	env -u DATABASE_URL scripts/test
 
 check: ## Format, lints, documentation, dependencies, query data
 	scripts/setup build postgres tools
