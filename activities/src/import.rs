@@ -26,7 +26,7 @@ use crate::store::{Store, clock};
 use crate::suppression_key::SuppressionKey;
 use crate::tag::Tag;
 use columns::Columns;
-pub use columns::{InvalidMapping, Mapping};
+pub use columns::{ForeignColumn, InvalidMapping, Mapping};
 pub use fault::{Reason, RowFault};
 use merge::Merged;
 use row::{Given, Parsed, Person};
@@ -105,6 +105,9 @@ pub struct Report {
     pub faults_omitted: u64,
     /// Columns whose header cannot be the name of an attribute; they were left out.
     pub ignored_columns: Vec<String>,
+    /// Columns that are kept as attributes, and whose headers say in another language what has a name
+    /// here.
+    pub foreign_columns: Vec<ForeignColumn>,
 }
 
 /// How many rows went which way.
@@ -135,8 +138,13 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read on. What was stored before stays.
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    #[error("{why}")]
+    Unreadable {
+        /// Why.
+        why: Unreadable,
+        /// What became of the rows before.
+        before: Box<Report>,
+    },
     /// Our own side failed. What was stored before stays; the import may be repeated.
     #[error("cannot store leads")]
     Store(#[from] crate::error::ActivityError),
@@ -173,16 +181,21 @@ pub async fn leads(
             let _ = results.send(rows).await;
         }
     }
-    let ignored = match reader.await {
-        Ok(ignored) => ignored,
+    let headers = match reader.await {
+        Ok(headers) => headers,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     // What went in before the file became unreadable is in, and on record.
-    if ignored.is_ok() || report.totals != Totals::default() {
+    if headers.is_ok() || report.totals != Totals::default() {
         record(store, workspace, options, report.totals).await?;
     }
-    report.ignored_columns = ignored?;
-    Ok(report)
+    match headers {
+        Ok(Headers { ignored, foreign }) => {
+            (report.ignored_columns, report.foreign_columns) = (ignored, foreign);
+            Ok(report)
+        }
+        Err(why) => Err(ImportError::Unreadable { why, before: Box::new(report) }),
+    }
 }
 
 async fn record(
@@ -222,14 +235,20 @@ struct Batch {
     bytes: u64,
 }
 
-/// Reads the file into batches, to its end or to where it cannot be read; returns the columns it left
-/// out. Ends early when nobody takes them any more.
+/// What is worth a word about the columns of a file.
+struct Headers {
+    ignored: Vec<String>,
+    foreign: Vec<ForeignColumn>,
+}
+
+/// Reads the file into batches, to its end or to where it cannot be read; returns what is worth a word
+/// about its columns. Ends early when nobody takes them any more.
 fn read(
     file: impl Read + Seek,
     given: &Given,
     mapping: &Mapping,
     batches: &mpsc::Sender<Batch>,
-) -> Result<Vec<String>, Unreadable> {
+) -> Result<Headers, Unreadable> {
     let mut source = Source::open(file)?;
     let columns = Columns::of(&source.header()?, mapping)?;
     let mut seen = Seen::default();
@@ -237,7 +256,7 @@ fn read(
     let end = loop {
         let record = match source.next_record() {
             Ok(Some(record)) => record,
-            Ok(None) => break Ok(columns.ignored.clone()),
+            Ok(None) => break Ok(columns.headers()),
             Err(error) => break Err(error),
         };
         match row::parse(&columns, &record, given, &mut batch.faults) {
@@ -263,7 +282,7 @@ fn read(
         }
         if batch.people.len() >= BATCH || batch.faults.len() >= BATCH {
             if batches.blocking_send(batch.up_to(&source, &columns)).is_err() {
-                return Ok(columns.ignored);
+                return Ok(columns.headers());
             }
             batch = Batch::default();
         }

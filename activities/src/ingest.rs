@@ -227,12 +227,12 @@ async fn take(
     if !inbound_events::add(&mut tx, workspace, &row, now).await? {
         return Ok((Signalled::Repeated, named));
     }
-    let begun = match event.fact {
-        Fact::Text(Said::Start) => texts::begin_again(&mut tx, room, event, &found).await?,
-        _ => false,
-    };
+    let begun = event.fact == Fact::Text(Said::Start)
+        && texts::begin_again(&mut tx, room, event, &found).await?;
     let signalled = match &found {
-        _ if begun => Signalled::Stored { enrollments: Vec::new() },
+        Found::Lead(_) | Found::Responder(_) | Found::Erased(_) | Found::Nobody if begun => {
+            Signalled::Stored { enrollments: Vec::new() }
+        }
         Found::Lead(target) => tell(&mut tx, room, (id, event), target).await?,
         Found::Nobody if event.fact == Fact::Text(Said::Stop) => {
             texts::stop_stranger(&mut tx, room, event).await?

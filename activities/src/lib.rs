@@ -16,6 +16,7 @@ pub mod endpoint_key;
 pub mod enrollment_orders;
 pub mod enrollment_view;
 pub mod error;
+pub mod handover_cause;
 pub mod handovers;
 pub mod header_text;
 pub mod held_leads;

@@ -19,7 +19,7 @@ use machine::key::{StepKey, VariantKey};
 use machine::outcome::Outcome;
 use machine::sequence::Channel;
 use machine::signal::{Answer, CallResult, Decision, Missing, Refusal, Signal};
-use machine::state::{State, Why};
+use machine::state::{Done, State, Why};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -28,6 +28,7 @@ use cast::{Actor, Stage, cast};
 use crate::campaigns::enroll::{Enrolled, Selection};
 use crate::campaigns::{self, Campaign};
 use crate::error::Result;
+use crate::handover_cause::Cause;
 use crate::mailroom::Mailroom;
 use crate::send::slots::{Booking, Candidate, Verdict};
 use crate::sms::Measure;
@@ -105,6 +106,9 @@ pub enum Ending {
     HandedOver {
         /// When.
         at: DateTime<Utc>,
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
     },
     /// The address is on the list of suppressions.
     Suppressed,
@@ -208,6 +212,8 @@ struct Run {
     moved_by: Option<Why>,
     approved: bool,
     touches: Vec<Touch>,
+    /// What handed the lead over, where no step did.
+    cause: Option<Cause>,
     ending: Option<Ending>,
     wakes: usize,
 }
@@ -221,6 +227,7 @@ impl Run {
             moved_by: None,
             approved: false,
             touches: Vec::new(),
+            cause: None,
             ending: None,
             wakes: 0,
         }
@@ -250,7 +257,11 @@ impl Run {
                 Ending::Held { step: step.clone(), missing: missing.clone() }
             }
             State::Offered { .. } | State::Accepted { .. } | State::Answered { .. } => {
-                Ending::HandedOver { at: now }
+                let history = &enrollment.data.history.done;
+                let mut steps = history.iter().filter(|(_, done)| **done == Done::HandedOver);
+                let step = || Cause::Step { step: steps.next().map(|(key, _)| key.clone()) };
+                let cause = self.cause.take().unwrap_or_else(step);
+                Ending::HandedOver { at: now, cause }
             }
             State::Ended { outcome: Outcome::Met } => Ending::Met,
             State::Ended { outcome: Outcome::OptedOut } => Ending::Suppressed,
@@ -303,7 +314,10 @@ impl Run {
                     self.tell(stage, &Signal::CallDone { effect: id, result }, now);
                 }
                 // What a person does with it cannot be foreseen.
-                Effect::OfferHandover { .. } => {}
+                Effect::OfferHandover { triggers, .. } if triggers.is_empty() => {}
+                Effect::OfferHandover { triggers, .. } => {
+                    self.cause = Some(Cause::Triggered { triggers });
+                }
             }
         }
     }

@@ -3,7 +3,8 @@
 
 use std::str::FromStr;
 
-use machine::ids::WorkspaceId;
+use machine::ids::{LeadId, WorkspaceId};
+use machine::sequence::Channel;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -16,7 +17,7 @@ use crate::store::audit::{self, Act};
 use crate::store::lead_views::LeadView;
 use crate::store::suppression_views::{self, SuppressionView};
 use crate::store::suppressions::{self, Reason, SuppressionId, Value};
-use crate::store::{clock, locks};
+use crate::store::{clock, locks, matches};
 use crate::suppression_key::SuppressionKey;
 
 /// Whom nobody writes to.
@@ -136,9 +137,34 @@ pub async fn of_lead(
     workspace: WorkspaceId,
     lead: &LeadView,
 ) -> error::Result<Vec<SuppressionView>> {
-    let spelt = lead.emails.iter().chain(&lead.phones);
-    let domains = lead.emails.iter().filter_map(|address| key.domain_of(address));
-    let hashes: Vec<_> = spelt.map(|address| key.address(address)).chain(domains).collect();
+    let spelt: Vec<&String> = lead.emails.iter().chain(&lead.phones).collect();
+    of_addresses(conn, key, workspace, &spelt).await
+}
+
+/// As [`of_lead`], of a lead whose addresses have to be looked up.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn about(
+    conn: &mut PgConnection,
+    key: &SuppressionKey,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> error::Result<Vec<SuppressionView>> {
+    let mut spelt = matches::addresses_of(conn, workspace, lead, Channel::Email).await?;
+    spelt.extend(matches::addresses_of(conn, workspace, lead, Channel::Sms).await?);
+    of_addresses(conn, key, workspace, &spelt.iter().collect::<Vec<_>>()).await
+}
+
+async fn of_addresses(
+    conn: &mut PgConnection,
+    key: &SuppressionKey,
+    workspace: WorkspaceId,
+    spelt: &[&String],
+) -> error::Result<Vec<SuppressionView>> {
+    let domains = spelt.iter().filter_map(|address| key.domain_of(address));
+    let hashes: Vec<_> = spelt.iter().map(|address| key.address(address)).chain(domains).collect();
     Ok(suppression_views::by_hashes(conn, workspace, &hashes).await?)
 }
 

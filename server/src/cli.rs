@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::reader::{Environment, ProcessEnvironment};
-use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
+use crate::config::{self, Config, Flags, LinkFlags, LogFormat, Needs, RunFlags};
 use crate::session::Session;
 use crate::telemetry;
 use crate::terminal::Terminal;
@@ -110,6 +110,27 @@ enum Work {
     Verify(verify::Verify),
 }
 
+impl Work {
+    /// Returns what was said of links, by a command that makes some.
+    fn links(&self) -> Option<&LinkFlags> {
+        match self {
+            Self::Campaign(command) => command.links(),
+            Self::Lead(_)
+            | Self::Suppression(_)
+            | Self::Sender(_)
+            | Self::Enrollment(_)
+            | Self::Handover(_)
+            | Self::Review(_)
+            | Self::DeadLetter(_)
+            | Self::Key(_)
+            | Self::Webhook(_)
+            | Self::Workspace(_)
+            | Self::Replay(_)
+            | Self::Verify(_) => None,
+        }
+    }
+}
+
 /// What a command works with.
 struct Bench<'a> {
     config: &'a Config,
@@ -144,11 +165,12 @@ pub async fn run_in(
         Command::Worker(command) => up::worker(command, &cli.flags, environment, terminal).await,
         Command::Doctor(command) => doctor::run(command, &cli.flags, environment, terminal).await,
         Command::Migrate(command) => {
-            let config = read_config(&cli.flags, environment, terminal)?;
+            let config = read_config(&cli.flags, &RunFlags::default(), environment, terminal)?;
             migrate::run(command, &config, terminal).await
         }
         Command::Work(command) => {
-            let config = read_config(&cli.flags, environment, terminal)?;
+            let run = command.links().map(RunFlags::from).unwrap_or_default();
+            let config = read_config(&cli.flags, &run, environment, terminal)?;
             let session = Session::open(&config).await?;
             let bench = Bench { config: &config, session: &session, environment, terminal };
             let done = work(command, bench).await;
@@ -179,10 +201,11 @@ async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
 /// Reads the configuration of a command that ends by itself, which logs only what is wrong.
 fn read_config(
     flags: &Flags,
+    run: &RunFlags,
     environment: &dyn Environment,
     terminal: &mut Terminal,
 ) -> anyhow::Result<Config> {
-    let config = config::read(flags, &RunFlags::default(), environment, Needs::Nothing)?;
+    let config = config::read(flags, run, environment, Needs::Nothing)?;
     telemetry::init(
         config.log.as_deref().unwrap_or("warn"),
         config.log_format.unwrap_or(LogFormat::Text),

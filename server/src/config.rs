@@ -70,6 +70,26 @@ pub struct RunFlags {
     pub log_format: Option<String>,
 }
 
+/// What the commands that tell links may say of the process that answers them.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LinkFlags {
+    /// The process that runs leads answers HTTP on this address [env: MERIDIAN_LISTEN] [default:
+    /// 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The address under which the world reaches us: links in mails begin with it [env:
+    /// MERIDIAN_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+impl From<&LinkFlags> for RunFlags {
+    fn from(flags: &LinkFlags) -> Self {
+        let LinkFlags { listen, public_url } = flags.clone();
+        Self { listen, public_url, ..Self::default() }
+    }
+}
+
 /// Where the data are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {

@@ -2,6 +2,7 @@
 //! on reading, so that they can be improved for the past too.
 
 use activities::enrollment_view::{EnrollmentView, signal_of};
+use activities::handover_cause::{self, Cause};
 use activities::store::journal::Entry;
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
@@ -15,6 +16,9 @@ use machine::state::{Responder, Why};
 use serde::Serialize;
 
 use crate::times;
+
+/// What a wake-up led to that handed the lead over.
+const OFFERED: &str = "offered to a person";
 
 /// One event of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +41,7 @@ pub struct Event {
 pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::with_capacity(entries.len());
     let mut offered: Option<Responder> = None;
+    let mut before: Option<&Entry> = None;
     for entry in entries {
         let step_of = |send: SendId| view.step_of(workspace, send);
         let what = match signal_of(entry) {
@@ -44,6 +49,11 @@ pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) ->
             // A later build knew more kinds of signals.
             None => entry.cause.replace('_', " "),
         };
+        let what = match handed_over(view, entry, before) {
+            Some(why) => why_after(&what, &why),
+            None => what,
+        };
+        before = Some(entry);
         let what = match (offer(entry), offered) {
             (Some(to), Some(before)) if to == before => {
                 format!("{} was reminded", responder(to))
@@ -68,6 +78,31 @@ pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) ->
         });
     }
     events
+}
+
+/// Returns what an entry handed the lead over for, where its signal does not say so.
+fn handed_over(view: &EnrollmentView, entry: &Entry, before: Option<&Entry>) -> Option<String> {
+    if !handover_cause::hands_over(entry) {
+        return None;
+    }
+    match Cause::of(entry, before) {
+        Cause::Step { step: Some(step) } => Some(format!("the step `{step}`")),
+        Cause::Triggered { triggers } | Cause::Replied { triggers } if !triggers.is_empty() => {
+            let met = handover_cause::in_words(&triggers, &view.version.version);
+            Some(format!("the trigger {met}"))
+        }
+        Cause::Step { step: None }
+        | Cause::Asked
+        | Cause::Triggered { .. }
+        | Cause::Replied { .. } => None,
+    }
+}
+
+fn why_after(what: &str, why: &str) -> String {
+    match what {
+        OFFERED => format!("{why} handed it over to a person"),
+        what => format!("{what}; {why} handed it over to a person"),
+    }
 }
 
 /// Returns whom an entry offers the lead to.
@@ -168,7 +203,7 @@ fn woke(entry: &Entry) -> String {
             Some(variant) => format!("time for `{step}`, wording `{variant}`"),
             None => format!("time for `{step}`"),
         },
-        Some("offer_handover") => "offered to a person".to_owned(),
+        Some("offer_handover") => OFFERED.to_owned(),
         Some("request_approval") => format!("a draft of `{step}` waits for approval"),
         Some("open_call_task") => format!("the call `{step}` is due"),
         Some(_) | None => "the wait was over".to_owned(),
@@ -197,7 +232,10 @@ fn answered(answer: &Answer, at_home: &dyn Fn(DateTime<Utc>) -> String) -> Strin
 /// Returns what a step lacks.
 pub fn lacks(missing: &Missing) -> String {
     match missing {
-        Missing::Variables { fields } => format!("{} is missing", fields.join(", ")),
+        Missing::Variables { fields } => {
+            let verb = if fields.len() == 1 { "is" } else { "are" };
+            format!("{} {verb} missing", fields.join(", "))
+        }
         Missing::Consent { channel } => format!("consent to {} is missing", channel.as_str()),
         Missing::Sender { channel } => format!("no sender for {} works", channel.as_str()),
         Missing::Address { channel } => format!("there is no address for {}", channel.as_str()),

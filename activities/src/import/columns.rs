@@ -5,10 +5,56 @@ use std::collections::BTreeMap;
 use csv::StringRecord;
 use machine::key::AttributeName;
 
+use super::Headers;
 use super::source::Unreadable;
 
 /// Columns of our own export that nobody sets.
 const OURS: [&str; 4] = ["lead_id", "lead_source", "lead_since", "other_emails"];
+
+/// What headers of other languages mean here.
+const FOREIGN: [(&str, &str); 30] = [
+    ("vorname", "first_name"),
+    ("prenom", "first_name"),
+    ("nombre", "first_name"),
+    ("primeiro_nome", "first_name"),
+    ("nachname", "last_name"),
+    ("familienname", "last_name"),
+    ("nom_de_famille", "last_name"),
+    ("apellido", "last_name"),
+    ("apellidos", "last_name"),
+    ("sobrenome", "last_name"),
+    ("apelido", "last_name"),
+    ("cognome", "last_name"),
+    ("firma", "company"),
+    ("unternehmen", "company"),
+    ("entreprise", "company"),
+    ("empresa", "company"),
+    ("azienda", "company"),
+    ("telefon", "phone"),
+    ("telefonnummer", "phone"),
+    ("handy", "phone"),
+    ("mobil", "phone"),
+    ("telefono", "phone"),
+    ("telefone", "phone"),
+    ("zeitzone", "zone"),
+    ("fuseau_horaire", "zone"),
+    ("land", "country"),
+    ("pays", "country"),
+    ("pais", "country"),
+    ("schlagworte", "tags"),
+    ("etiquetas", "tags"),
+];
+
+/// A column whose header says in another language what has a name here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignColumn {
+    /// The header.
+    pub header: String,
+    /// The attribute that it is kept as.
+    pub attribute: AttributeName,
+    /// What it may mean.
+    pub meaning: &'static str,
+}
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +168,35 @@ impl Columns {
         if columns.iter().any(|(_, column)| *column == Column::Email) {
             return Ok(Self { columns, ignored });
         }
-        Err(Unreadable::NoAddresses { headers: headers() })
+        let mut named = columns.iter().map(|(cell, _)| cell.as_str());
+        let likely = named.find(|cell| cell.to_lowercase().contains("mail"));
+        let example = likely.unwrap_or("HEADER").to_owned();
+        Err(Unreadable::NoAddresses { headers: headers(), example })
+    }
+
+    /// Returns what is worth a word about them.
+    pub(super) fn headers(&self) -> Headers {
+        Headers { ignored: self.ignored.clone(), foreign: self.foreign() }
+    }
+
+    /// Columns that say in another language what has a name here, unless another column has it.
+    fn foreign(&self) -> Vec<ForeignColumn> {
+        let foreign = self.iter().filter_map(|(header, column)| {
+            let Column::Attribute(attribute) = column else { return None };
+            let (_, meaning) = FOREIGN.iter().find(|(word, _)| *word == attribute.as_str())?;
+            let meant = Column::named(meaning);
+            let is_free = self.iter().all(|(_, column)| *column != meant);
+            // One that was mapped so is meant so.
+            let is_own_name = name(header) == attribute.as_str();
+            let (header, attribute) = (header.to_owned(), attribute.clone());
+            (is_free && is_own_name).then_some(ForeignColumn { header, attribute, meaning })
+        });
+        foreign.collect()
+    }
+
+    /// How many delimiters a row has.
+    pub(super) fn delimiters(&self) -> usize {
+        self.columns.len().saturating_sub(1)
     }
 
     /// The columns in order, each with its header.
@@ -243,11 +317,31 @@ mod tests {
 
     #[test]
     fn a_file_without_addresses_is_refused_with_what_it_has() {
-        let Err(Unreadable::NoAddresses { headers }) = read(&["name", "town"], &Mapping::default())
-        else {
-            panic!("refused")
-        };
-        assert_eq!(headers, "`name`, `town`");
+        for (header, expected) in [
+            (
+                ["name", "town"],
+                "only `name`, `town`; say which one holds the addresses: --map \"HEADER=email\"",
+            ),
+            (["E-Mail-Adresse", "Ort"], "--map \"E-Mail-Adresse=email\""),
+        ] {
+            let refused = read(&header, &Mapping::default()).unwrap_err();
+            assert!(matches!(refused, Unreadable::NoAddresses { .. }));
+            assert!(refused.to_string().ends_with(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn headers_of_other_languages_are_told_with_what_they_may_mean() {
+        let header = ["email", "Vorname", "Nachname", "company", "Firma", "Größe"];
+        let columns = read(&header, &Mapping::default()).unwrap();
+        let told: Vec<_> =
+            columns.foreign().into_iter().map(|it| (it.header, it.meaning)).collect();
+        let expected = [("Vorname", "first_name"), ("Nachname", "last_name")];
+        assert_eq!(told, expected.map(|(header, meaning)| (header.to_owned(), meaning)));
+        let names = [("Vorname", "first_name"), ("Nachname", "nachname")];
+        let mapping = Mapping::new(names.map(|(a, b)| (a.to_owned(), b.to_owned()))).unwrap();
+        let columns = read(&["email", "Vorname", "Nachname"], &mapping).unwrap();
+        assert_eq!(columns.foreign().len(), 1);
     }
 
     #[test]

@@ -42,6 +42,13 @@ pub enum Reason {
     Tag(InvalidTag),
     /// A line break or another control character.
     Control,
+    /// Lines of the file that look like rows stand between its quotation marks.
+    Swallows {
+        /// The first of them.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
     /// Characters that were lost before the file came to us.
     Garbled,
     /// Too long to be meant.
@@ -91,6 +98,7 @@ impl Reason {
             | Self::Consent(_)
             | Self::Tag(_)
             | Self::Control
+            | Self::Swallows { .. }
             | Self::Garbled
             | Self::TooLong
             | Self::ExtraCells
@@ -114,6 +122,18 @@ impl fmt::Display for Reason {
             }
             Self::Tag(error) => error.fmt(f),
             Self::Control => f.write_str("it holds a line break or another control character"),
+            Self::Swallows { first, last } => {
+                let lines = if first == last {
+                    format!("line {first} was")
+                } else {
+                    format!("lines {first} to {last} were")
+                };
+                write!(
+                    f,
+                    "its quotation mark closes on line {last} only, so {lines} taken for a part of \
+                     it; close it where the value ends"
+                )
+            }
             Self::Garbled => f.write_str(
                 "some of its characters were lost before; export it again as CSV (UTF-8)",
             ),

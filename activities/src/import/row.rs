@@ -64,11 +64,19 @@ pub(super) fn parse(
     };
     let mut found: Vec<(&str, Reason)> = Vec::new();
     let mut cells = record.cells.iter();
+    let mut line = record.line;
     for (header, column) in columns.iter() {
-        let text = unquoted(trimmed(cells.next().unwrap_or_default()));
-        found.extend(row.cell(column, text).map(|reason| (header, reason)));
+        let cell = cells.next().unwrap_or_default();
+        if let Some(reason) = swallows(cell, line, columns.delimiters(), record.delimiter) {
+            found.push((header, reason));
+        } else {
+            let text = unquoted(trimmed(cell));
+            found.extend(row.cell(column, text).map(|reason| (header, reason)));
+        }
+        line += breaks(cell);
     }
-    if cells.any(|cell| !trimmed(cell).is_empty()) {
+    let swallows = found.iter().any(|(_, reason)| matches!(reason, Reason::Swallows { .. }));
+    if !swallows && cells.any(|cell| !trimmed(cell).is_empty()) {
         found.push(("the row", Reason::ExtraCells));
     }
     let is_refused = found.iter().any(|(_, reason)| reason.refuses());
@@ -89,6 +97,19 @@ pub(super) fn parse(
         })),
         Some(_) | None => Parsed::Refused,
     }
+}
+
+/// Tells that a cell which begins on `line` holds what looks like rows: as many delimiters as a row has
+/// on one of its further lines, and an address.
+fn swallows(cell: &str, line: u64, delimiters: usize, delimiter: char) -> Option<Reason> {
+    let looks_like_a_row =
+        |text: &str| text.contains('@') && text.matches(delimiter).count() >= delimiters;
+    let is_open = cell.split('\n').skip(1).any(looks_like_a_row);
+    is_open.then(|| Reason::Swallows { first: line + 1, last: line + breaks(cell) })
+}
+
+fn breaks(cell: &str) -> u64 {
+    u64::try_from(cell.matches('\n').count()).expect("a record is short")
 }
 
 struct Row {
@@ -265,7 +286,8 @@ mod tests {
     fn read(cells: &[&str]) -> (Parsed, Vec<(String, Reason)>) {
         let header = StringRecord::from(HEADER.to_vec());
         let columns = Columns::of(&header, &Mapping::default()).unwrap();
-        let record = Record { line: 7, cells: StringRecord::from(cells.to_vec()) };
+        let cells = StringRecord::from(cells.to_vec());
+        let record = Record { line: 7, cells, delimiter: ',' };
         let mut faults = Vec::new();
         let parsed = parse(&columns, &record, &Given::default(), &mut faults);
         assert!(faults.iter().all(|fault| fault.line == 7));
@@ -307,7 +329,7 @@ mod tests {
             let cells = StringRecord::from(vec!["ada@example.com", cell]);
             let given = Given { country: country.parse().ok(), ..Given::default() };
             let mut faults = Vec::new();
-            let record = Record { line: 2, cells };
+            let record = Record { line: 2, cells, delimiter: ',' };
             let Parsed::Person(person) = parse(&columns, &record, &given, &mut faults) else {
                 panic!("a bad number leaves nobody out")
             };

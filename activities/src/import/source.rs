@@ -33,10 +33,15 @@ pub enum Unreadable {
     #[error("the file is not text; save it as CSV (UTF-8) and import that")]
     NotText,
     /// No column for addresses.
-    #[error("no column is named `email`, only {headers}; name the column with the addresses so")]
+    #[error(
+        "no column is named `email`, only {headers}; say which one holds the addresses: --map \
+         \"{example}=email\""
+    )]
     NoAddresses {
         /// What the columns are named.
         headers: String,
+        /// One that may hold them.
+        example: String,
     },
     /// A column was mapped that is not there.
     #[error("the file has no column `{header}`, only {headers}")]
@@ -72,6 +77,7 @@ pub(super) struct Source<R> {
     left_open: Rc<Cell<Option<u64>>>,
     bytes_read: Rc<Cell<u64>>,
     bytes: u64,
+    delimiter: char,
 }
 
 /// One record.
@@ -79,6 +85,8 @@ pub(super) struct Record {
     /// The line it begins on.
     pub(super) line: u64,
     pub(super) cells: StringRecord,
+    /// What stands between its cells.
+    pub(super) delimiter: char,
 }
 
 impl<R: Read + Seek> Source<R> {
@@ -109,7 +117,14 @@ impl<R: Read + Seek> Source<R> {
                 quotes: Quotes::new(form.delimiter),
                 left_open: Rc::clone(&left_open),
             });
-        let mut source = Self { reader, handed_out, left_open, bytes_read, bytes: form.bytes };
+        let mut source = Self {
+            reader,
+            handed_out,
+            left_open,
+            bytes_read,
+            bytes: form.bytes,
+            delimiter: char::from(form.delimiter),
+        };
         if form.first_line == FirstLine::NamesDelimiter {
             source.next_record()?;
         }
@@ -139,7 +154,10 @@ impl<R: Read> Source<R> {
                     Some(open) if line <= open && open <= line + breaks => {
                         Err(Unreadable::QuoteNotClosed { line: open })
                     }
-                    Some(_) | None => Ok(Some(Record { line, cells })),
+                    Some(_) | None => {
+                        let delimiter = self.delimiter;
+                        Ok(Some(Record { line, cells, delimiter }))
+                    }
                 }
             }
             Ok(false) => Ok(None),

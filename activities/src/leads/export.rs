@@ -35,7 +35,7 @@ const COLUMNS: [&str; 11] = [
 
 /// Writes the leads that `query` asks for to `chunks`, in the order of their ids, each attribute that
 /// one of them has in a column of its own. Ends early when nobody reads any more. That `actor` asked
-/// for them is on record.
+/// for them is on record. Returns how many were written.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub async fn export(
     query: &Query,
     actor: &str,
     chunks: &mpsc::Sender<Vec<u8>>,
-) -> Result<()> {
+) -> Result<u64> {
     let mut tx = store.begin(workspace).await?;
     let wall = clock::read(&mut tx).await?.wall;
     let subject = format!("workspace/{workspace}");
@@ -64,21 +64,23 @@ pub async fn export(
             }
         }
         if chunks.is_closed() {
-            return Ok(());
+            return Ok(0);
         }
     }
     let header = COLUMNS.iter().copied().chain(names.iter().map(String::as_str));
     if chunks.send(csv([header.map(guarded)])).await.is_err() {
-        return Ok(());
+        return Ok(0);
     }
+    let mut written = 0;
     let mut pages = Pages { store, workspace, query, after: None };
     while let Some(leads) = pages.next().await? {
         let rows = csv(leads.iter().map(|lead| cells(lead, &names)));
         if chunks.send(rows).await.is_err() {
-            return Ok(());
+            break;
         }
+        written += leads.len() as u64;
     }
-    Ok(())
+    Ok(written)
 }
 
 struct Pages<'a> {

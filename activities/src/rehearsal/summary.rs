@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use machine::key::StepKey;
+use machine::sequence::Channel;
 use machine::signal::Missing;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,6 +26,12 @@ pub struct Summary {
     pub days: Vec<Day>,
     /// Who would be held, by step and reason.
     pub held: Vec<HeldLeads>,
+    /// Leads that get a message or a call.
+    pub reached: usize,
+    /// Calls among the touches.
+    pub calls: usize,
+    /// How many leads are handed over, by what hands them over.
+    pub handed_over: BTreeMap<String, usize>,
     /// How many leads end how, by the word of the ending.
     pub endings: BTreeMap<&'static str, usize>,
     /// What the texts of each step come to.
@@ -87,7 +94,11 @@ impl Summary {
             entry.wide += usize::from(measure.encoding == Encoding::Ucs2);
         }
         let mut endings = BTreeMap::new();
+        let mut handed_over = BTreeMap::new();
         for course in courses {
+            if let Ending::HandedOver { cause, .. } = &course.ending {
+                *handed_over.entry(cause.to_string()).or_default() += 1;
+            }
             *endings.entry(course.ending.as_str()).or_default() += 1;
         }
         Self {
@@ -96,6 +107,9 @@ impl Summary {
             last_at: touches().map(|touch| touch.at).max(),
             days: days.into_values().collect(),
             held: held(courses),
+            reached: courses.iter().filter(|course| !course.touches.is_empty()).count(),
+            calls: touches().filter(|touch| touch.channel == Channel::Call).count(),
+            handed_over,
             endings,
             texts,
         }

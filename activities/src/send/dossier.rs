@@ -2,6 +2,7 @@
 //! the lead said, what to do next, who it is, what was sent and what happened.
 
 mod history;
+mod promises;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use crate::address::EmailAddress;
 use crate::campaigns::enroll::attributes_of;
 use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
+use crate::handover_cause::{self, Cause};
 use crate::header_text::HeaderText;
 use crate::mailroom::Mailroom;
 use crate::received::{self, Letter, Received};
@@ -28,9 +30,11 @@ use crate::store::dossiers::{self, Home, Sent};
 use crate::store::journal::{self, Entry};
 use crate::store::prepares::LeadRow;
 use crate::store::received_mails::{self, ReceivedRow};
+use crate::store::suppression_views::SuppressionView;
 use crate::store::{Tx, clock, workspaces};
+use crate::suppression_key::SuppressionKey;
+use crate::suppression_list;
 use crate::turn::{Ask, What};
-use history::Cause;
 
 /// How many journal rows a dossier tells, the newest.
 const ROWS_MAX: i64 = 200;
@@ -50,6 +54,7 @@ pub(super) struct Dossier {
     letters: Vec<Received>,
     sent: Vec<Sent>,
     home: Option<Home>,
+    promises: Vec<SuppressionView>,
     now: DateTime<Utc>,
 }
 
@@ -59,6 +64,7 @@ pub(super) struct Files {
     letters: Vec<ReceivedRow>,
     sent: Vec<Sent>,
     homes: Vec<Home>,
+    promises: HashMap<Uuid, Vec<SuppressionView>>,
     now: DateTime<Utc>,
 }
 
@@ -73,10 +79,12 @@ pub(super) struct Offer {
 /// Reads what the offers among `asks` have to tell; `None` if there is no offer.
 pub(super) async fn read(
     tx: &mut Tx,
+    key: &SuppressionKey,
     workspace: WorkspaceId,
     asks: &[Ask],
 ) -> Result<Option<Files>> {
     let mut enrollments = Vec::new();
+    let mut promises = HashMap::new();
     let mut sends = Vec::new();
     let mut entries = HashMap::new();
     for ask in asks.iter().filter(|ask| matches!(ask.what, What::Handover { .. })) {
@@ -86,6 +94,7 @@ pub(super) async fn read(
         sends
             .extend(steps.map(|key| send_id(workspace, id, Subject::Step(key.as_str()), 1).uuid()));
         entries.insert(id.uuid(), journal::newest(tx, workspace, id, ROWS_MAX).await?);
+        promises.insert(id.uuid(), suppression_list::about(tx, key, workspace, ask.lead).await?);
     }
     if enrollments.is_empty() {
         return Ok(None);
@@ -96,6 +105,7 @@ pub(super) async fn read(
         letters: received_mails::newest(tx, workspace, &enrollments, kind, LETTERS_MAX).await?,
         sent: dossiers::sent(tx, workspace, &sends).await?,
         homes: dossiers::homes(tx, workspace, &enrollments).await?,
+        promises,
         now: clock::read(tx).await?.campaign,
     }))
 }
@@ -112,8 +122,8 @@ pub(super) async fn open(
         .entries
         .into_iter()
         .map(|(enrollment, entries)| {
-            let (letters, sent) = (Vec::new(), Vec::new());
-            (enrollment, Dossier { entries, letters, sent, home: None, now })
+            let (letters, sent, promises) = (Vec::new(), Vec::new(), Vec::new());
+            (enrollment, Dossier { entries, letters, sent, home: None, promises, now })
         })
         .collect();
     for letter in received::open(&mailroom.keys, workspace, files.letters).await {
@@ -124,6 +134,11 @@ pub(super) async fn open(
     for sent in files.sent {
         if let Some(dossier) = dossiers.get_mut(&sent.enrollment_id) {
             dossier.sent.push(sent);
+        }
+    }
+    for (enrollment, promises) in files.promises {
+        if let Some(dossier) = dossiers.get_mut(&enrollment) {
+            dossier.promises = promises;
         }
     }
     for home in files.homes {
@@ -153,7 +168,8 @@ pub(super) fn compose(
     let Some(to) = address.and_then(|address| address.parse().ok()) else {
         return Err(no_address);
     };
-    let telling = Telling { ask, answer_by, lead, sender, dossier, cause: Cause::of(dossier) };
+    let telling =
+        Telling { ask, answer_by, lead, sender, dossier, cause: Cause::newest(&dossier.entries) };
     let values = json!({
         "subject": telling.subject(),
         "campaign": ask.version.document.name,
@@ -185,21 +201,30 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn subject(&self) -> String {
         let who = self.who();
-        match (self.is_overdue(), self.cause) {
-            (true, Cause::Replied) => format!("Reminder: {who} waits for an answer"),
-            (true, Cause::Asked | Cause::Step) => format!("Reminder: {who} needs you"),
-            (false, Cause::Replied) => format!("{who} answered"),
-            (false, Cause::Asked | Cause::Step) => format!("{who} needs you"),
+        match (self.is_overdue(), self.has_answered()) {
+            (true, true) => format!("Reminder: {who} waits for an answer"),
+            (true, false) => format!("Reminder: {who} needs you"),
+            (false, true) => format!("{who} answered"),
+            (false, false) => format!("{who} needs you"),
         }
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
         let who = self.who();
-        let _ = match self.cause {
-            Cause::Replied => writeln!(text, "{who} answered and waits for a person."),
+        let _ = match &self.cause {
+            Cause::Replied { .. } => writeln!(text, "{who} answered and waits for a person."),
             Cause::Asked => writeln!(text, "{who} needs a person: one of you asked for it."),
-            Cause::Step => writeln!(text, "{who} needs a person: the campaign has come so far."),
+            Cause::Triggered { triggers } => {
+                let met = handover_cause::in_words(triggers, &self.ask.version.version);
+                writeln!(text, "{who} needs a person: the campaign looks for {met}.")
+            }
+            Cause::Step { step: Some(step) } => {
+                writeln!(text, "{who} needs a person: the campaign has come to its step `{step}`.")
+            }
+            Cause::Step { step: None } => {
+                writeln!(text, "{who} needs a person: the campaign has come so far.")
+            }
         };
         if let Some(answer_by) = self.answer_by {
             let answer_by = self.local(answer_by);
@@ -208,6 +233,7 @@ impl Telling<'_> {
                 false => writeln!(text, "Please answer by {answer_by}."),
             };
         }
+        promises::tell(&mut text, &self.dossier.promises, |at| self.local(at));
         self.worth(&mut text);
         self.letters(&mut text);
         self.next(&mut text);
@@ -258,7 +284,7 @@ impl Telling<'_> {
                 }
             }
         }
-        if self.cause == Cause::Replied && self.dossier.letters.is_empty() {
+        if self.has_answered() && self.dossier.letters.is_empty() {
             let _ = writeln!(
                 text,
                 "\nWhat they said\nTheir answer did not come through here: it is in the mailbox of {}.",
@@ -275,17 +301,20 @@ impl Telling<'_> {
         let subject = self.dossier.sent.last().and_then(|sent| sent.subject.as_deref());
         let subject = subject.and_then(|subject| subject.parse::<HeaderText>().ok());
         text.push_str("\nWhat to do next\n");
-        let _ = match (self.cause, number, subject) {
-            (Cause::Replied, Some(number), _) => {
+        let _ = match (self.has_answered(), number, subject) {
+            _ if promises::are_about_mail(&self.dossier.promises) => {
+                writeln!(text, "Call them, and do not write to {email}.")
+            }
+            (true, Some(number), _) => {
                 writeln!(text, "Answer {number}: call them, or write to {email}.")
             }
-            (Cause::Replied, None, Some(subject)) => writeln!(
+            (true, None, Some(subject)) => writeln!(
                 text,
                 "Answer {email}. With the subject “{}” it stays in their conversation.",
                 subject.reply_subject()
             ),
-            (Cause::Replied, None, None) => writeln!(text, "Answer {email}."),
-            (Cause::Asked | Cause::Step, _, _) => {
+            (true, None, None) => writeln!(text, "Answer {email}."),
+            (false, _, _) => {
                 writeln!(text, "Call them, or write to {email}: no more mails leave meanwhile.")
             }
         };
@@ -358,6 +387,13 @@ impl Telling<'_> {
         match parts.is_empty() {
             true => self.lead.email.clone().unwrap_or_else(|| "A lead".to_owned()),
             false => parts.join(", "),
+        }
+    }
+
+    fn has_answered(&self) -> bool {
+        match self.cause {
+            Cause::Replied { .. } => true,
+            Cause::Asked | Cause::Triggered { .. } | Cause::Step { .. } => false,
         }
     }
 

@@ -97,7 +97,7 @@ pub async fn prepare(
         }
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
-    let files = dossier::read(&mut tx, workspace, &asks).await?;
+    let files = dossier::read(&mut tx, &mailroom.suppressions, workspace, &asks).await?;
     tx.commit().await?;
     let mut dossiers = dossier::open(mailroom, workspace, files).await;
 

@@ -90,3 +90,52 @@ pub async fn open(
     .await?;
     Ok(row.map(|row| (row.visit, row.state)))
 }
+
+/// The journal row with which a handover began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beginning {
+    /// Whose.
+    pub enrollment_id: Uuid,
+    /// Which handover of the enrollment, from 1.
+    pub visit: i32,
+    /// The kind of the signal.
+    pub cause: String,
+    /// What was asked for, JSON.
+    pub effects: Option<String>,
+    /// The step that was to come next before.
+    pub step: Option<String>,
+}
+
+/// Returns the beginnings of handovers, which are named by enrollment and number.
+pub async fn beginnings(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollments: &[Uuid],
+    visits: &[i32],
+) -> sqlx::Result<Vec<Beginning>> {
+    sqlx::query_as!(
+        Beginning,
+        r#"
+        SELECT u.enrollment_id AS "enrollment_id!", u.visit AS "visit!", j.cause, j.effects,
+               (SELECT b.next_step FROM journal b
+                WHERE b.workspace_id = $1 AND b.enrollment_id = u.enrollment_id
+                  AND b.turn = j.turn - 1) AS step
+        FROM unnest($2::uuid[], $3::int[]) AS u (enrollment_id, visit)
+        CROSS JOIN LATERAL (
+            SELECT turn, cause, effects
+            FROM journal
+            WHERE workspace_id = $1 AND enrollment_id = u.enrollment_id
+              AND effects LIKE '%"offer_handover"%'
+              AND effects::jsonb @> jsonb_build_object('asked', jsonb_build_array(
+                  jsonb_build_object('effect', 'offer_handover', 'handover', u.visit)))
+            ORDER BY turn
+            LIMIT 1) AS j
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        enrollments,
+        visits,
+    )
+    .fetch_all(conn)
+    .await
+}

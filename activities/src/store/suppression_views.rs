@@ -50,7 +50,7 @@ pub async fn in_force(
     .await
 }
 
-/// Returns the entries in force with one of these hashes, of addresses and domains alike.
+/// Returns at most a thousand entries in force with one of these hashes, of addresses and domains alike.
 pub async fn by_hashes(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -67,6 +67,7 @@ pub async fn by_hashes(
           AND value_hash = ANY($2)
           AND lifted_at IS NULL
         ORDER BY suppression_id
+        LIMIT 1000
         "#,
         workspace.uuid(),
         &hashes

@@ -229,6 +229,20 @@ impl Scope {
 }
 
 impl Reason {
+    const ALL: [Self; 6] = [
+        Self::OptedOut,
+        Self::Complained,
+        Self::HardBounce,
+        Self::ByPerson,
+        Self::Imported,
+        Self::Erased,
+    ];
+
+    /// Reads the word that is stored.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {

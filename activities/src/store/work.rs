@@ -44,7 +44,7 @@ pub async fn untold_campaigns(
         .collect())
 }
 
-/// Returns the campaigns whose audience is to enter, each with its time, the earliest first.
+/// Returns the campaigns whose audience is to enter, each with its time, the thousand earliest first.
 pub async fn planned_starts(
     conn: &mut PgConnection,
 ) -> sqlx::Result<Vec<(WorkspaceId, CampaignId, DateTime<Utc>)>> {
@@ -53,6 +53,8 @@ pub async fn planned_starts(
         SELECT workspace_id AS "workspace_id!", campaign_id AS "campaign_id!",
             start_at AS "start_at!"
         FROM planned_starts()
+        ORDER BY start_at
+        LIMIT 1000
         "#
     )
     .fetch_all(conn)
@@ -63,7 +65,7 @@ pub async fn planned_starts(
         .collect())
 }
 
-/// Returns the campaigns whose leads are being moved to another version.
+/// Returns campaigns whose leads are being moved to another version, a thousand at a time.
 pub async fn moving_campaigns(
     conn: &mut PgConnection,
 ) -> sqlx::Result<Vec<(WorkspaceId, CampaignId)>> {
@@ -71,6 +73,8 @@ pub async fn moving_campaigns(
         r#"
         SELECT workspace_id AS "workspace_id!", campaign_id AS "campaign_id!"
         FROM moving_campaigns()
+        ORDER BY campaign_id
+        LIMIT 1000
         "#
     )
     .fetch_all(conn)

@@ -1,5 +1,6 @@
 //! `/handovers`: leads that need a person.
 
+use activities::handover_cause::{self, Cause};
 use activities::handovers::{self, Order, Ordered};
 use activities::store::clock;
 use activities::store::handover_views::{self, HandoverView, Which};
@@ -79,6 +80,8 @@ struct Handover {
     overdue: bool,
     /// `won` or `lost`.
     result: Option<String>,
+    /// Why a person is needed, where the journal tells.
+    cause: Option<Cause>,
     /// Campaign time.
     opened_at: DateTime<Utc>,
     /// Campaign time.
@@ -86,7 +89,7 @@ struct Handover {
 }
 
 impl Handover {
-    fn of(view: HandoverView, now: DateTime<Utc>) -> Self {
+    fn of(view: HandoverView, cause: Option<Cause>, now: DateTime<Utc>) -> Self {
         let overdue = view.closed_at.is_none() && view.answer_by.is_some_and(|by| by < now);
         Self {
             enrollment: view.enrollment_id.into(),
@@ -98,6 +101,7 @@ impl Handover {
             answer_by: view.answer_by,
             overdue,
             result: view.result,
+            cause,
             opened_at: view.opened_at,
             closed_at: view.closed_at,
         }
@@ -122,8 +126,13 @@ async fn list(
     let mut tx = app.room.store.begin(caller.workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
     let views = handover_views::list(&mut tx, caller.workspace, which, LIST_MAX).await?;
-    let items = views.into_iter().map(|view| Handover::of(view, now)).collect();
-    Ok(Json(Page { items, next: None }))
+    let named: Vec<_> = views.iter().map(|view| (view.enrollment_id.into(), view.visit)).collect();
+    let mut causes = handover_cause::causes(&mut tx, caller.workspace, &named).await?;
+    let items = views.into_iter().map(|view| {
+        let cause = causes.remove(&(view.enrollment_id.into(), view.visit));
+        Handover::of(view, cause, now)
+    });
+    Ok(Json(Page { items: items.collect(), next: None }))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

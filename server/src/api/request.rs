@@ -184,9 +184,20 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
         read.map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let message = error.into_inner().to_string();
+            let message = of_number(error.into_inner().to_string());
             Problem::invalid_field(field(path, &message), message)
         })
+    }
+}
+
+/// Says what is wrong with a number in the words of whoever wrote it.
+fn of_number(message: String) -> String {
+    match message.as_str() {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "write a whole number".to_owned()
+        }
+        "number too large to fit in target type" => "the number is too large".to_owned(),
+        _ => message,
     }
 }
 
@@ -211,7 +222,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
             return Err(nothing());
         }
         let read = axum::extract::Path::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Path(read)| Self(read)).map_err(|_| nothing())
+        read.map(|axum::extract::Path(read)| Self(read)).map_err(|_| {
+            Problem::not_found(
+                "there is nothing of this name: a path names things by the ids that lists tell",
+            )
+        })
     }
 }
 

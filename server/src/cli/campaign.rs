@@ -16,6 +16,8 @@ use activities::campaigns::start::{self, NotStarted};
 use activities::campaigns::view;
 use activities::campaigns::{self, Campaign, CampaignStatus};
 use activities::import::Options;
+use activities::rehearsal;
+use activities::rehearsal::summary::{HeldLeads, Summary};
 use activities::shell::word;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
@@ -29,8 +31,12 @@ use super::Bench;
 use super::enrollment::order::Rule;
 use super::lead::{self, Imported};
 use crate::campaign_file::CampaignFile;
+use crate::config::LinkFlags;
 use crate::terminal::Output;
-use crate::times;
+use crate::{timeline, times};
+
+/// At how many leads a start looks before it begins.
+const LOOKED_AT: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -113,6 +119,26 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+}
+
+impl Command {
+    /// Returns what was said of links, by a command that makes some.
+    pub(super) fn links(&self) -> Option<&LinkFlags> {
+        match self {
+            Self::SendTest(command) => Some(&command.links),
+            Self::Apply { .. }
+            | Self::Duplicate { .. }
+            | Self::Rehearse(_)
+            | Self::Start { .. }
+            | Self::Enroll(_)
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Stop { .. }
+            | Self::Move(_)
+            | Self::List { .. }
+            | Self::Show { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -350,11 +376,18 @@ async fn start(
     name: String,
     at: Option<DateTime<Utc>>,
     output: Output,
-    bench: Bench<'_>,
+    mut bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let campaign = find(&bench, &name).await?;
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
+    match campaign.status {
+        CampaignStatus::Draft => warn_of_held(&campaign, &mut bench).await?,
+        CampaignStatus::Active
+        | CampaignStatus::Paused
+        | CampaignStatus::Stopped
+        | CampaignStatus::Finished => {}
+    }
     if let Some(at) = at {
         let when = start::When::At(at);
         let refused = start::order(store, workspace, campaign.id, when, super::ACTOR).await?.err();
@@ -378,6 +411,27 @@ async fn start(
     let done = start::at_once(store, workspace, campaign.id, super::ACTOR, &mut progress).await;
     bar.finish_and_clear();
     entered(name, None, done?, output, bench)
+}
+
+/// Warns if nobody would get anything because something is missing. Looks at the first leads only.
+async fn warn_of_held(campaign: &Campaign, bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let room = session.mailroom(bench.config)?;
+    let (workspace, audience) = (session.workspace, Selection::Audience);
+    let done = rehearsal::run(&room, workspace, campaign.id, &audience, LOOKED_AT).await?;
+    let looked_at = done.courses.len();
+    let held = Summary::of(&done.courses, campaign.settings.zone);
+    if looked_at == 0 || held.reached > 0 {
+        return Ok(());
+    }
+    for HeldLeads { step, missing, leads, example } in held.held {
+        let (why, example) = (timeline::lacks(&missing), example.unwrap_or_else(|| "-".to_owned()));
+        bench.terminal.remark(format_args!(
+            "warning: {leads} of the first {looked_at} leads will be held at `{step}`: {why} (for \
+             example {example})"
+        ))?;
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -409,7 +463,10 @@ async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
     let campaign = find(&bench, &name).await?;
     let (imported, tags) = match file {
         Some(file) => {
-            let (imported, tag) = import_as(&file, &bench).await?;
+            let (imported, tag) = match import_as(&file, &bench).await {
+                Ok(done) => done,
+                Err(error) => return Err(lead::tell_before(error, &file, output, bench.terminal)?),
+            };
             (Some(imported), vec![tag])
         }
         // Without a tag it is everybody.
@@ -469,7 +526,8 @@ impl fmt::Display for OrderedView {
         let already = if self.changed { "" } else { " already" };
         write!(f, "campaign `{}` is {}{already}", self.campaign, self.status)?;
         if self.changed && self.live > 0 {
-            write!(f, "; {} in it hear of it now", leads(self.live))?;
+            let hear = if self.live == 1 { "hears" } else { "hear" };
+            write!(f, "; {} in it {hear} of it now", leads(self.live))?;
         }
         Ok(())
     }
@@ -516,9 +574,19 @@ async fn order(name: String, verb: Verb, output: Output, bench: Bench<'_>) -> an
         Ordered::Already => (status, false),
         // The start that was to come was cancelled.
         Ordered::StartCancelled => (CampaignStatus::Draft, true),
+        Ordered::NotWhile(now) if now == CampaignStatus::Draft.as_str() => match verb {
+            Verb::Stop => bail!(
+                "campaign `{name}` is a draft, so there is nothing to stop: leave it as it is, or \
+                 apply another file under its name"
+            ),
+            Verb::Pause | Verb::Resume(_) => bail!(
+                "campaign `{name}` is a draft, so it cannot be {status}: run `meridian campaign \
+                 start {}`",
+                word(&name)
+            ),
+        },
         Ordered::NotWhile(now) => {
-            let article = if now == CampaignStatus::Draft.as_str() { "a " } else { "" };
-            bail!("campaign `{name}` is {article}{now}, so it cannot be {status}")
+            bail!("campaign `{name}` is {now}, so it cannot be {status}")
         }
     };
     let view = OrderedView { campaign: name, status: status.as_str(), changed, live };

@@ -18,7 +18,9 @@ use serde::Serialize;
 use url::{Host, Url};
 
 use crate::config::reader::{Environment, Faults};
-use crate::config::{self, Config, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
+use crate::config::{
+    self, Config, Database, Flags, KeySource, LinkFlags, LogFormat, Needs, RunFlags,
+};
 use crate::private_postgres;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
@@ -35,6 +37,8 @@ const ROLES: [&str; 2] = ["meridian_app", "meridian_finder"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
+    #[command(flatten)]
+    links: LinkFlags,
     #[command(flatten)]
     output: Output,
 }
@@ -123,7 +127,7 @@ pub(super) async fn run(
     terminal: &mut Terminal,
 ) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
-    match config::read(flags, &RunFlags::default(), environment, Needs::Nothing) {
+    match config::read(flags, &RunFlags::from(&command.links), environment, Needs::Nothing) {
         Ok(config) => {
             let filter = config.log.as_deref().unwrap_or("warn");
             telemetry::init(filter, config.log_format.unwrap_or(LogFormat::Text));
@@ -235,7 +239,8 @@ fn check_addresses(config: &Config, report: &mut Report) {
             what,
             format!("MERIDIAN_PUBLIC_URL is not set, so links begin with {}", config.link_base()),
             "set it to the address under which the world reaches this process before a campaign \
-             writes to anybody",
+             writes to anybody; a process that was given `--listen` or `--public-url` has links of \
+             its own: name the same here",
         ),
     }
     match &config.reply_domain {

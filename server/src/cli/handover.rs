@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use activities::handover_cause::{self, Cause};
 use activities::handovers::{self, Order, Ordered};
 use activities::store::handover_views::{self, HandoverView, Which};
 use anyhow::bail;
@@ -89,12 +90,13 @@ struct Listed {
     answer_by: Option<DateTime<Utc>>,
     overdue: bool,
     result: Option<String>,
+    cause: Option<Cause>,
     opened_at: DateTime<Utc>,
     closed_at: Option<DateTime<Utc>>,
 }
 
 impl Listed {
-    fn of(view: HandoverView, now: DateTime<Utc>) -> Self {
+    fn of(view: HandoverView, cause: Option<Cause>, now: DateTime<Utc>) -> Self {
         let overdue = view.closed_at.is_none() && view.answer_by.is_some_and(|by| by < now);
         Self {
             enrollment: view.enrollment_id.into(),
@@ -106,6 +108,7 @@ impl Listed {
             answer_by: view.answer_by,
             overdue,
             result: view.result,
+            cause,
             opened_at: view.opened_at,
             closed_at: view.closed_at,
         }
@@ -117,6 +120,7 @@ impl fmt::Display for List {
         let columns = [
             Column::Text("lead"),
             Column::Text("campaign"),
+            Column::Text("why"),
             Column::Text("state"),
             Column::Text("with"),
             Column::Text("since"),
@@ -136,6 +140,7 @@ impl fmt::Display for List {
             table.row([
                 handover.email.clone().unwrap_or_else(|| handover.enrollment.to_string()),
                 handover.campaign.clone(),
+                handover.cause.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
                 state,
                 handover.responder.clone(),
                 times::utc(handover.opened_at),
@@ -176,7 +181,14 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     let which = if all { Which::All } else { Which::Open };
     let mut tx = session.store.begin(session.workspace).await?;
     let handovers = handover_views::list(&mut tx, session.workspace, which, 1_000).await?;
-    let handovers = handovers.into_iter().map(|view| Listed::of(view, now)).collect();
+    let named: Vec<_> =
+        handovers.iter().map(|view| (view.enrollment_id.into(), view.visit)).collect();
+    let mut causes = handover_cause::causes(&mut tx, session.workspace, &named).await?;
+    let handovers = handovers.into_iter().map(|view| {
+        let cause = causes.remove(&(view.enrollment_id.into(), view.visit));
+        Listed::of(view, cause, now)
+    });
+    let handovers = handovers.collect();
     bench.terminal.show(output.format(), &List { handovers })?;
     Ok(())
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use activities::import::{self, Mapping, Options, Policy, Progress, Report};
+use activities::import::{
+    self, ImportError, Mapping, Options, Policy, Progress, Report, Unreadable,
+};
 use activities::leads::search::{self, Query};
 use activities::leads::{erase, export};
 use activities::origin::Correspondent;
@@ -31,7 +34,7 @@ use tokio::sync::mpsc;
 use super::{ACTOR, Bench};
 use crate::session::Session;
 use crate::tables::{Column, Facts, Table};
-use crate::terminal::Output;
+use crate::terminal::{Output, Terminal};
 use crate::times;
 
 /// Faults that are printed one by one; `--json` has them all.
@@ -81,6 +84,9 @@ pub(super) enum Command {
         /// The file; without it they go to standard output
         #[arg(long)]
         file: Option<PathBuf>,
+        /// Write over a file that is there
+        #[arg(long, requires = "file")]
+        force: bool,
     },
     /// Show a lead with everything known about it, and the campaigns it is in
     Show {
@@ -136,7 +142,10 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { tag, after, limit, output } => {
             list(tag, after, limit, output, bench).await?;
         }
-        Command::Export { tag, file } => export(tag, file.as_deref(), bench).await?,
+        Command::Export { tag, file, force } => {
+            let over = if force { Over::Whatever } else { Over::Nothing };
+            export(tag, file.as_deref().map(|file| (file, over)), bench).await?;
+        }
         Command::Show { lead, output } => show(&lead, output, bench).await?,
         Command::Erase { lead, for_good: _ } => forget(&lead, bench).await?,
     }
@@ -172,6 +181,23 @@ pub(super) struct Imported {
     faults: Vec<FaultView>,
     faults_omitted: u64,
     ignored_columns: Vec<String>,
+    foreign_columns: Vec<ForeignView>,
+}
+
+/// A column whose header is in another language.
+#[derive(Serialize)]
+struct ForeignView {
+    header: String,
+    attribute: String,
+    meaning: &'static str,
+}
+
+/// A file that could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+struct BrokenOff {
+    why: Unreadable,
+    before: Box<Report>,
 }
 
 #[derive(Serialize)]
@@ -203,6 +229,13 @@ impl fmt::Display for Imported {
                  same; `--map \"{column}=NAME\"` gives it one"
             )?;
         }
+        for ForeignView { header, attribute, meaning } in &self.foreign_columns {
+            writeln!(
+                f,
+                "  column `{header}` is kept as the attribute `{attribute}`; `--map \
+                 \"{header}={meaning}\"` names it as texts and rules do"
+            )?;
+        }
         Ok(())
     }
 }
@@ -214,6 +247,11 @@ impl Imported {
             field: fault.field,
             reason: fault.reason.to_string(),
         });
+        let foreign = report.foreign_columns.into_iter().map(|column| ForeignView {
+            header: column.header,
+            attribute: column.attribute.to_string(),
+            meaning: column.meaning,
+        });
         Self {
             file: path.display().to_string(),
             added: report.totals.added,
@@ -223,6 +261,7 @@ impl Imported {
             faults: faults.collect(),
             faults_omitted: report.faults_omitted,
             ignored_columns: report.ignored_columns,
+            foreign_columns: foreign.collect(),
         }
     }
 }
@@ -236,8 +275,28 @@ async fn import(
     let bar = bench.terminal.progress("importing", 0);
     let imported = import_file(bench.session, path, options, &bar).await;
     bar.finish_and_clear();
-    bench.terminal.show(output.format(), &imported?)?;
+    match imported {
+        Ok(imported) => bench.terminal.show(output.format(), &imported)?,
+        Err(error) => return Err(tell_before(error, path, output, bench.terminal)?),
+    }
     Ok(())
+}
+
+/// Tells what became of the rows before the place where a file cannot be read on, if that is the error.
+pub(super) fn tell_before(
+    error: anyhow::Error,
+    path: &Path,
+    output: Output,
+    terminal: &mut Terminal,
+) -> io::Result<anyhow::Error> {
+    let BrokenOff { why, before } = match error.downcast() {
+        Ok(broken_off) => broken_off,
+        Err(error) => return Ok(error),
+    };
+    if *before != Report::default() {
+        terminal.show(output.format(), &Imported::of(path, *before))?;
+    }
+    Ok(why.into())
 }
 
 /// Imports a file under a bar that counts its bytes.
@@ -257,8 +316,12 @@ pub(super) async fn import_file(
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_read);
     };
-    let report = import::leads(store, &key, session.workspace, file, &options, progress).await?;
-    Ok(Imported::of(path, report))
+    let done = import::leads(store, &key, session.workspace, file, &options, progress).await;
+    match done {
+        Ok(report) => Ok(Imported::of(path, report)),
+        Err(ImportError::Unreadable { why, before }) => Err(BrokenOff { why, before }.into()),
+        Err(error @ ImportError::Store(_)) => Err(error.into()),
+    }
 }
 
 #[derive(Serialize)]
@@ -361,17 +424,36 @@ async fn list(
     Ok(())
 }
 
-async fn export(tag: Option<Tag>, path: Option<&Path>, bench: Bench<'_>) -> anyhow::Result<()> {
+/// What an export may write over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Nothing,
+    Whatever,
+}
+
+/// Opens the file that an export goes to.
+fn create(path: &Path, over: Over) -> anyhow::Result<File> {
+    let opened = match over {
+        Over::Nothing => File::create_new(path),
+        Over::Whatever => File::create(path),
+    };
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already: `--force` writes over it", path.display())
+        }
+        opened => opened.with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+async fn export(
+    tag: Option<Tag>,
+    to: Option<(&Path, Over)>,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
     let session = bench.session;
     let query = Query { tag, ..Query::default() };
     let (sender, mut chunks) = mpsc::channel(1);
-    let mut file = match path {
-        Some(path) => Some(
-            std::fs::File::create_new(path)
-                .with_context(|| format!("cannot write {}", path.display()))?,
-        ),
-        None => None,
-    };
+    let mut file = to.map(|(path, over)| create(path, over)).transpose()?;
     let (store, workspace) = (&session.store, session.workspace);
     let made = async {
         let done = export::export(store, workspace, &query, ACTOR, &sender).await;
@@ -389,7 +471,15 @@ async fn export(tag: Option<Tag>, path: Option<&Path>, bench: Bench<'_>) -> anyh
     };
     let (made, written) = tokio::join!(made, written);
     written.context("cannot write the leads")?;
-    Ok(made?)
+    let leads = match made? {
+        1 => "1 lead".to_owned(),
+        n => format!("{n} leads"),
+    };
+    match to {
+        Some((path, _)) => bench.terminal.print(&format!("{leads} in {}\n", path.display()))?,
+        None => bench.terminal.remark(format_args!("{leads}"))?,
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -400,12 +490,21 @@ struct Shown {
     enrollments: Vec<Enrolled>,
 }
 
+/// An address or a domain to which nobody writes.
 #[derive(Serialize)]
-struct SuppressionJson {
+pub(super) struct SuppressionJson {
     id: SuppressionId,
     value: Option<String>,
     reason: String,
-    suppressed_at: DateTime<Utc>,
+    pub(super) suppressed_at: DateTime<Utc>,
+}
+
+impl SuppressionJson {
+    /// Tells whom it is about and why; `since` is its time on the reader's clock.
+    pub(super) fn told(&self, since: impl fmt::Display) -> String {
+        let whom = self.value.as_deref().unwrap_or("this person");
+        format!("to {whom}: {}, since {since}", self.reason)
+    }
 }
 
 impl From<SuppressionView> for SuppressionJson {
@@ -458,10 +557,7 @@ impl fmt::Display for Shown {
             .add("since", times::utc(lead.created_at))
             .add_some("erased", lead.erased_at.map(times::utc));
         for entry in &self.suppressions {
-            let SuppressionJson { value, reason, suppressed_at, .. } = entry;
-            let whom = value.as_deref().unwrap_or("this person");
-            let since = times::utc(*suppressed_at);
-            facts.add("never write", format!("to {whom}: {reason}, since {since}"));
+            facts.add("never write", entry.told(times::utc(entry.suppressed_at)));
         }
         writeln!(f, "{facts}")?;
         let attributes: BTreeMap<&String, String> = match &lead.attributes {

@@ -146,7 +146,8 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
                 bail!("there is no entry {suppression} in force: run `meridian suppression list`");
             }
             bench.terminal.print(&format!(
-                "entry {suppression} is off the list: campaigns may write there again\n"
+                "entry {suppression} is off the list: campaigns may write there again\n  what had \
+                 ended for it stays ended; a campaign of another name can take the lead in\n"
             ))?;
         }
     }

@@ -47,14 +47,21 @@ async fn a_changed_file_is_a_new_version_and_running_leads_keep_theirs() {
     assert_eq!(desk.count("SELECT version::int8 FROM enrollments").await, 1);
     assert_eq!(desk.count("SELECT version::int8 FROM campaigns").await, 2);
     let foreseen = desk.types("campaign move spring --dry-run").await.well();
-    assert!(foreseen.contains("to version 2, of 1 live leads of `spring`:"), "{foreseen}");
+    assert!(foreseen.contains("to version 2, of 1 live lead of `spring`:"), "{foreseen}");
     assert!(foreseen.contains("  1 are not affected"), "{foreseen}");
+    let file = desk.file("other.yaml", &SPRING.replace("key: intro", "key: hello"));
+    desk.types(&format!("campaign apply {file}")).await.well();
+    let foreseen = desk.types("campaign move spring --dry-run").await.well();
+    assert!(foreseen.contains("\nann@example.com  `intro` "), "{foreseen}");
+    assert!(foreseen.contains("times are those of Europe/Lisbon"), "{foreseen}");
+    let file = desk.file("spring.yaml", &SPRING.replace("3 days", "4 days"));
+    desk.types(&format!("campaign apply {file}")).await.well();
     desk.types("enrollment move ann@example.com --to-version 2").await.well();
     assert_eq!(desk.count("SELECT version::int8 FROM enrollments").await, 2);
     desk.types("campaign move spring --to-version 1").await.well();
     assert_eq!(desk.count("SELECT moving_to::int8 FROM campaigns").await, 1);
-    let error = desk.types("campaign move spring --to-version 3").await.error();
-    assert_eq!(error, "there is no version 3: the newest is 2");
+    let error = desk.types("campaign move spring --to-version 5").await.error();
+    assert_eq!(error, "there is no version 5: the newest is 4");
     let file = desk.types("campaign show spring --file").await.well();
     let file = desk.file("shown.yaml", &file);
     let same = desk.types(&format!("campaign apply {file} --json")).await.json();
@@ -99,6 +106,27 @@ async fn a_step_that_no_sender_serves_is_named() {
     let file = desk.file("spring.yaml", &text);
     let told = desk.types(&format!("campaign apply {file}")).await.well();
     assert!(told.contains("no sender serves step `text`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_start_warns_if_everybody_will_be_held() {
+    let desk = with_ada().await;
+    let leads = desk.file("leads.csv", "email\nann@example.com\nbob@example.com\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let wanting = SPRING.replace("Good day", "Good day {{ first_name }} {{ last_name }}");
+    let file = desk.file("spring.yaml", &wanting);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    let error = desk.types("campaign stop spring").await.error();
+    assert!(error.contains("is a draft, so there is nothing to stop: leave it"), "{error}");
+    let said = desk.types("campaign start spring").await;
+    let warning = "warning: 2 of the first 2 leads will be held at `intro`: first_name, last_name \
+                   are missing (for example ann@example.com)";
+    assert!(said.remarks.contains(warning), "{}", said.remarks);
+    said.well();
+    let leads = desk.file("leads.csv", "email,first_name,last_name\neve@example.com,Eve,Egg\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    desk.types("campaign duplicate spring summer").await.well();
+    assert_eq!(desk.types("campaign start summer").await.remarks, "");
 }
 
 #[tokio::test]

@@ -139,6 +139,20 @@ async fn the_doctor_finds_what_is_missing() {
 }
 
 #[tokio::test]
+async fn links_begin_with_the_address_that_is_named() {
+    let mut desk = enrolled().await;
+    let link = "links begin with http://127.0.0.1:9123";
+    let report = desk.types("doctor --listen 127.0.0.1:9123").await.out;
+    assert!(report.contains(link), "{report}");
+    let mails = "campaign send-test spring --to me@example.com";
+    let mails = desk.types(&format!("{mails} --public-url https://mail.example.com")).await.well();
+    assert!(mails.contains("https://mail.example.com/u/"), "{mails}");
+    desk.set("MERIDIAN_LISTEN", "127.0.0.1:9123");
+    let report = desk.types("doctor").await.out;
+    assert!(report.contains(link), "{report}");
+}
+
+#[tokio::test]
 async fn the_doctor_warns_of_links_that_are_open_or_lead_nowhere() {
     let mut desk = Desk::new().await;
     for (url, verdict, found) in [
@@ -168,7 +182,10 @@ async fn whom_we_never_write_to_is_listed_shown_with_the_lead_and_taken_off() {
     let shown = desk.types("lead show ann@example.com").await.well();
     assert!(shown.contains("never write") && shown.contains("by_person"), "{shown}");
     let id = added["id"].as_str().unwrap();
-    desk.types(&format!("suppression lift {id}")).await.well();
+    let explained = desk.types("enrollment show ann@example.com").await.well();
+    assert!(explained.contains("never write  to ann@example.com: by_person"), "{explained}");
+    let lifted = desk.types(&format!("suppression lift {id}")).await.well();
+    assert!(lifted.contains("stays ended"), "{lifted}");
     let shown = desk.types("lead show ann@example.com").await.well();
     assert!(!shown.contains("never write"), "{shown}");
     let error = desk.types(&format!("suppression lift {id}")).await.error();
@@ -180,11 +197,33 @@ async fn leads_are_exported_to_a_file_that_goes_in_again() {
     let desk = enrolled().await;
     let exported = desk.types("lead export").await.well();
     assert!(exported.contains("ann@example.com") && exported.contains("bob@example.com"));
-    let vip = desk.types("lead export --tag vip").await.well();
+    let vip = desk.types("lead export --tag vip").await;
+    assert_eq!(vip.remarks, "1 lead\n");
+    let vip = vip.well();
     assert!(vip.contains("ann@example.com") && !vip.contains("bob@example.com"), "{vip}");
     let file = desk.file("again.csv", &exported);
     let again = desk.types(&format!("lead import {file}")).await.well();
     assert!(again.contains("0 new, 0 changed, 2 as before, 0 refused"), "{again}");
     let error = desk.types(&format!("lead export --file {file}")).await.error();
-    assert!(error.starts_with("cannot write"), "{error}");
+    assert!(error.ends_with("is there already: `--force` writes over it"), "{error}");
+    let over = desk.types(&format!("lead export --file {file} --force")).await.well();
+    assert_eq!(over, format!("2 leads in {file}\n"));
+    assert_eq!(std::fs::read_to_string(file).unwrap(), exported);
+}
+
+#[tokio::test]
+async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_mean() {
+    let desk = Desk::new().await;
+    let file = "email,Vorname\nann@example.com,Ann\nbob,Bob\neve@example.com,\"Eve\n";
+    let file = desk.file("leads.csv", file);
+    let said = desk.types(&format!("lead import {file}")).await;
+    assert!(said.out.contains("1 new, 0 changed, 0 as before, 1 refused"), "{}", said.out);
+    assert!(said.out.contains("line 3, email: the address has no @"), "{}", said.out);
+    let error = said.error();
+    assert!(error.contains("opens on line 4 is never closed"), "{error}");
+    let file = desk.file("leads.csv", "email,Vorname\nann@example.com,Ann\n");
+    let told = desk.types(&format!("lead import {file}")).await.well();
+    assert!(told.contains("`--map \"Vorname=first_name\"` names it"), "{told}");
+    let named = desk.types(&format!("lead import {file} --map Vorname=first_name")).await.well();
+    assert!(!named.contains("--map"), "{named}");
 }

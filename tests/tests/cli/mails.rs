@@ -21,6 +21,9 @@ steps:
   - { key: nudge, wait: 3 days, email: { body: Still there? } }
 ";
 
+/// What hands over in the next version.
+const TEAM: &str = "senders: [capture]\nhandover: { to: team@example.com }\n";
+
 /// A desk beside which an engine runs, and the room it works in.
 async fn with_engine() -> (Desk, Mailroom, Runner) {
     let desk = Desk::new().await;
@@ -79,6 +82,25 @@ async fn what_was_written_and_answered_is_read_in_its_order() {
     let directions = json["mails"].as_array().unwrap().iter().map(|mail| &mail["direction"]);
     assert_eq!(directions.collect::<Vec<_>>(), ["sent", "received"]);
     assert_eq!(json["mails"][1]["read"]["text"], "Seven of us.[2J");
+}
+
+#[tokio::test]
+async fn what_the_team_was_told_is_read_too() {
+    let (mut desk, _, runner) = with_engine().await;
+    until(&mut desk, "SELECT count(*) FROM sends WHERE state = 'accepted'").await;
+    let file = desk.file("spring.yaml", &format!("{SPRING}{TEAM}"));
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("enrollment move ann@example.com").await.well();
+    desk.types("enrollment signal ann@example.com hand-over").await.well();
+    let sql = "SELECT count(*) FROM sends WHERE state = 'accepted' AND kind = 'handover'";
+    until(&mut desk, sql).await;
+    runner.drain().await;
+    let told = desk.types("enrollment mails ann@example.com").await.well();
+    assert!(told.contains("  to the team\n  ann@example.com needs you (spring)\n"), "{told}");
+    let list = desk.types("handover list").await.well();
+    assert!(list.contains("a person asked"), "{list}");
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    assert!(shown.contains("a person asked for a handover"), "{shown}");
 }
 
 #[tokio::test]

@@ -88,7 +88,22 @@ async fn who_would_be_held_is_named_with_the_reason() {
     assert_eq!(rehearsal["held"][0]["example"], "bob@example.com");
     let text = desk.types("campaign rehearse spring").await.well();
     assert!(text.contains("1 would be held at `intro`: name is missing"), "{text}");
+    assert!(text.contains("\n3 messages to 2 of 4 leads, from "), "{text}");
+    assert!(text.contains("1 would be handed over to a person: step `talk`"), "{text}");
     let one = desk.types("campaign rehearse spring --lead ann@example.com --json").await.json();
     assert_eq!(one["leads"], 1);
     assert_eq!(times(&one).len(), 2);
+}
+
+#[tokio::test]
+async fn what_hands_over_in_a_rehearsal_is_named() {
+    let desk = desk("email,name,rooms\nann@example.com,Ann,10\n").await;
+    let trigger =
+        "handover: { to: team@example.com, triggers: [{ key: early, when: { sent: intro } }] }";
+    let campaign = CAMPAIGN.replace("handover: { to: team@example.com }", trigger);
+    let file = desk.file("spring.yaml", &campaign);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    let text = desk.types("campaign rehearse spring").await.well();
+    assert!(text.contains("1 message to 1 lead, from "), "{text}");
+    assert!(text.contains("1 would be handed over to a person: trigger `early`"), "{text}");
 }

@@ -1,8 +1,11 @@
 //! What a person of ours reads before acting: what the lead said first of all, and that it stands
 //! nowhere else.
 
+use activities::handover_cause;
 use activities::ingest::{self, Verb};
+use activities::suppression_list::{self, Suppressed};
 use chrono::TimeDelta;
+use machine::ids::EnrollmentId;
 use machine::signal::{ReplyTo, Signal};
 use serde_json::{Value, json};
 
@@ -24,6 +27,13 @@ async fn town() -> Town {
 }
 
 impl Town {
+    /// Why a lead was handed over first, in words.
+    async fn cause(&mut self, enrollment: EnrollmentId) -> String {
+        let mut tx = self.room.store.begin(self.workspace).await.unwrap();
+        let causes = handover_cause::causes(&mut tx, self.workspace, &[(enrollment, 1)]).await;
+        causes.unwrap()[&(enrollment, 1)].to_string()
+    }
+
     /// The offers that were made, oldest first: to whom, subject, plain part.
     async fn offers(&mut self) -> Vec<[String; 3]> {
         let sql = "SELECT coalesce(json_agg(json_build_array(s.address, c.subject, c.text)
@@ -138,9 +148,56 @@ async fn an_answer_with_a_keyword_is_offered_where_others_end_the_sequence() {
     town.work().await;
     let [offer] = town.offers().await.try_into().unwrap();
     assert_eq!(offer[1], "Ada answered (spring)");
+    let enrollment = town.enrollment("spring", ADA).await;
+    assert_eq!(town.cause(enrollment).await, "the lead answered: trigger `asks-price`");
     for part in ["the campaign looks for: asks-price.", "Their score is 40."] {
         assert!(offer[2].contains(part), "{part}\n{}", offer[2]);
     }
+}
+
+#[tokio::test]
+async fn an_offer_names_what_hands_over_and_whom_nobody_may_write_to() {
+    let mut town = Town::new(&[]).await;
+    town.import("email,first_name\nada@example.com,Ada\nbob@example.com,Bob\n").await;
+    let mut campaign = campaign("spring");
+    campaign["score"] = json!([{ "when": { "attribute": "rooms", "at_least": 20 }, "points": 40 }]);
+    campaign["handover"] = json!({
+        "to": "team@example.com",
+        "triggers": [{ "key": "hot", "when": { "score_at_least": 40 } }],
+    });
+    campaign["steps"][3] = json!({ "key": "talk", "handover": {} });
+    town.start(campaign).await;
+    town.work().await;
+    for address in ["ada@example.com", "example.com"] {
+        let whom: Suppressed = address.parse().unwrap();
+        suppression_list::add(&town.room, town.workspace, &whom, "test").await.unwrap();
+    }
+    town.import("email,rooms\nada@example.com,40\n").await;
+    town.work().await;
+    let [offer] = town.offers().await.try_into().unwrap();
+    assert_eq!(offer[1], "Ada needs you (spring)");
+    for part in [
+        "Ada needs a person: the campaign looks for `hot` (the score is at least 40).",
+        "Do not write to ada@example.com: one of us put it on the list of suppressions (",
+        "Do not write to anybody at example.com: one of us",
+        "Call them, and do not write to ada@example.com.",
+    ] {
+        assert!(offer[2].contains(part), "{part}\n{}", offer[2]);
+    }
+    let enrollment = town.enrollment("spring", ADA).await;
+    assert_eq!(town.cause(enrollment).await, "trigger `hot`");
+
+    // A step names itself.
+    town.run("UPDATE suppressions SET lifted_at = now()").await;
+    for _ in 0..3 {
+        town.after(TimeDelta::days(4)).await;
+        town.work().await;
+    }
+    let expected = "Bob needs a person: the campaign has come to its step `talk`.";
+    let offers = town.offers().await;
+    assert!(offers.iter().any(|offer| offer[2].contains(expected)), "{offers:?}");
+    let enrollment = town.enrollment("spring", "bob@example.com").await;
+    assert_eq!(town.cause(enrollment).await, "step `talk`");
 }
 
 #[tokio::test]

@@ -143,9 +143,15 @@ async fn a_file_that_is_none_is_refused_with_what_to_do() {
         import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {})
     };
     let spreadsheet = import(b"PK\x03\x04 and more").await;
-    assert!(matches!(spreadsheet, Err(ImportError::Unreadable(Unreadable::Spreadsheet))));
+    assert!(matches!(
+        spreadsheet,
+        Err(ImportError::Unreadable { why: Unreadable::Spreadsheet, .. })
+    ));
     let headless = import(b"name,town\nAda,Porto\n").await;
-    assert!(matches!(headless, Err(ImportError::Unreadable(Unreadable::NoAddresses { .. }))));
+    assert!(matches!(
+        headless,
+        Err(ImportError::Unreadable { why: Unreadable::NoAddresses { .. }, .. })
+    ));
 }
 
 #[tokio::test]
@@ -158,9 +164,32 @@ async fn a_quotation_mark_that_is_never_closed_is_an_error_and_the_rows_before_i
     );
     let report =
         import::leads(&room.store, &room.suppressions, workspace, file, &options, |_| {}).await;
-    assert!(matches!(report, Err(ImportError::Unreadable(Unreadable::QuoteNotClosed { line: 3 }))));
+    let Err(ImportError::Unreadable { why, before }) = report else { panic!("{report:?}") };
+    assert!(matches!(why, Unreadable::QuoteNotClosed { line: 3 }), "{why}");
+    assert_eq!(before.totals, Totals { added: 1, ..Totals::default() });
     assert_eq!(town.count("leads").await, 1);
     assert_eq!(town.count("audit WHERE details @> '{\"added\": 1}'").await, 1);
+}
+
+#[tokio::test]
+async fn a_quotation_mark_that_swallows_rows_is_told_with_their_lines() {
+    let mut town = Town::new(&[]).await;
+    let report = town
+        .import(
+            "email,first_name,note\n\
+             ann@example.com,Ann,\"One line,\nand @another\"\n\
+             bob@example.com,\"Bob,x\n\
+             cy@example.com,Cy,y\n\
+             \"dot@example.com\",Dot,z\n\
+             eve@example.com,Eve,\n",
+        )
+        .await;
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    let control = "line 2, note: it holds a line break or another control character";
+    let swallowed = "line 4, first_name: its quotation mark closes on line 6 only, so lines 5 to 6 \
+                     were taken for a part of it; close it where the value ends";
+    assert_eq!(faults, [control, swallowed]);
+    assert_eq!(report.totals, Totals { added: 1, refused: 2, ..Totals::default() });
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SendId;
-use crate::key::{StepKey, VariantKey};
+use crate::key::{StepKey, TriggerKey, VariantKey};
 use crate::sequence::Channel;
 use crate::state::Responder;
 
@@ -47,6 +47,9 @@ pub enum Effect {
         to: Responder,
         /// Until when an answer is expected.
         answer_by: DateTime<Utc>,
+        /// The triggers that hand the lead over with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        triggers: Vec<TriggerKey>,
     },
     /// Ask a person to approve a draft.
     RequestApproval {

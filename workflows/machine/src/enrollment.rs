@@ -14,6 +14,7 @@ use statig::blocking::StateExt as _;
 
 use crate::context::Context;
 use crate::effect::{Effect, EffectId};
+use crate::key::TriggerKey;
 use crate::outcome::Outcome;
 use crate::sequence::Step;
 use crate::signal::Signal;
@@ -48,6 +49,17 @@ pub struct Turn<'a> {
     applied: Applied,
 }
 
+impl Turn<'_> {
+    /// Names what holds in the offer that hands the lead over.
+    fn name_triggers(&mut self, keys: &[TriggerKey]) {
+        for effect in &mut self.applied.effects {
+            if let Effect::OfferHandover { triggers, .. } = effect {
+                *triggers = keys.to_vec();
+            }
+        }
+    }
+}
+
 impl Enrollment {
     /// Returns an enrollment that has not heard a signal yet.
     pub fn begin(first: &Step, now: DateTime<Utc>) -> Self {
@@ -69,15 +81,23 @@ impl Enrollment {
     pub fn apply(&mut self, signal: &Signal, context: Context<'_>) -> Applied {
         self.rules = RULES;
         let mut turn = Turn { context, applied: Applied::default() };
+        let was_with_person = matches!(
+            self.state,
+            State::Offered { .. } | State::Accepted { .. } | State::Answered { .. }
+        );
         if let Transition(state) = self.state.handle(&mut self.data, signal, &mut turn) {
             self.state = state;
         }
         // What a fact brought about may be what a person has to look at.
-        if self.data.trigger(&self.state, signal, &turn)
+        let triggered = self.data.trigger(&self.state, signal, &turn);
+        if triggered.hands_over
             && let Transition(state) =
                 self.state.handle(&mut self.data, &Signal::HandOver, &mut turn)
         {
             self.state = state;
+        }
+        if !was_with_person {
+            turn.name_triggers(&triggered.keys);
         }
         self.data.release_unwanted(&self.state, &mut turn);
         turn.applied

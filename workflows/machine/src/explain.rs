@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use forecast::Forecast;
 pub use shown::Shown;
 
+use crate::condition::Condition;
 use crate::context::Context;
 use crate::enrollment::Enrollment;
 use crate::key::{StepKey, VariantKey};
@@ -161,6 +162,11 @@ pub fn summary(enrollment: &Enrollment, version: &Version) -> Summary {
         State::Ended { .. } => (None, None, None),
     };
     Summary { state, why, until, next_step, next_at }
+}
+
+/// Returns a condition as part of a sentence: `rooms` is at least 50.
+pub fn condition(condition: &Condition) -> String {
+    words::condition(condition)
 }
 
 /// Explains an enrollment, with the evaluation that set its wake-up time.

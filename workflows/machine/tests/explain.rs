@@ -138,7 +138,7 @@ fn every_state_has_a_plain_sentence() {
         "With the campaign's owner, who has answered the lead; automation is off",
     );
     lead.hears(&Signal::OptedOut);
-    lead.says(Shown::OptedOut, "Ended: the lead wants no more messages");
+    lead.says(Shown::OptedOut, "Ended: nobody may write to the lead any more");
 }
 
 #[test]

@@ -1,42 +1,10 @@
-//! What a dossier tells of the past: why a person is needed, and everything in its order.
+//! What a dossier tells of the past: everything in its order.
 
 use chrono::{DateTime, Utc};
-use machine::explain::Shown;
 use machine::signal::{Bounce, CallResult, HandoverResult, ReplyTo, Signal};
 
 use super::Dossier;
 use crate::enrollment_view::signal_of;
-
-/// Why a person is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// The lead wrote.
-    Replied,
-    /// One of our people asked for it.
-    Asked,
-    /// A step of the campaign hands over.
-    Step,
-}
-
-impl Cause {
-    /// Returns the newest one.
-    pub(super) fn of(dossier: &Dossier) -> Self {
-        let with_person = Shown::WithPerson.as_str();
-        for entry in dossier.entries.iter().rev() {
-            let signal = signal_of(entry);
-            if let Some(Signal::Replied { to: ReplyTo::This, .. }) = signal {
-                return Self::Replied;
-            }
-            if let Some(Signal::HandOver) = signal {
-                return Self::Asked;
-            }
-            if entry.from_state != with_person && entry.to_state == with_person {
-                return Self::Step;
-            }
-        }
-        Self::Step
-    }
-}
 
 /// Returns what was sent and what happened, oldest first.
 pub(super) fn of(dossier: &Dossier) -> Vec<(DateTime<Utc>, String)> {

@@ -86,6 +86,8 @@ struct Rehearsal {
     no_address: u64,
     /// Leads that would not: the audience's filter does not hold for them.
     filtered_out: u64,
+    /// Leads of them that get a message or a call.
+    reached: usize,
     /// Leads that would not: another campaign wrote to them a shorter while ago than this one allows.
     recently_contacted: u64,
     /// Leads that would not: a person has them from another campaign.
@@ -167,8 +169,8 @@ impl Rehearsal {
     fn of(done: Rehearsed, shown: usize) -> Self {
         let Rehearsed { campaign, from, mut courses, left_out, senders, steps: _ } = done;
         let zone = campaign.settings.zone;
-        let Summary { touches, first_at, last_at, days, held, endings, texts } =
-            Summary::of(&courses, zone);
+        let summary = Summary::of(&courses, zone);
+        let Summary { touches, first_at, last_at, days, held, endings, texts, .. } = summary;
         let leads = courses.len();
         courses.truncate(shown);
         Self {
@@ -179,6 +181,7 @@ impl Rehearsal {
             leads,
             no_address: left_out.no_address,
             filtered_out: left_out.filtered_out,
+            reached: summary.reached,
             recently_contacted: left_out.recently_contacted,
             with_person: left_out.with_person,
             touches,

@@ -112,7 +112,7 @@ pub(super) async fn export(
         }
         // A file that breaks off must not look like a whole one.
         let broken = match task?.await {
-            Ok(Ok(())) => return None,
+            Ok(Ok(_)) => return None,
             Ok(Err(error)) => chain(&error),
             Err(error) => chain(&error),
         };

@@ -422,21 +422,20 @@ fn mapping(text: Option<&str>) -> Result<Mapping, Problem> {
 }
 
 fn problem(error: ImportError) -> Problem {
+    let error = match error {
+        ImportError::Store(error) => return error.into(),
+        ImportError::Unreadable { why, .. } => why,
+    };
     match error {
-        ImportError::Store(error) => error.into(),
-        ImportError::Unreadable(Unreadable::Io(error)) => no_room(&error),
-        ImportError::Unreadable(error @ Unreadable::NoSuchColumn { .. }) => {
-            Problem::invalid_field("map", error.to_string())
-        }
-        ImportError::Unreadable(error @ Unreadable::RecordTooLong { .. }) => {
+        Unreadable::Io(error) => no_room(&error),
+        error @ Unreadable::NoSuchColumn { .. } => Problem::invalid_field("map", error.to_string()),
+        error @ Unreadable::RecordTooLong { .. } => {
             Problem::malformed(format!("{error}; the rows before it went in"))
         }
-        ImportError::Unreadable(
-            error @ (Unreadable::Empty
-            | Unreadable::Spreadsheet
-            | Unreadable::NotText
-            | Unreadable::QuoteNotClosed { .. }
-            | Unreadable::NoAddresses { .. }),
-        ) => Problem::malformed(error.to_string()),
+        error @ (Unreadable::Empty
+        | Unreadable::Spreadsheet
+        | Unreadable::NotText
+        | Unreadable::QuoteNotClosed { .. }
+        | Unreadable::NoAddresses { .. }) => Problem::malformed(error.to_string()),
     }
 }

@@ -1,8 +1,13 @@
 //! `meridian campaign move`: every live lead to another version, or only who would be affected.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use activities::campaigns::Campaign;
+use activities::store::lead_views::{self, LeadView};
 use activities::version_move::{self, Effect, Preview};
+use chrono_tz::Tz;
+use machine::ids::LeadId;
 use serde::Serialize;
 
 use crate::cli::{ACTOR, Bench};
@@ -48,14 +53,40 @@ struct Foreseen {
     complete: bool,
     effects: Vec<(Effect, u64)>,
     repeats: u64,
-    examples: Vec<version_move::Affected>,
+    examples: Vec<Example>,
+    #[serde(skip)]
+    zone: Tz,
 }
 
-impl From<(String, Preview)> for Foreseen {
-    fn from((campaign, preview): (String, Preview)) -> Self {
+#[derive(Serialize)]
+struct Example {
+    #[serde(flatten)]
+    affected: version_move::Affected,
+    email: Option<String>,
+}
+
+impl Foreseen {
+    fn of(campaign: Campaign, preview: Preview, leads: Vec<LeadView>) -> Self {
         let Preview { to, looked_at, complete, effects, repeats, examples } = preview;
         let effects = effects.into_iter().collect();
-        Self { campaign, to_version: to, looked_at, complete, effects, repeats, examples }
+        let mut emails: HashMap<LeadId, String> = leads
+            .into_iter()
+            .filter_map(|lead| Some((lead.lead_id.into(), lead.emails.into_iter().next()?)))
+            .collect();
+        let examples = examples.into_iter().map(|affected| {
+            let email = emails.remove(&affected.lead);
+            Example { affected, email }
+        });
+        Self {
+            zone: campaign.settings.zone,
+            campaign: campaign.name,
+            to_version: to,
+            looked_at,
+            complete,
+            effects,
+            repeats,
+            examples: examples.collect(),
+        }
     }
 }
 
@@ -63,7 +94,8 @@ impl fmt::Display for Foreseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = if self.complete { "" } else { "the first " };
         let Self { campaign, to_version, looked_at, repeats, .. } = self;
-        writeln!(f, "to version {to_version}, of {first}{looked_at} live leads of `{campaign}`:")?;
+        let leads = if *looked_at == 1 { "live lead" } else { "live leads" };
+        writeln!(f, "to version {to_version}, of {first}{looked_at} {leads} of `{campaign}`:")?;
         for (effect, n) in &self.effects {
             writeln!(f, "  {n} {}", in_words(*effect))?;
         }
@@ -73,19 +105,19 @@ impl fmt::Display for Foreseen {
         }
         let columns = [Column::Text("lead"), Column::Text("now"), Column::Text("then")];
         let mut table = Table::new(&columns, "");
-        for affected in &self.examples {
+        for Example { affected, email } in &self.examples {
             let told = |step: &Option<_>, at: Option<_>| match (step, at) {
-                (Some(step), Some(at)) => format!("`{step}` {}", times::utc(at)),
+                (Some(step), Some(at)) => format!("`{step}` {}", times::short(self.zone, at)),
                 (Some(step), None) => format!("`{step}`"),
                 (None, _) => "the end".to_owned(),
             };
             table.row([
-                affected.lead.to_string(),
+                email.clone().unwrap_or_else(|| affected.lead.to_string()),
                 told(&affected.next_step, affected.next_at),
                 told(&affected.then_step, affected.then_at),
             ]);
         }
-        write!(f, "\n{table}")
+        write!(f, "\n{table}\ntimes are those of {}\n", self.zone)
     }
 }
 
@@ -111,8 +143,12 @@ pub(super) async fn run(command: Move, bench: Bench<'_>) -> anyhow::Result<()> {
     if command.dry_run {
         let versions = activities::versions::Versions::default();
         let preview = version_move::preview(store, &versions, workspace, campaign.id, to);
-        let foreseen = Foreseen::from((campaign.name, preview.await??));
-        bench.terminal.show(format, &foreseen)?;
+        let preview = preview.await??;
+        let leads: Vec<LeadId> = preview.examples.iter().map(|affected| affected.lead).collect();
+        let mut tx = store.begin(workspace).await?;
+        let leads = lead_views::by_ids(&mut tx, workspace, &leads).await?;
+        tx.commit().await?;
+        bench.terminal.show(format, &Foreseen::of(campaign, preview, leads))?;
         return Ok(());
     }
     let to_version = version_move::order(store, workspace, campaign.id, to, ACTOR).await??;

@@ -45,7 +45,11 @@ struct Rehearsal {
     from: DateTime<Utc>,
     zone: Tz,
     leads: usize,
+    /// Leads that get a message or a call.
+    reached: usize,
     touches: usize,
+    /// Calls among them.
+    calls: usize,
     first_at: Option<DateTime<Utc>>,
     last_at: Option<DateTime<Utc>>,
     no_address: u64,
@@ -55,6 +59,8 @@ struct Rehearsal {
     days: Vec<Day>,
     held: Vec<Held>,
     endings: BTreeMap<&'static str, usize>,
+    /// How many leads are handed over, by what hands them over.
+    handed_over: BTreeMap<String, usize>,
     /// What the texts of each step come to.
     texts: BTreeMap<StepKey, Texts>,
     courses: Vec<CourseView>,
@@ -123,8 +129,9 @@ pub(super) async fn run(command: Rehearse, bench: Bench<'_>) -> anyhow::Result<(
 impl Rehearsal {
     fn of(done: Rehearsed, rows: usize) -> Self {
         let zone = done.campaign.settings.zone;
-        let Summary { touches, first_at, last_at, days, held, endings, texts } =
-            Summary::of(&done.courses, zone);
+        let summary = Summary::of(&done.courses, zone);
+        let Summary { touches, first_at, last_at, days, held, endings, texts, .. } = summary;
+        let Summary { reached, calls, handed_over, .. } = summary;
         let sender_name = |touch: &Touch| {
             let sender = touch.sender?;
             Some((sender.to_string(), done.senders.get(&sender)?.clone()))
@@ -141,7 +148,9 @@ impl Rehearsal {
             from: done.from,
             zone,
             leads: courses.len(),
+            reached,
             touches,
+            calls,
             first_at,
             last_at,
             no_address: done.left_out.no_address,
@@ -151,6 +160,7 @@ impl Rehearsal {
             days: days.into_iter().map(Day::from).collect(),
             held: held.into_iter().map(Held::from).collect(),
             endings,
+            handed_over,
             texts,
             courses,
             steps: done.steps,
@@ -242,12 +252,22 @@ impl fmt::Display for Rehearsal {
         }
         writeln!(f)?;
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
+            let counted = |n: usize, what: &str| match n {
+                1 => format!("1 {what}"),
+                n => format!("{n} {what}s"),
+            };
+            let mut what = counted(self.touches - self.calls, "message");
+            if self.calls > 0 {
+                what = format!("{what} and {}", counted(self.calls, "call"));
+            }
+            let leads = counted(self.leads, "lead");
+            let whom = match self.reached {
+                reached if reached == self.leads => leads,
+                reached => format!("{reached} of {leads}"),
+            };
             writeln!(
                 f,
-                "{} messages to {} {}, from {} to {}",
-                self.touches,
-                self.leads,
-                if self.leads == 1 { "lead" } else { "leads" },
+                "{what} to {whom}, from {} to {}",
                 times::on(self.zone, first),
                 times::on(self.zone, last)
             )?;
@@ -264,8 +284,11 @@ impl fmt::Display for Rehearsal {
             let Held { step, why, leads, .. } = held;
             writeln!(f, "  {leads} would be held at `{step}`: {why} (for example {example})")?;
         }
+        for (cause, n) in &self.handed_over {
+            writeln!(f, "  {n} would be handed over to a person: {cause}")?;
+        }
         for (what, n) in &self.endings {
-            if !matches!(*what, "finished" | "held") {
+            if !matches!(*what, "finished" | "held" | "handed_over") {
                 writeln!(f, "  {n} {}", in_words(what))?;
             }
         }
@@ -299,7 +322,6 @@ fn moved_by(why: Why) -> String {
 fn in_words(ending: &str) -> &'static str {
     match ending {
         "met" => "have met the goal already",
-        "handed_over" => "are handed over to a person by a step",
         "suppressed" => "are on the list of suppressions and get nothing",
         "unmailable" => "would get a mail whose text comes out empty or too long",
         _ => "are still on their way after 400 days",

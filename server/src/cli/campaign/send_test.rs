@@ -8,6 +8,7 @@ use activities::rehearsal::trial::{self, TrialResult, Tried};
 use serde::Serialize;
 
 use crate::cli::{Bench, lead};
+use crate::config::LinkFlags;
 use crate::terminal::Output;
 
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,8 @@ pub(in crate::cli) struct SendTest {
     /// the audience
     #[arg(long, value_name = "LEAD")]
     lead: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) links: LinkFlags,
     #[command(flatten)]
     output: Output,
 }

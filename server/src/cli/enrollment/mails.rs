@@ -5,9 +5,11 @@ use std::fmt;
 use activities::enrollment_view;
 use activities::received::{self, Letter, Received};
 use activities::store::dossiers::{self, Sent};
+use activities::store::enrollment_views::SendRow;
 use activities::store::received_mails;
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
+use machine::state::Responder;
 use serde::Serialize;
 
 use super::find;
@@ -28,23 +30,40 @@ struct Mails {
 #[derive(Serialize)]
 #[serde(tag = "direction", rename_all = "snake_case")]
 enum Mail {
-    Sent { at: DateTime<Utc>, step: String, subject: Option<String>, text: Option<String> },
+    Sent {
+        at: DateTime<Utc>,
+        step: String,
+        subject: Option<String>,
+        text: Option<String>,
+    },
+    /// To a person of ours.
+    Team {
+        at: DateTime<Utc>,
+        to: String,
+        subject: Option<String>,
+        text: Option<String>,
+    },
     Received(Received),
 }
 
 impl Mail {
     fn at(&self) -> DateTime<Utc> {
         match self {
-            Self::Sent { at, .. } => *at,
+            Self::Sent { at, .. } | Self::Team { at, .. } => *at,
             Self::Received(received) => received.at,
         }
     }
 }
 
-impl From<Sent> for Mail {
-    fn from(sent: Sent) -> Self {
+impl Mail {
+    fn to_lead(sent: Sent) -> Self {
         let Sent { step_key, gate_at, subject, text, .. } = sent;
         Self::Sent { at: gate_at, step: step_key, subject, text }
+    }
+
+    fn to_team(sent: Sent) -> Self {
+        let Sent { step_key, gate_at, subject, text, .. } = sent;
+        Self::Team { at: gate_at, to: step_key, subject, text }
     }
 }
 
@@ -62,6 +81,13 @@ impl fmt::Display for Mails {
             match mail {
                 Mail::Sent { step, subject, text, .. } => {
                     writeln!(f, "{at}  `{step}` to {}", self.lead)?;
+                    let text = text.as_deref().unwrap_or("no longer kept");
+                    write_letter(f, subject.as_deref(), text)?;
+                }
+                Mail::Team { to, subject, text, .. } => {
+                    let is_fallback = to == Responder::Fallback.as_str();
+                    let to = if is_fallback { "the fallback" } else { "the team" };
+                    writeln!(f, "{at}  to {to}")?;
                     let text = text.as_deref().unwrap_or("no longer kept");
                     write_letter(f, subject.as_deref(), text)?;
                 }
@@ -119,15 +145,17 @@ pub(super) async fn show(
     let id = find(session, who, campaign).await?;
     let (store, workspace) = (&session.store, session.workspace);
     let view = enrollment_view::read(store, &Versions::default(), workspace, id).await?;
-    let steps = view.sends.iter().filter(|send| send.kind == "step");
-    let steps: Vec<_> = steps.map(|send| send.send_id).collect();
+    let (steps, offers): (Vec<_>, Vec<_>) = view.sends.iter().partition(|it| it.kind == "step");
+    let ids = |sends: &[&SendRow]| sends.iter().map(|send| send.send_id).collect::<Vec<_>>();
     let mut tx = store.begin(workspace).await?;
-    let sent = dossiers::sent(&mut tx, workspace, &steps).await?;
+    let sent = dossiers::sent(&mut tx, workspace, &ids(&steps)).await?;
+    let offered = dossiers::sent(&mut tx, workspace, &ids(&offers)).await?;
     let received =
         received_mails::newest(&mut tx, workspace, &[id.uuid()], None, RECEIVED_MAX).await?;
     tx.commit().await?;
     let received = received::open(&session.keys, workspace, received).await;
-    let mut mails: Vec<Mail> = sent.into_iter().map(Mail::from).collect();
+    let mut mails: Vec<Mail> = sent.into_iter().map(Mail::to_lead).collect();
+    mails.extend(offered.into_iter().map(Mail::to_team));
     mails.extend(received.into_iter().map(Mail::Received));
     mails.sort_by_key(Mail::at);
     let lead = view.stored.email.unwrap_or_else(|| "a lead without an address".to_owned());

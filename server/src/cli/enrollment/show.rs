@@ -4,6 +4,9 @@ use std::fmt;
 
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::enrollment_views::SendRow;
+use activities::store::suppression_views::SuppressionView;
+use activities::suppression_key::SuppressionKey;
+use activities::suppression_list;
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
 use machine::explain::{Constraint, Plan};
@@ -12,6 +15,7 @@ use serde::Serialize;
 
 use super::find;
 use crate::cli::Bench;
+use crate::cli::lead::SuppressionJson;
 use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
 use crate::timeline::{self, Event};
@@ -30,6 +34,8 @@ struct Explained {
     parked_at: Option<DateTime<Utc>>,
     unseen: i32,
     plan: Plan,
+    /// Its addresses to which nobody writes, and why.
+    suppressions: Vec<SuppressionJson>,
     sends: Vec<SendJson>,
     journal: Vec<Event>,
 }
@@ -68,13 +74,14 @@ impl From<SendRow> for SendJson {
 }
 
 impl Explained {
-    fn of(view: EnrollmentView, journal: Vec<Event>) -> Self {
+    fn of(view: EnrollmentView, suppressions: Vec<SuppressionView>, journal: Vec<Event>) -> Self {
         Self {
             id: view.id,
             version: view.version.number,
             zone: view.zone.name(),
             now: view.now,
             plan: view.plan,
+            suppressions: suppressions.into_iter().map(SuppressionJson::from).collect(),
             sends: view.sends.into_iter().map(SendJson::from).collect(),
             journal,
             lead: view.stored.lead_id.into(),
@@ -147,6 +154,9 @@ impl fmt::Display for Explained {
             .add_some("sender", self.sender.as_ref())
             .add_some("score", self.plan.score)
             .add("clock", format!("{}, now {}", self.zone, self.local(self.now)));
+        for entry in &self.suppressions {
+            facts.add("never write", entry.told(self.local(entry.suppressed_at)));
+        }
         writeln!(f, "{facts}")?;
         self.write_plan(f)?;
         writeln!(f, "\nWhat happened")?;
@@ -216,6 +226,11 @@ pub(super) async fn show(
     let view = enrollment_view::read(store, &Versions::default(), workspace, id).await?;
     let entries = enrollment_view::journal(store, workspace, id).await?;
     let journal = timeline::tell(&view, workspace, &entries);
-    bench.terminal.show(output.format(), &Explained::of(view, journal))?;
+    let key = SuppressionKey::new(&session.keys);
+    let mut tx = store.begin(workspace).await?;
+    let lead = view.stored.lead_id.into();
+    let suppressions = suppression_list::about(&mut tx, &key, workspace, lead).await?;
+    tx.commit().await?;
+    bench.terminal.show(output.format(), &Explained::of(view, suppressions, journal))?;
     Ok(())
 }

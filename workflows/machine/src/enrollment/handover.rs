@@ -23,6 +23,13 @@ const OFFER_TRIES: u32 = 4;
 /// How long a person has where the version that asked for the handover is gone, in hours.
 const ANSWER_HOURS: i64 = 4;
 
+/// Triggers that hold now and have not handed the lead over before.
+pub(super) struct Triggered {
+    pub(super) keys: Vec<TriggerKey>,
+    /// Whether they do so now.
+    pub(super) hands_over: bool,
+}
+
 impl Data {
     /// Begins a handover.
     pub(super) fn offer(&mut self, turn: &mut Turn<'_>) -> Next<State> {
@@ -34,11 +41,12 @@ impl Data {
         self.offer_to(Responder::First, turn)
     }
 
-    /// Notes every trigger that holds and has not handed the lead over before; returns whether one does
+    /// Notes every trigger that holds and has not handed the lead over before, and tells whether one does
     /// so now. A person who has the lead, or gives it back, knows what they hold for; a pause puts
     /// them off.
-    pub(super) fn trigger(&mut self, state: &State, signal: &Signal, turn: &Turn<'_>) -> bool {
-        let Some(rule) = &turn.context.version.handover else { return false };
+    pub(super) fn trigger(&mut self, state: &State, signal: &Signal, turn: &Turn<'_>) -> Triggered {
+        let none = Triggered { keys: Vec::new(), hands_over: false };
+        let Some(rule) = &turn.context.version.handover else { return none };
         let hands_over = match state {
             State::Waiting { .. }
             | State::Dispatching { .. }
@@ -47,14 +55,16 @@ impl Data {
             | State::Held { .. } => *signal != Signal::GivenBack,
             State::Ended { outcome } if *outcome <= Outcome::Replied => true,
             State::Offered { .. } | State::Accepted { .. } | State::Answered { .. } => false,
-            State::Paused { .. } | State::Ended { .. } => return false,
+            State::Paused { .. } | State::Ended { .. } => return none,
         };
         let evidence = self.evidence(turn);
-        let holding = rule.triggers.iter().filter(|trigger| trigger.when.holds(evidence));
-        let keys: Vec<TriggerKey> = holding.map(|trigger| trigger.key.clone()).collect();
-        let known = self.handovers.triggered.len();
-        self.handovers.triggered.extend(keys);
-        hands_over && self.handovers.triggered.len() > known
+        let known = &self.handovers.triggered;
+        let new = rule.triggers.iter().filter(|trigger| !known.contains(&trigger.key));
+        let new = new.filter(|trigger| trigger.when.holds(evidence));
+        let keys: Vec<TriggerKey> = new.map(|trigger| trigger.key.clone()).collect();
+        self.handovers.triggered.extend(keys.iter().cloned());
+        let hands_over = hands_over && !keys.is_empty();
+        Triggered { keys, hands_over }
     }
 
     /// Offers the lead to somebody who was not asked yet.
@@ -177,7 +187,9 @@ impl Data {
         self.open.push(Open { id, step: None, variant: None });
         let Handovers { visits: handover, mails: visit, .. } = &self.handovers;
         let (handover, visit) = (*handover, *visit);
-        turn.applied.effects.push(Effect::OfferHandover { id, handover, visit, to, answer_by });
+        let triggers = Vec::new();
+        let offer = Effect::OfferHandover { id, handover, visit, to, answer_by, triggers };
+        turn.applied.effects.push(offer);
     }
 }
 

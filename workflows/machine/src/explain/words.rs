@@ -231,7 +231,7 @@ fn over(outcome: Outcome) -> &'static str {
         Outcome::Replied => "Finished well: the lead replied",
         Outcome::Bounced => "Ended: the address is bad",
         Outcome::Stopped => "Ended by a person or a rule",
-        Outcome::OptedOut => "Ended: the lead wants no more messages",
+        Outcome::OptedOut => "Ended: nobody may write to the lead any more",
     }
 }
 
@@ -267,6 +267,12 @@ pub(super) fn condition(condition: &Condition) -> String {
     }
     if let Some(step) = &condition.replied {
         return format!("`{step}` was answered");
+    }
+    if let Some(keyword) = &condition.said {
+        return format!("an answer says `{keyword}`");
+    }
+    if let Some(least) = condition.score_at_least {
+        return format!("the score is at least {least}");
     }
     match (&condition.waited, condition.by) {
         (Some(step), Some(Wake::Time)) => format!("`{step}` ran out"),
