@@ -30,7 +30,7 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 
 test: ## Run every test against real servers
 	scripts/setup build postgres smtp contract
-	env -u DATABASE_URL cargo test --locked --workspace
+	env -u DATABASE_URL scripts/test
 
 check: ## Format, lints, documentation, dependencies, query data
 	scripts/setup build postgres tools
@@ -50,7 +50,8 @@ advisories: ## Compare the dependencies with the public list of vulnerabilities 
 
 bench: ## Measure the engine against the limit that plain SQL sets
 	scripts/setup build postgres
-	env -u DATABASE_URL cargo run --locked --release --package tests --bin bench -- $(ARGS)
+	env -u DATABASE_URL cargo build --locked --release --package tests --bins
+	$(CARGO_TARGET_DIR)/release/bench $(ARGS)
 
 clean: ## Remove what was compiled; tools and data stay
 	cargo clean

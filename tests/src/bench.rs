@@ -15,3 +15,4 @@ pub mod script;
 pub mod server;
 pub mod sleep;
 pub mod suite;
+pub mod webhooks;

@@ -204,6 +204,23 @@ async fn send(
     Ok(Ok(tried))
 }
 
+/// Why a message cannot be made from a lead's data.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    /// Its step has no such wording.
+    #[error("it has no wording")]
+    NoWording,
+    /// Its wording is faulty.
+    #[error("{0}")]
+    Unsound(String),
+    /// A value is missing, or does not fit.
+    #[error(transparent)]
+    Render(#[from] RenderFault),
+    /// The public address leads nowhere.
+    #[error(transparent)]
+    Link(#[from] url::ParseError),
+}
+
 /// What all messages of a trial share.
 struct Trial<'a> {
     room: &'a Mailroom,
@@ -276,7 +293,7 @@ impl Trial<'_> {
                 let subject = mail.subject(before);
                 (self.deliver(to, send, &subject, mail).await, Some(subject))
             }
-            Err(why) => (TrialResult::NotMade { why }, None),
+            Err(why) => (TrialResult::NotMade { why: why.to_string() }, None),
         }
     }
 
@@ -327,7 +344,7 @@ impl Trial<'_> {
         let send: SendId = ids::new();
         let (text, _) = match self.render(send, wording, None) {
             Ok(rendered) => rendered,
-            Err(why) => return TrialResult::NotMade { why },
+            Err(why) => return TrialResult::NotMade { why: why.to_string() },
         };
         let text = sms::travelling(&format!("{MARK}{}", text.text.trim_end()));
         let parts = Some(sms::measure(&text));
@@ -354,7 +371,7 @@ impl Trial<'_> {
         told(client.send(&text, &Lease::new(BUDGET)).await, None, parts)
     }
 
-    fn make_mail(&self, send: SendId, wording: Wording<'_>) -> Result<Mail, String> {
+    fn make_mail(&self, send: SendId, wording: Wording<'_>) -> Result<Mail, NotMade> {
         let address = self.sender.postal_address.as_deref().unwrap_or_default();
         let (rendered, way_out) = self.render(send, wording, Some(address))?;
         Ok(Mail { subject: rendered.subject, text: rendered.text, html: rendered.html, way_out })
@@ -366,26 +383,29 @@ impl Trial<'_> {
         send: SendId,
         (step, variant): Wording<'_>,
         postal_address: Option<&str>,
-    ) -> Result<(Rendered, url::Url), String> {
+    ) -> Result<(Rendered, url::Url), NotMade> {
         let wording = match self.stage.version.wordings.get(&(step.clone(), variant.clone())) {
             Some(Ok(wording)) => wording,
-            Some(Err(why)) => return Err(why.clone()),
-            None => return Err("it has no wording".to_owned()),
+            Some(Err(why)) => return Err(NotMade::Unsound(why.clone())),
+            None => return Err(NotMade::NoWording),
         };
         // The link works and opts nobody out: no send has this id.
         let claim = Claim { workspace: self.workspace.uuid(), id: send.uuid() };
         let token = self.room.tokens.sign(TokenKind::OptOut, claim);
         let way_out = self.room.public_url.join(&format!("u/{token}"));
-        let way_out = way_out.map_err(|error| error.to_string())?;
+        let way_out = way_out?;
         let footer = postal_address.map(|address| Footer {
             address,
             unsubscribe_url: way_out.as_str(),
             unsubscribe_text: "Unsubscribe",
         });
-        let rendered = self
-            .stage
-            .render(wording, self.actor, self.sender, way_out.as_str(), footer.as_ref())
-            .map_err(|fault: RenderFault| fault.to_string())?;
+        let rendered = self.stage.render(
+            wording,
+            self.actor,
+            self.sender,
+            way_out.as_str(),
+            footer.as_ref(),
+        )?;
         Ok((rendered, way_out))
     }
 }

@@ -1,5 +1,6 @@
 //! Where the personal data of one lead are, and how each place is emptied. Rows stay where statistics,
-//! the ledger or evidence need them; what names a person does not.
+//! the ledger or evidence need them; what names a person does not. What is listed here is one person's,
+//! and listed whole: an erase that leaves something out has not erased.
 
 use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, LeadId, WorkspaceId};

@@ -91,11 +91,13 @@ pub async fn campaign(store: &Store) -> anyhow::Result<Campaign> {
     let sequence: SequenceId = ids::new();
     let mut tx = store.begin(workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
-    sqlx::query("INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'bench', $2)")
-        .bind(workspace.uuid())
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO workspaces (workspace_id, name, created_at) VALUES ($1, 'default', $2)",
+    )
+    .bind(workspace.uuid())
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     let senders = senders(&mut tx, now).await?;
     for waits in Waits::ALL {
         sqlx::query(

@@ -12,7 +12,7 @@ use super::report::{self, Percentiles, Report};
 use super::run::{self, Counters, Driver, Found, Job, Measure, Rows};
 use super::script::{self, Script};
 use super::server::{self, Server};
-use super::{bare, engine, host, sleep};
+use super::{bare, engine, host, sleep, webhooks};
 
 /// Above this share of a core, other work spoils a pair.
 const NOISE_MAX: f64 = 0.3;
@@ -166,6 +166,12 @@ impl Suite {
         say(sizes.line(self.plan.n, &report));
         report.append(&report::file())?;
         self.server.forget(&url).await
+    }
+
+    /// Measures how webhooks are taken while leads sleep.
+    pub async fn measure_webhooks(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<()> {
+        let n = usize::try_from(self.plan.n)?;
+        webhooks::measure(&self.server, n, self.plan.sleeping, say).await
     }
 
     async fn pair(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<Pair> {

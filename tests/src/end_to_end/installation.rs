@@ -42,10 +42,15 @@ pub struct Serving {
 impl Installation {
     /// Makes an installation with an empty database.
     pub async fn create() -> Self {
+        Self::on(Database::create().await).await
+    }
+
+    /// Makes an installation on a database.
+    pub async fn on(database: Database) -> Self {
         let place = tempfile::tempdir().expect("a directory for the installation");
         janitor::remove_at_end(place.path());
         let installation = Self {
-            database: Database::create().await,
+            database,
             program: program::path(),
             place,
             listen: (Ipv4Addr::LOCALHOST, port()).into(),

@@ -12,13 +12,13 @@ use tests::bench::suite::{Bare, Plan, Statements, Suite};
 /// Measures the Postgres engine against plain SQL that writes the same rows.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Leads of a run; 20,000 of L, 10,000 of wake, 100,000 of sleep.
+    /// Leads of a run; 20,000 of L, 10,000 of wake, 100,000 of sleep. Of webhooks: posts, 10,000.
     #[arg(long)]
     n: Option<i64>,
     /// Pairs of runs.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
-    /// Leads that sleep beside them; 100,000 of wake.
+    /// Leads that sleep beside them; 100,000 of wake and webhooks.
     #[arg(long)]
     sleeping: Option<i64>,
     /// What is measured.
@@ -50,6 +50,8 @@ enum Only {
     Wake,
     /// What a sleeping lead takes.
     Sleep,
+    /// 10,000 webhooks a minute while leads sleep.
+    Webhooks,
 }
 
 #[tokio::main]
@@ -73,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Only::L => (20_000, 0),
         Only::Wake => (10_000, 100_000),
         Only::Sleep => (100_000, 0),
+        Only::Webhooks => (10_000, 100_000),
     };
     let plan = Plan {
         n: options.n.unwrap_or(n),
@@ -98,6 +101,7 @@ async fn main() -> anyhow::Result<()> {
         Only::L => suite.measure_l(&mut say).await,
         Only::Wake => suite.measure_wake(&mut say).await,
         Only::Sleep => suite.measure_sleep(&mut say).await,
+        Only::Webhooks => suite.measure_webhooks(&mut say).await,
     };
     suite.end().await;
     measured
