@@ -17,6 +17,10 @@ use tokio::time::Instant;
 /// Debian's Python, whose aiosmtpd `make test` installs.
 pub const PYTHON: &str = "/usr/bin/python3";
 
+/// How long to wait for what is bound to happen: far longer than it takes, even beside other work, for
+/// no test is about how long.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -13,7 +13,7 @@ use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::{self, Provider};
 use tests::end_to_end::recipients::Recipients;
-use tests::end_to_end::{seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio_util::sync::CancellationToken;
 
 const LEADS: u32 = 60;
@@ -52,7 +52,7 @@ async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
     let mut serving = installation.serve();
     for outage in OUTAGES {
         let enough = mail_server.accepted().len() + random.random_range(5..20);
-        until(Duration::from_secs(60), async || {
+        until(PATIENCE, async || {
             serving.assert_running();
             let accepted = mail_server.accepted().len();
             if accepted >= enough { Ok(()) } else { Err(format!("{accepted} mails of {enough}")) }
@@ -70,7 +70,7 @@ async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
         tell(format_args!("{} mails accepted after {outage:?}", mail_server.accepted().len()));
     }
 
-    until(Duration::from_secs(120), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(&database, &mail_server).await)
     })

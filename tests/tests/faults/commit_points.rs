@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
@@ -19,7 +18,7 @@ use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::proxy::{Losses, Lost, Proxy, Then};
 use tests::end_to_end::recipients::Recipients;
-use tests::end_to_end::{seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio_util::sync::CancellationToken;
 
 /// One of each kind that does the same each time it is written to.
@@ -30,8 +29,6 @@ const FACTOR: f64 = 864_000.0;
 
 /// How many commits are lost when not all are.
 const SAMPLE: usize = 5;
-
-const SETTLED: Duration = Duration::from_secs(60);
 
 /// What the commits of a campaign change at least.
 const CHANGED: [&str; 9] = [
@@ -113,10 +110,10 @@ impl Stage {
                     serving = installation.serve();
                 }
                 // The campaign may need fewer commits than it did the first time.
-                () = until(SETTLED, async || self.settled(&database).await) => {}
+                () = until(PATIENCE, async || self.settled(&database).await) => {}
             }
         }
-        until(SETTLED, async || {
+        until(PATIENCE, async || {
             // A process that loses its first words with the database does not start.
             if proxy.cuts() > 0 && !installation.log().contains("running") && serving.has_ended() {
                 serving = installation.serve();
@@ -127,7 +124,7 @@ impl Stage {
         .await;
         if then == Then::Silence {
             installation.review(mail_server).await;
-            until(SETTLED, async || {
+            until(PATIENCE, async || {
                 serving.assert_running();
                 self.settled(&database).await?;
                 nothing(in_review(&database).await)

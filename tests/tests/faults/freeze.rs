@@ -3,7 +3,6 @@
 //! message of a call that has begun: it is never handed over.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
@@ -11,7 +10,7 @@ use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::proxy::{Losses, Lost, Proxy, Then};
 use tests::end_to_end::recipients::{self, Done, Part, Recipients};
-use tests::end_to_end::{seed, until};
+use tests::end_to_end::{PATIENCE, seed, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +34,7 @@ async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
     let mut frozen = installation.work();
     let held = (0..LEADS).find(|number| Part::of(*number) == Part::Unanswered).unwrap();
     let held = recipients::address(held);
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         frozen.assert_running();
         let is_accepted = mail_server.accepted().iter().any(|one| one.to == held);
         if is_accepted { Ok(()) } else { Err(format!("nothing to {held} yet")) }
@@ -44,7 +43,7 @@ async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
     frozen.freeze();
 
     let mut serving = installation.serve();
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         let sends = oracle::sends(&database).await;
         let flagged = oracle::to_review(&sends);
@@ -54,7 +53,7 @@ async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
     .await;
     frozen.thaw();
 
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         frozen.assert_running();
         let mut missing = oracle::unsettled(&database, &mail_server).await;
@@ -97,7 +96,7 @@ async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
     frozen.freeze();
     proxy.release();
     let mut serving = installation.serve();
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         let sends = oracle::sends(&database).await;
         let is_given_up = !oracle::to_review(&sends).is_empty();
@@ -123,14 +122,14 @@ async fn a_process_that_was_frozen_before_the_message_does_not_hand_it_over() {
     let playing = tokio::spawn(recipients.play(stop.clone()));
 
     let mut frozen = installation.work();
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         frozen.assert_running();
         if mail_server.is_asked() { Ok(()) } else { Err("nobody asks to hand over".to_owned()) }
     })
     .await;
     frozen.freeze();
     let mut serving = installation.serve();
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         let sends = oracle::sends(&database).await;
         let is_given_up = !oracle::to_review(&sends).is_empty();
@@ -152,7 +151,7 @@ async fn assert_nothing_sent_twice(
     // What it handed over to another server before is not meant.
     let (_sent, again) = installation.review(mail_server).await;
     assert!(again > 0, "somebody waits");
-    until(Duration::from_secs(60), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(database, mail_server).await)
     })

@@ -12,7 +12,7 @@ use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::recipients::Recipients;
-use tests::end_to_end::{seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +22,6 @@ const SENDERS: usize = 2;
 
 /// A day of the campaign is a second.
 const FACTOR: f64 = 86_400.0;
-
-/// A killed process is known to be silent after 15 seconds, and looked for every 5.
-const SETTLED: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
@@ -52,7 +49,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     }
     tell(format_args!("{:.0?}: mails accepted at the kills: {at_kills:?}", begun.elapsed()));
 
-    until(SETTLED, async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(&database, &mail_server).await)
     })
@@ -67,7 +64,7 @@ async fn twenty_kills_lose_nothing_and_send_nothing_twice() {
     let (sent, again) = installation.review(&mail_server).await;
     tell(format_args!("{sent} had been sent, {again} had not"));
     assert!(sent > 0 && again > 0, "both happen: two mail servers of each kind see to it");
-    until(SETTLED, async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         let mut missing = oracle::unsettled(&database, &mail_server).await;
         let sends = oracle::sends(&database).await;

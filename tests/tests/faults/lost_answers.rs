@@ -2,7 +2,6 @@
 //! ask for again, and nothing is done twice.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -12,7 +11,7 @@ use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::proxy::{Losses, Proxy};
 use tests::end_to_end::recipients::Recipients;
-use tests::end_to_end::{seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio_util::sync::CancellationToken;
 
 const LEADS: u32 = 60;
@@ -37,7 +36,7 @@ async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
     let losses = Losses::Share { share: LOST, seed: random.random() };
     let proxy = Proxy::start(&database.url, losses).await;
     let mut serving = installation.serve_through(proxy.url());
-    until(Duration::from_secs(120), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(&database, &mail_server).await)
     })

@@ -10,7 +10,7 @@ use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::recipients::Recipients;
-use tests::end_to_end::{seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio_util::sync::CancellationToken;
 
 const LEADS: u32 = 60;
@@ -43,7 +43,7 @@ async fn a_stop_under_load_leaves_no_call_in_doubt() {
     tell(format_args!("{} mails accepted at the last stop", mail_server.accepted().len()));
 
     let mut serving = installation.serve();
-    until(Duration::from_secs(300), async || {
+    until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(&database, &mail_server).await)
     })
