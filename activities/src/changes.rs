@@ -175,13 +175,11 @@ pub async fn behind(
     }
     // Before the rows are read: what is over now is seen by them.
     let horizon = store::horizon(&mut tx).await?;
+    let changes = store::behind(&mut tx, workspace, after, horizon.oldest_xid, PAGE).await?;
+    // And the cut after them: what was forgotten meanwhile is missing among them.
     let is_lost = after.xid >= horizon.next_xid
         || store::cut(&mut tx, workspace).await?.is_some_and(|first| after < first);
-    if is_lost {
-        return Ok(Seen::Lost(before(horizon.oldest_xid)));
-    }
-    let changes = store::behind(&mut tx, workspace, after, horizon.oldest_xid, PAGE).await?;
-    Ok(Seen::Changes(changes))
+    Ok(if is_lost { Seen::Lost(before(horizon.oldest_xid)) } else { Seen::Changes(changes) })
 }
 
 /// Whether a page is full, so that there may be more.

@@ -67,7 +67,26 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
     let more = signals >= usize::from(BATCH);
     let mut interpreted = Interpreted { more, ..Interpreted::default() };
     let mut harmless = Vec::new();
-    for mail in &waiting {
+    let done = read_all(room, workspace, &waiting, &mut interpreted, &mut harmless).await;
+    // What was read before the database failed is known all the same.
+    if !harmless.is_empty() {
+        let mut tx = room.store.begin_batch(workspace).await?;
+        let harmless: Vec<_> = harmless.iter().map(|(mail, meaning)| (*mail, meaning)).collect();
+        settle(&mut tx, &harmless).await?;
+        tx.commit().await?;
+    }
+    done.map(|()| interpreted)
+}
+
+/// Reads mails. Those that imply no promise are left to be settled together.
+async fn read_all<'a>(
+    room: &Mailroom,
+    workspace: WorkspaceId,
+    waiting: &'a [Uninterpreted],
+    interpreted: &mut Interpreted,
+    harmless: &mut Vec<(&'a Uninterpreted, Meaning)>,
+) -> Result<()> {
+    for mail in waiting {
         let mut tx = room.store.begin_batch(workspace).await?;
         let event = inbound_events::get(&mut tx, workspace, mail.event).await?;
         tx.commit().await?;
@@ -94,13 +113,7 @@ pub async fn interpret(room: &Mailroom, workspace: WorkspaceId) -> Result<Interp
             }
         }
     }
-    if !harmless.is_empty() {
-        let mut tx = room.store.begin_batch(workspace).await?;
-        let harmless: Vec<_> = harmless.iter().map(|(mail, meaning)| (*mail, meaning)).collect();
-        settle(&mut tx, &harmless).await?;
-        tx.commit().await?;
-    }
-    Ok(interpreted)
+    Ok(())
 }
 
 /// Opens and classifies a mail, away from the threads that serve others: it may be large, and meant
@@ -164,14 +177,19 @@ async fn settle(tx: &mut Tx, mails: &[(&Uninterpreted, &Meaning)]) -> Result<()>
     let now = clock::read(tx).await?;
     let told: Vec<Meant> = mails.iter().flat_map(|(mail, meaning)| meaning.signals(mail)).collect();
     for (mail, meaning) in mails {
-        let lead = mail.enrollments.first().map(|held| held.lead);
-        let what = meaning.own.kind().to_owned();
-        tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
+        tell(tx, mail, meaning);
     }
     signals::interpret(tx, workspace, &told, now.campaign).await?;
     let events: Vec<EventId> = mails.iter().map(|(mail, _)| mail.event).collect();
     inbound_events::finish(tx, workspace, &events, now.wall).await?;
     Ok(())
+}
+
+/// Tells those who watch what a mail means.
+fn tell(tx: &mut Tx, mail: &Uninterpreted, meaning: &Meaning) {
+    let lead = mail.enrollments.first().map(|held| held.lead);
+    let what = meaning.own.kind().to_owned();
+    tx.tell(News::Inbound { event: mail.event.uuid(), what, lead });
 }
 
 /// Counts a failure; after the last one the mail is a reply, and a person is told.
@@ -191,6 +209,7 @@ async fn fail(
             let subject = Subject::Event(mail.event);
             dead_letters::add(&mut tx, workspace, subject, cause, now.campaign).await?;
             inbound_events::give_up(&mut tx, workspace, mail.event, now.wall).await?;
+            tell(&mut tx, mail, &Meaning::reply(mail));
         }
     }
     tx.commit().await

@@ -1,12 +1,11 @@
 //! The right to make one call. A process that was frozen in the middle of one may find, when it comes
 //! back, that others have given the call up and that a person has sent the message again; so the right
-//! is asked for once more at the last moment before the message leaves this machine.
+//! is asked for once more at the last moment before the message begins to leave this machine. One that
+//! has begun goes on.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use crate::outcome::{Outcome, Refusal, RefusalClass};
 
 /// The right to make one call, as long as it lasts.
 #[derive(Clone)]
@@ -22,15 +21,8 @@ pub struct Lease {
 )]
 pub struct Ended;
 
-impl From<Ended> for Outcome {
-    /// Nothing was sent, and neither the sender nor the recipient is to blame.
-    fn from(ended: Ended) -> Self {
-        Self::Refused(Refusal::of(RefusalClass::Retry, ended.to_string()))
-    }
-}
-
 impl Lease {
-    /// A lease that nobody ends early: the call may take `budget`.
+    /// A lease that never ends early: the call may take `budget`.
     pub fn new(budget: Duration) -> Self {
         Self { budget, holds: Arc::new(|| true) }
     }

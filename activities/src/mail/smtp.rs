@@ -27,7 +27,7 @@ use super::account::{Security, SmtpAccount};
 use super::message::wire_address;
 use super::reach::Reach;
 use crate::address::EmailAddress;
-use crate::lease::Lease;
+use crate::lease::{Ended, Lease};
 use crate::outcome::smtp_replies::Stage;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass};
 
@@ -144,7 +144,16 @@ impl SmtpTransport {
     /// Every failure before the final dot is a refusal, since nothing can have been sent. After the
     /// dot a reply is believed, and everything else is [`Outcome::Unknown`]. Dropping the future
     /// leaves the outcome open, as a crash would.
-    pub async fn send(&self, envelope: &Envelope<'_>, message: &[u8], lease: &Lease) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: the message has not left.
+    pub async fn send(
+        &self,
+        envelope: &Envelope<'_>,
+        message: &[u8],
+        lease: &Lease,
+    ) -> Result<Outcome, Ended> {
         let (start, budget) = (Instant::now(), lease.budget());
         let deadlines = Deadlines {
             connected: start + self.limits.connect.min(budget / 2),
@@ -153,16 +162,17 @@ impl SmtpTransport {
         };
         let mut line = match self.open(envelope.from, &deadlines).await {
             Ok(line) => line,
-            Err(stop) => return Outcome::Refused(stop.refusal),
+            Err(stop) => return Ok(Outcome::Refused(stop.refusal)),
         };
         let outcome = match line.announce(envelope, message, &deadlines).await {
-            Ok(()) => match lease.check() {
-                Ok(()) => line.hand_over(message, &deadlines, self.limits.reply).await,
-                Err(ended) => Outcome::from(ended),
-            },
+            Ok(()) => {
+                // A connection that ends before the dot has sent nothing (RFC 5321, 3.8).
+                lease.check()?;
+                line.hand_over(message, &deadlines, self.limits.reply).await
+            }
             Err(stop) => Outcome::Refused(stop.refusal),
         };
-        // A connection that ends before the dot has sent nothing (RFC 5321, 3.8). Where the server has answered it waits for a command, and hears a good-bye; the outcome
+        // Where the server has answered it waits for a command, and hears a good-bye; the outcome
         // does not wait for its answer. In the middle of a message a command would be text.
         let answered = match &outcome {
             Outcome::Accepted { .. } => true,
@@ -172,7 +182,7 @@ impl SmtpTransport {
         if answered {
             tokio::spawn(line.quit());
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Connects, encrypts as the account demands, and logs in.

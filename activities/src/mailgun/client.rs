@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::account::MailgunAccount;
 use crate::address::EmailAddress;
 use crate::http::{self, Answer, Exchange, ProbeFault};
-use crate::lease::Lease;
+use crate::lease::{Ended, Lease};
 use crate::mail::message_id::MessageId;
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, mailgun_answers};
 
@@ -83,7 +83,11 @@ impl MailgunClient {
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. A 5xx leaves the outcome open: mails have gone out behind one.
-    pub async fn send(&self, mail: &Mail<'_>, lease: &Lease) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: it has not left.
+    pub async fn send(&self, mail: &Mail<'_>, lease: &Lease) -> Result<Outcome, Ended> {
         let message = Part::bytes(mail.message.to_vec()).file_name("message.eml");
         let message = message.mime_str("message/rfc822").expect("a type that is written well");
         let form = Form::new()
@@ -95,17 +99,14 @@ impl MailgunClient {
             .text("o:tracking-opens", "no")
             .part("message", message);
         let request = self.http.post(self.account.resource("messages.mime")).multipart(form);
-        let exchange = match http::hand_over(self.authorised(request), lease).await {
-            Ok(exchange) => exchange,
-            Err(ended) => return ended.into(),
-        };
-        match exchange {
+        let exchange = http::hand_over(self.authorised(request), lease).await?;
+        Ok(match exchange {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())
             }
             Exchange::Lost(detail) => Outcome::Unknown { detail },
             Exchange::Answered(answer) => outcome(&answer),
-        }
+        })
     }
 
     /// Looks for a mail among the events of its recipient and its name; tells what was found.

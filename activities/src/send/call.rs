@@ -9,7 +9,7 @@ use url::Url;
 use super::content::{Content, Mail};
 use super::gate::Dispatch;
 use crate::capture::player;
-use crate::lease::Lease;
+use crate::lease::{Ended, Lease};
 use crate::mail::message::{Message, MessageFault, Purpose};
 use crate::mail::smtp::Envelope;
 use crate::mailgun::client::Mail as MailgunMail;
@@ -30,7 +30,8 @@ const REST: Duration = Duration::from_secs(5);
 pub enum Called {
     /// The provider was asked, and this is what it said.
     Answered(Outcome),
-    /// Nobody was asked: the lease was half over before the turn of this send came.
+    /// Nothing was handed over: the lease was half over before the turn of this send came, or it ended
+    /// before the message had left.
     TooLate,
 }
 
@@ -51,21 +52,19 @@ pub async fn call(
     }
     let budget = lease.saturating_sub(waited).saturating_sub(REST);
     let lease = Lease::new(budget).as_long_as(is_ours);
-    let outcome = match (&message.outlet, &message.content) {
-        (Outlet::Discard, _) => return Called::Answered(accepted("discarded")),
-        (Outlet::Capture, content) => {
-            return Called::Answered(match bytes_of(content, dispatch) {
-                Ok(bytes) => capture(mailroom, workspace, dispatch, &bytes, &lease).await,
-                Err(refused) => refused,
-            });
-        }
+    let asked = match (&message.outlet, &message.content) {
+        (Outlet::Discard, _) => Ok(accepted("discarded")),
+        (Outlet::Capture, content) => match bytes_of(content, dispatch) {
+            Ok(bytes) => capture(mailroom, workspace, dispatch, &bytes, &lease).await,
+            Err(refused) => Ok(refused),
+        },
         (Outlet::Smtp(transport), Content::Mail(mail)) => match mime(mail, dispatch) {
             Ok(bytes) => {
                 let send = message.ask.send;
                 let envelope = Envelope { from: &mail.from, to: &mail.to, send };
                 transport.send(&envelope, &bytes, &lease).await
             }
-            Err(refused) => refused,
+            Err(refused) => Ok(refused),
         },
         (Outlet::Mailgun(client), Content::Mail(mail)) => match mime(mail, dispatch) {
             Ok(bytes) => {
@@ -73,7 +72,7 @@ pub async fn call(
                 let mail = MailgunMail { send, attempt, to: &mail.to, message: &bytes };
                 client.send(&mail, &lease).await
             }
-            Err(refused) => refused,
+            Err(refused) => Ok(refused),
         },
         (Outlet::Twilio(client), Content::Text(text)) => {
             match twilio_ends(mailroom, workspace, dispatch) {
@@ -85,13 +84,19 @@ pub async fn call(
                     let text = TwilioText { from, to, body, status_callback, validity };
                     client.send(&text, &lease).await
                 }
-                None => wrong_channel(),
+                None => Ok(wrong_channel()),
             }
         }
         (Outlet::Smtp(_) | Outlet::Mailgun(_), Content::Text(_))
-        | (Outlet::Twilio(_), Content::Mail(_)) => wrong_channel(),
+        | (Outlet::Twilio(_), Content::Mail(_)) => Ok(wrong_channel()),
     };
-    trouble::note(mailroom, workspace, &message.sender, &outcome).await;
+    let Ok(outcome) = asked else { return Called::TooLate };
+    match message.outlet {
+        Outlet::Discard | Outlet::Capture => {}
+        Outlet::Smtp(_) | Outlet::Mailgun(_) | Outlet::Twilio(_) => {
+            trouble::note(mailroom, workspace, &message.sender, &outcome).await;
+        }
+    }
     Called::Answered(outcome)
 }
 
@@ -157,7 +162,7 @@ async fn capture(
     dispatch: &Dispatch,
     bytes: &[u8],
     lease: &Lease,
-) -> Outcome {
+) -> Result<Outcome, Ended> {
     let ask = &dispatch.message.ask;
     let keep = async {
         let mut tx = mailroom.store.begin(workspace).await?;
@@ -170,14 +175,14 @@ async fn capture(
             play_at: play_at(mailroom, dispatch),
         };
         captures::keep(&mut tx, workspace, &new).await?;
-        match lease.check() {
-            Ok(()) => tx.commit().await.map(|()| accepted("captured")),
-            Err(ended) => Ok(ended.into()),
+        if let Err(ended) = lease.check() {
+            return Ok(Err(ended));
         }
+        tx.commit().await.map(|()| Ok(accepted("captured")))
     };
     match keep.await {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::Unknown { detail: Detail::new(crate::error::chain(&error)) },
+        Ok(kept) => kept,
+        Err(error) => Ok(Outcome::Unknown { detail: Detail::new(crate::error::chain(&error)) }),
     }
 }
 

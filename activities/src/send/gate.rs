@@ -107,8 +107,9 @@ pub async fn gate(
     });
     let asks = standing.iter().map(|(message, _)| &message.ask);
     let mut turns = Turns::locked(&mut tx, asks, now).await?;
-    let mut book = open_book(&mut tx, &standing, clocks).await?;
+    // Before the rows are locked that every other gate of the same senders needs.
     let mut contacts = Contacts::read(&mut tx, &standing).await?;
+    let mut book = open_book(&mut tx, &standing, clocks).await?;
     let mut passed = Passed::default();
     let mut put_off = PutOff::default();
     for (message, candidate) in standing {

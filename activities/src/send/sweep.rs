@@ -20,7 +20,7 @@ use crate::outcome::Detail;
 use crate::phone::PhoneNumber;
 use crate::senders::{Sender, Transport};
 use crate::store::records::{self, Lost, Sought};
-use crate::store::{captures, clock, inbound_events, senders};
+use crate::store::{captures, clock, inbound_events, senders, sends};
 use crate::turn::{RUNNER_SILENCE, Turned};
 use crate::twilio::client::{From, Sought as SoughtText};
 
@@ -45,6 +45,8 @@ pub async fn sweep(
 ) -> Result<Option<Turned>> {
     let ids: Vec<Uuid> = sends.iter().map(|send| send.uuid()).collect();
     let mut tx = mailroom.store.begin_batch(workspace).await?;
+    // In the order in which turns lock them.
+    sends::lock(&mut tx, workspace, &ids).await?;
     let clocks = clock::read(&mut tx).await?;
     let silent_since = clocks.wall - RUNNER_SILENCE;
     let own = mailroom.runner;

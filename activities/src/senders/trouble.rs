@@ -87,8 +87,10 @@ pub async fn note(room: &Mailroom, workspace: WorkspaceId, sender: &Sender, outc
 
 async fn end(room: &Mailroom, workspace: WorkspaceId, sender: &Sender) -> Result<()> {
     let mut tx = room.store.begin(workspace).await?;
-    senders::end_trouble(&mut tx, workspace, sender.id).await?;
-    tx.tell(News::Sender { sender: sender.id, state: "active".to_owned() });
+    let Some(state) = senders::end_trouble(&mut tx, workspace, sender.id).await? else {
+        return Ok(());
+    };
+    tx.tell(News::Sender { sender: sender.id, state });
     tx.commit().await?;
     tracing::info!(sender.id = %sender.id, "a provider answers again");
     Ok(())

@@ -321,27 +321,27 @@ pub async fn note_moved(
 }
 
 /// Makes finished campaigns active again, because a lead of theirs came back to life. Locks them all,
-/// so that none is finished while that is not committed.
+/// so that none is finished while that is not committed. Returns those that were finished.
 pub async fn reopen(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     campaigns: &[Uuid],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Vec<Uuid>> {
     if campaigns.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     super::gates::lock_campaigns(conn, workspace, campaigns).await?;
-    sqlx::query!(
+    sqlx::query_scalar!(
         r#"
         UPDATE campaigns SET status = 'active', finished_at = NULL
         WHERE workspace_id = $1 AND campaign_id = ANY ($2) AND status = 'finished'
+        RETURNING campaign_id
         "#,
         workspace.uuid(),
         campaigns,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }
 
 /// One counter of a campaign.

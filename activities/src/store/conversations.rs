@@ -158,7 +158,7 @@ pub async fn thread(
             JOIN journal j ON j.workspace_id = $1 AND j.enrollment_id = e.enrollment_id
             WHERE j.cause IN ('handover_accepted', 'handover_answered', 'handover_closed',
                               'given_back')
-               OR j.effects LIKE '%"offer_handover"%') AS t
+               OR j.effects LIKE '%"effect":"offer_handover"%') AS t
         WHERE $5::timestamptz IS NULL OR (t.at, t.source, t.id, t.turn) > ($5, $6, $7, $8)
         ORDER BY t.at, t.source, t.id, t.turn
         LIMIT $9

@@ -65,7 +65,7 @@ pub async fn record(
                OR (u.was = 'dispatching' AND s.fence = u.fence AND s.runner_id = $9
                    AND (s.state = 'dispatching'
                         OR s.state IN ('unknown', 'needs_review')
-                           AND u.state IN ('accepted', 'rejected')))
+                           AND u.state IN ('accepted', 'rejected', 'planned')))
                OR (u.was = 'open' AND s.state IN ('unknown', 'needs_review')))
         RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
                   s.slot_at, s.lease_until, s.runner_id, s.settle_at, s.sender_id,

@@ -244,24 +244,24 @@ pub async fn note_trouble(
     Ok(())
 }
 
-/// Notes that the provider of a sender answers again.
+/// Notes that the provider of a sender answers again. Returns the sender's status where that is new.
 pub async fn end_trouble(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     sender: SenderId,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
         r#"
         UPDATE senders
         SET trouble_count = 0, trouble = NULL, trouble_until = NULL
         WHERE workspace_id = $1 AND sender_id = $2 AND trouble_count > 0
+        RETURNING status
         "#,
         workspace.uuid(),
         sender.uuid(),
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_optional(conn)
+    .await
 }
 
 /// Pauses a sender whose account is refused. Returns whether it was active.

@@ -432,14 +432,14 @@ impl Writes {
         sends::plan(tx, workspace, &self.planned).await?;
         sends::raise_after_seq(tx, workspace, &self.raised.0, &self.raised.1).await?;
         let revived: Vec<Uuid> = self.revived.into_iter().collect();
-        campaigns::reopen(tx, workspace, &revived).await?;
+        let reopened = campaigns::reopen(tx, workspace, &revived).await?;
         turns::open_tasks(tx, workspace, &self.tasks).await?;
         let (sends, attempts) = &self.closed_tasks;
         turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
         for handover in &self.handovers {
             turns::put_handover(tx, workspace, handover).await?;
         }
-        tell(tx, self.moved, &self.handovers, &revived, self.proved);
+        tell(tx, self.moved, &self.handovers, &reopened, self.proved);
         let mut deltas = Deltas::default();
         for ((campaign, step, variant, measure), n) in self.counts {
             if n != 0 {
@@ -460,7 +460,7 @@ fn tell(
     tx: &mut Tx,
     moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
     handovers: &[HandoverRow],
-    revived: &[Uuid],
+    reopened: &[Uuid],
     proved: Vec<Uuid>,
 ) {
     for ((campaign, state), enrollments) in moved {
@@ -475,7 +475,7 @@ fn tell(
             state: row.state.to_owned(),
         });
     }
-    for campaign in revived {
+    for campaign in reopened {
         let (campaign, status) = (CampaignId::new(*campaign), "active".to_owned());
         tx.tell(News::Campaign { campaign, status });
     }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::account::{ServiceSid, TwilioAccount};
 use crate::http::{self, Answer, Exchange, ProbeFault};
-use crate::lease::Lease;
+use crate::lease::{Ended, Lease};
 use crate::outcome::{Detail, Outcome, Refusal, RefusalClass, twilio_answers};
 use crate::phone::PhoneNumber;
 
@@ -103,7 +103,11 @@ impl TwilioClient {
     ///
     /// Only an answer that says so is an acceptance; only one that denies it, or the lack of a
     /// connection, is a refusal. Everything else leaves the outcome open.
-    pub async fn send(&self, text: &Text<'_>, lease: &Lease) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: it has not left.
+    pub async fn send(&self, text: &Text<'_>, lease: &Lease) -> Result<Outcome, Ended> {
         let validity = text.validity.clamp(Duration::from_secs(1), VALIDITY_MAX).as_secs();
         let validity = validity.to_string();
         let (from_name, from) = text.from.field();
@@ -115,17 +119,14 @@ impl TwilioClient {
             ("ValidityPeriod", &validity),
         ];
         let request = self.http.post(self.account.resource("/Messages")).form(&form);
-        let exchange = match http::hand_over(self.authorised(request), lease).await {
-            Ok(exchange) => exchange,
-            Err(ended) => return ended.into(),
-        };
-        match exchange {
+        let exchange = http::hand_over(self.authorised(request), lease).await?;
+        Ok(match exchange {
             Exchange::NotSent(detail) => {
                 Outcome::Refused(Refusal::of(RefusalClass::Retry, detail.as_str()).of_sender())
             }
             Exchange::Lost(detail) => Outcome::Unknown { detail },
             Exchange::Answered(answer) => outcome(&answer),
-        }
+        })
     }
 
     /// Looks for a text among those that Twilio took; returns Twilio's name for it.

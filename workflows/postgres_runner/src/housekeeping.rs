@@ -206,9 +206,10 @@ async fn tidy_up(mailroom: &Mailroom, workspace: WorkspaceId) -> Result<()> {
         let finished = finished.len();
         tracing::info!(workspace.id = %workspace, finished, "campaigns finished");
     }
+    // First, for nothing else keeps it from growing.
+    changes::forget(&mailroom.store, workspace).await?;
     audit_chain::seal(&mailroom.store, workspace).await?;
     erase::finish(mailroom, workspace).await?;
-    changes::forget(&mailroom.store, workspace).await?;
     Ok(())
 }
 

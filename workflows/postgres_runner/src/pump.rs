@@ -1,6 +1,7 @@
 //! Turns: batches of due enrollments, oldest first, fair between workspaces.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use activities::turn::Due;
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 
 use super::{Shared, recovery};
 
@@ -20,12 +22,15 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Sends that may wait for their gate before turns rest.
 const WAITING_MAX: usize = 20_000;
 
+/// How long what trickles in waits for the batch before it.
+const HELD_MAX: Duration = Duration::from_millis(100);
+
 /// How long a scan goes on behind its cursor before it begins again.
 const CURSOR_AGE: Duration = Duration::from_secs(3);
 
-/// Where the scans of a runner stand. Who holds this looks for work, and sleeps while there is none;
-/// so what trickles in while one works is taken together. Where a batch comes full there is more, and
-/// the next one may look meanwhile.
+/// Where the scans of a runner stand. Who holds this looks for work, and sleeps while there is none. One
+/// that works holds on to it for a moment, so that what trickles in meanwhile is taken together; but
+/// where a batch comes full, or another workspace waits, there is more to do, and the next one may look.
 #[derive(Default)]
 pub(crate) struct Scout {
     scans: HashMap<WorkspaceId, Scan>,
@@ -78,7 +83,7 @@ enum Round<'a> {
     Idle(MutexGuard<'a, Scout>, Duration),
 }
 
-/// One batch for each workspace that has one due, or up to the first that comes full.
+/// One batch, of the first workspace that has one due and comes next.
 async fn round<'a>(shared: &'a Shared, mut scout: MutexGuard<'a, Scout>) -> Result<Round<'a>> {
     if shared.lanes.waiting() > WAITING_MAX {
         return Ok(Round::Idle(scout, Duration::from_millis(50)));
@@ -100,11 +105,10 @@ async fn round<'a>(shared: &'a Shared, mut scout: MutexGuard<'a, Scout>) -> Resu
         return Ok(Round::Idle(scout, IDLE_MAX));
     }
     shared.look_before(None);
+    workspaces.retain(|(_, wake_at)| wake_at.is_some_and(|wake_at| wake_at <= clocks.campaign));
+    let is_alone = workspaces.len() == 1;
     let mut worked = false;
-    for (workspace, wake_at) in workspaces {
-        if wake_at.is_none_or(|wake_at| wake_at > clocks.campaign) {
-            continue;
-        }
+    for (workspace, _) in workspaces {
         scout.last = Some(workspace);
         let scan = scout.scan(workspace);
         let limit = i64::try_from(shared.settings.batch).unwrap_or(500);
@@ -113,12 +117,19 @@ async fn round<'a>(shared: &'a Shared, mut scout: MutexGuard<'a, Scout>) -> Resu
         // A scan that comes back short begins at the start again.
         worked |= due.count() > 0 || scan.cursor.is_some();
         scan.cursor = due.cursor().filter(|_| is_full);
-        if is_full {
-            drop(scout);
-            turn(shared, workspace, due).await?;
-            return Ok(Round::Worked);
+        if due.count() == 0 {
+            continue;
         }
-        turn(shared, workspace, due).await?;
+        let mut turning = pin!(turn(shared, workspace, due));
+        if is_alone && !is_full {
+            match timeout(HELD_MAX, &mut turning).await {
+                Ok(turned) => return turned.map(|()| Round::Worked),
+                Err(_) => tracing::debug!(workspace.id = %workspace, "a turn takes long"),
+            }
+        }
+        drop(scout);
+        turning.await?;
+        return Ok(Round::Worked);
     }
     if worked {
         return Ok(Round::Worked);
