@@ -16,18 +16,26 @@ use crate::store::{Store, Tx, bell, clock};
 /// How far ahead a start may lie.
 const AHEAD_MAX: TimeDelta = TimeDelta::days(400);
 
+/// A start that passed this recently is still meant; an older one is a wrong date.
+const PASSED_MAX: TimeDelta = TimeDelta::minutes(5);
+
 /// When to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Now.
     Now,
-    /// At a campaign time; one that has passed means now.
+    /// At a campaign time; one that passed within five minutes means now.
     At(DateTime<Utc>),
 }
 
 /// Why a campaign is not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStarted {
+    /// It would have been in the past, as a wrong date is.
+    Passed {
+        /// What time it is, in campaign time.
+        now: DateTime<Utc>,
+    },
     /// It would be too far ahead.
     TooFar {
         /// The latest time, in campaign time.
@@ -88,6 +96,9 @@ pub async fn order(
     let campaign = super::lock(&mut tx, workspace, campaign).await?;
     let clocks = clock::read(&mut tx).await?;
     let now = clocks.campaign;
+    if matches!(when, When::At(at) if at < now - PASSED_MAX) {
+        return Ok(Err(NotStarted::Passed { now }));
+    }
     let later = match when {
         When::At(at) if at > now => Some(at),
         When::At(_) | When::Now => None,

@@ -393,6 +393,13 @@ async fn start(
         let refused = start::order(store, workspace, campaign.id, when, super::ACTOR).await?.err();
         return match refused {
             None => planned(name, at, output, bench),
+            Some(NotStarted::Passed { now }) => {
+                bail!(
+                    "{} has passed: it is {}; to start now, leave --at out",
+                    times::utc(at),
+                    times::utc(now)
+                )
+            }
             Some(NotStarted::TooFar { latest }) => {
                 bail!("{} is too far ahead: at most {}", times::utc(at), times::utc(latest))
             }
@@ -538,7 +545,14 @@ fn leads(count: i64) -> String {
 }
 
 async fn stop(name: String, yes: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
-    if !yes && bench.terminal.is_interactive() {
+    if !yes && !bench.terminal.is_interactive() {
+        bail!(
+            "a campaign that is stopped cannot be resumed: add --yes to end `{name}` for good, or \
+             run `meridian campaign pause {}`",
+            word(&name)
+        );
+    }
+    if !yes {
         let live = live(&bench, &find(&bench, &name).await?).await?;
         let question = format!("End `{name}` for good, with {}? [y/N] ", leads(live));
         if !bench.terminal.confirms(&question)? {

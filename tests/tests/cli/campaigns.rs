@@ -116,7 +116,7 @@ async fn a_start_warns_if_everybody_will_be_held() {
     let wanting = SPRING.replace("Good day", "Good day {{ first_name }} {{ last_name }}");
     let file = desk.file("spring.yaml", &wanting);
     desk.types(&format!("campaign apply {file}")).await.well();
-    let error = desk.types("campaign stop spring").await.error();
+    let error = desk.types("campaign stop spring --yes").await.error();
     assert!(error.contains("is a draft, so there is nothing to stop: leave it"), "{error}");
     let said = desk.types("campaign start spring").await;
     let warning = "warning: 2 of the first 2 leads will be held at `intro`: first_name, last_name \
@@ -140,8 +140,11 @@ async fn a_stopped_campaign_stays_as_it_is_and_can_be_duplicated() {
     desk.types("campaign pause spring").await.well();
     let resumed = desk.types("campaign resume spring --rule shift").await.well();
     assert_eq!(resumed, "campaign `spring` is active\n");
-    desk.types("campaign stop spring").await.well();
-    let again = desk.types("campaign stop spring").await.well();
+    // Nobody is there who could be asked.
+    let error = desk.types("campaign stop spring").await.error();
+    assert!(error.contains("--yes"), "{error}");
+    desk.types("campaign stop spring --yes").await.well();
+    let again = desk.types("campaign stop spring --yes").await.well();
     assert_eq!(again, "campaign `spring` is stopped already\n");
     let error = desk.types("campaign pause spring").await.error();
     assert_eq!(error, "campaign `spring` is stopped, so it cannot be paused");

@@ -137,6 +137,8 @@ async fn a_start_at_a_time_is_kept_cancelled_and_carried_out() {
     let now = api.now().await;
     let (soon, far) = (now + TimeDelta::hours(1), now + TimeDelta::days(500));
     assert_eq!(operator.post(&start, &json!({ "at": far })).await.faulty_fields(), ["at"]);
+    let past = now - TimeDelta::days(365);
+    assert_eq!(operator.post(&start, &json!({ "at": past })).await.faulty_fields(), ["at"]);
     assert_eq!(operator.post(&start, &json!({ "at": "soon" })).await.faulty_fields(), ["at"]);
     assert_eq!(operator.post(&start, &json!({ "when": soon })).await.faulty_fields(), ["when"]);
     for cancel in ["pause", "stop"] {

@@ -69,7 +69,7 @@ draft.";
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StartOrder {
-    /// Campaign time; left out, or passed, it is now. Only a draft can start later.
+    /// Campaign time; left out, it is now. Only a draft can start later.
     at: Option<DateTime<Utc>>,
 }
 
@@ -84,6 +84,10 @@ async fn begin(
     let when = order.at.map_or(When::Now, When::At);
     match start::order(store, caller.workspace, campaign, when, &actor).await? {
         Ok(()) => {}
+        Err(NotStarted::Passed { now }) => {
+            let fix = format!("has passed: it is {now}; leave it out to start now");
+            return Err(Problem::invalid_field("at", fix));
+        }
         Err(NotStarted::TooFar { latest }) => {
             return Err(Problem::invalid_field(
                 "at",
