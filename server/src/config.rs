@@ -5,6 +5,7 @@
 pub mod reader;
 pub mod values;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -104,8 +105,17 @@ pub enum Database {
 pub enum KeySource {
     /// In the environment, in hexadecimal.
     Hex(SecretString),
-    /// In a file, made on first use.
+    /// In a file, made at the first use of a new database.
     File(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hex(_) => f.write_str("MERIDIAN_KEY"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// How logs are written.
