@@ -30,26 +30,6 @@ pub const OPEN_MAX: u32 = 10_000;
 /// How many leads an agent may have where nobody says.
 pub const OPEN_MAX_DEFAULT: u32 = 10;
 
-/// The longest name of an agent, in characters.
-const NAME_MAX: usize = 100;
-
-/// A name that no agent can have; the text is the fix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("use 1 to 100 characters, and no line breaks")]
-pub struct BadName;
-
-/// Reads an agent's name.
-///
-/// # Errors
-///
-/// [`BadName`].
-pub fn name(text: &str) -> std::result::Result<String, BadName> {
-    let name = text.trim();
-    let is_name =
-        !name.is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
-    if is_name { Ok(name.to_owned()) } else { Err(BadName) }
-}
-
 /// Names an absence.
 pub enum AbsenceKind {}
 

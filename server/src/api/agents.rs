@@ -5,6 +5,7 @@ use activities::agents::roster;
 use activities::agents::{
     self, Absence, AbsenceId, Agent, LIST_MAX, NotWritten, OPEN_MAX, Profile,
 };
+use activities::name;
 use activities::store::clock;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{delete_with, get_with};
@@ -375,7 +376,7 @@ impl Faults {
     }
 
     fn name(&mut self, name: String) -> String {
-        agents::name(&name).unwrap_or_else(|bad| {
+        name::read(&name).unwrap_or_else(|bad| {
             self.add("name", bad.to_string());
             name
         })

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use activities::address::EmailAddress;
 use activities::agents::{self, Agent, LIST_MAX, NotWritten, OPEN_MAX, Profile, roster};
+use activities::name;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -248,7 +249,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 
 async fn add(command: Add, bench: Bench<'_>) -> anyhow::Result<()> {
     let (store, workspace) = (&bench.session.store, bench.session.workspace);
-    let name = agents::name(&command.name).context("the name is no name")?;
+    let name = name::read(&command.name).context("the name is no name")?;
     let known = agents::list(store, workspace).await?;
     let before = known.into_iter().find(|agent| agent.profile.name == name);
     let hours: Vec<Window> = command.hours.iter().flat_map(|hours| hours.0.clone()).collect();

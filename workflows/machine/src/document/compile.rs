@@ -66,8 +66,9 @@ impl Compiler {
     }
 
     fn version(&mut self, document: &CampaignDocument) -> Version {
-        if document.name.trim().is_empty() || document.name.chars().count() > 100 {
-            self.fault("name", "is empty or longer than 100 characters: give the campaign a name");
+        let is_long = document.name.chars().count() > 100;
+        if document.name.trim().is_empty() || is_long || document.name.contains(char::is_control) {
+            self.fault("name", "is no name: use 1 to 100 characters, and no line breaks");
         }
         let calendar = self.calendar("windows", &document.windows, &document.holidays);
         self.keywords(&document.keywords);
