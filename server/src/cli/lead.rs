@@ -1,44 +1,35 @@
 //! `meridian lead`: the people campaigns may write to.
 
-use std::collections::BTreeMap;
+mod export;
+mod import;
+mod show;
+
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use activities::import::{
-    self, ImportError, Mapping, Options, Policy, Progress, Report, Unreadable,
-};
+use activities::import::{Mapping, Options, Policy};
+use activities::leads::erase;
 use activities::leads::search::{self, Query};
-use activities::leads::{erase, export};
 use activities::origin::Correspondent;
 use activities::phone::Country;
-use activities::store::enrollment_views::{self, EnrollmentRow};
-use activities::store::lead_views::{self, LeadView};
+use activities::store::lead_views::LeadView;
 use activities::store::matches;
-use activities::store::suppression_views::SuppressionView;
-use activities::store::suppressions::SuppressionId;
-use activities::suppression_key::SuppressionKey;
-use activities::suppression_list;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
-use indicatif::ProgressBar;
-use machine::ids::{EnrollmentId, LeadId, WorkspaceId};
+use machine::ids::LeadId;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
+use self::export::Over;
+pub(super) use self::import::{Imported, import_file, tell_before};
+pub(super) use self::show::SuppressionJson;
 use super::{ACTOR, Bench};
 use crate::session::Session;
-use crate::tables::{Column, Facts, Table};
-use crate::terminal::{Output, Terminal};
-use crate::times;
-
-/// Faults that are printed one by one; `--json` has them all.
-const FAULTS_SHOWN: usize = 50;
+use crate::tables::{Column, Table};
+use crate::terminal::Output;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -137,16 +128,16 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Import { file, tag, country, map, merge, output } => {
             let (mapping, policy) = (Mapping::new(map)?, merge.into());
             let options = Options { tags: tag, country, mapping, policy, ..Options::default() };
-            import(&file, options, output, bench).await?;
+            import::run(&file, options, output, bench).await?;
         }
         Command::List { tag, after, limit, output } => {
             list(tag, after, limit, output, bench).await?;
         }
         Command::Export { tag, file, force } => {
             let over = if force { Over::Whatever } else { Over::Nothing };
-            export(tag, file.as_deref().map(|file| (file, over)), bench).await?;
+            export::run(tag, file.as_deref().map(|file| (file, over)), bench).await?;
         }
-        Command::Show { lead, output } => show(&lead, output, bench).await?,
+        Command::Show { lead, output } => show::run(&lead, output, bench).await?,
         Command::Erase { lead, for_good: _ } => forget(&lead, bench).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -168,159 +159,6 @@ pub(super) async fn find(session: &Session, who: &str) -> anyhow::Result<LeadId>
     match matches::lead_at(&mut tx, session.workspace, &address).await? {
         Some(lead) => Ok(lead),
         None => bail!("no lead has the address {address}: run `meridian lead list`"),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Imported {
-    file: String,
-    added: u64,
-    changed: u64,
-    unchanged: u64,
-    refused: u64,
-    faults: Vec<FaultView>,
-    faults_omitted: u64,
-    ignored_columns: Vec<String>,
-    foreign_columns: Vec<ForeignView>,
-}
-
-/// A column whose header is in another language.
-#[derive(Serialize)]
-struct ForeignView {
-    header: String,
-    attribute: String,
-    meaning: &'static str,
-}
-
-/// A file that could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-struct BrokenOff {
-    why: Unreadable,
-    before: Box<Report>,
-}
-
-#[derive(Serialize)]
-struct FaultView {
-    line: u64,
-    field: String,
-    reason: String,
-}
-
-impl fmt::Display for Imported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, added, changed, unchanged, refused, .. } = self;
-        writeln!(
-            f,
-            "{file}: {added} new, {changed} changed, {unchanged} as before, {refused} refused"
-        )?;
-        for fault in self.faults.iter().take(FAULTS_SHOWN) {
-            writeln!(f, "  line {}, {}: {}", fault.line, fault.field, fault.reason)?;
-        }
-        let more = self.faults_omitted
-            + u64::try_from(self.faults.len().saturating_sub(FAULTS_SHOWN)).unwrap_or(u64::MAX);
-        if more > 0 {
-            writeln!(f, "  and {more} more faults")?;
-        }
-        for column in &self.ignored_columns {
-            writeln!(
-                f,
-                "  column `{column}` was left out: its header is no name, or another column holds the \
-                 same; `--map \"{column}=NAME\"` gives it one"
-            )?;
-        }
-        for ForeignView { header, attribute, meaning } in &self.foreign_columns {
-            writeln!(
-                f,
-                "  column `{header}` is kept as the attribute `{attribute}`; `--map \
-                 \"{header}={meaning}\"` names it as texts and rules do"
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl Imported {
-    fn of(path: &Path, report: Report) -> Self {
-        let faults = report.faults.into_iter().map(|fault| FaultView {
-            line: fault.line,
-            field: fault.field,
-            reason: fault.reason.to_string(),
-        });
-        let foreign = report.foreign_columns.into_iter().map(|column| ForeignView {
-            header: column.header,
-            attribute: column.attribute.to_string(),
-            meaning: column.meaning,
-        });
-        Self {
-            file: path.display().to_string(),
-            added: report.totals.added,
-            changed: report.totals.changed,
-            unchanged: report.totals.unchanged,
-            refused: report.totals.refused,
-            faults: faults.collect(),
-            faults_omitted: report.faults_omitted,
-            ignored_columns: report.ignored_columns,
-            foreign_columns: foreign.collect(),
-        }
-    }
-}
-
-async fn import(
-    path: &Path,
-    options: Options,
-    output: Output,
-    bench: Bench<'_>,
-) -> anyhow::Result<()> {
-    let bar = bench.terminal.progress("importing", 0);
-    let imported = import_file(bench.session, path, options, &bar).await;
-    bar.finish_and_clear();
-    match imported {
-        Ok(imported) => bench.terminal.show(output.format(), &imported)?,
-        Err(error) => return Err(tell_before(error, path, output, bench.terminal)?),
-    }
-    Ok(())
-}
-
-/// Tells what became of the rows before the place where a file cannot be read on, if that is the error.
-pub(super) fn tell_before(
-    error: anyhow::Error,
-    path: &Path,
-    output: Output,
-    terminal: &mut Terminal,
-) -> io::Result<anyhow::Error> {
-    let BrokenOff { why, before } = match error.downcast() {
-        Ok(broken_off) => broken_off,
-        Err(error) => return Ok(error),
-    };
-    if *before != Report::default() {
-        terminal.show(output.format(), &Imported::of(path, *before))?;
-    }
-    Ok(why.into())
-}
-
-/// Imports a file under a bar that counts its bytes.
-pub(super) async fn import_file(
-    session: &Session,
-    path: &Path,
-    options: Options,
-    bar: &ProgressBar,
-) -> anyhow::Result<Imported> {
-    let file =
-        std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let source = format!("import/{}", name.unwrap_or_default());
-    let options = Options { source, actor: ACTOR.to_owned(), ..options };
-    let (store, key) = (&session.store, SuppressionKey::new(&session.keys));
-    let progress = |progress: Progress| {
-        bar.set_length(progress.bytes);
-        bar.set_position(progress.bytes_read);
-    };
-    let done = import::leads(store, &key, session.workspace, file, &options, progress).await;
-    match done {
-        Ok(report) => Ok(Imported::of(path, report)),
-        Err(ImportError::Unreadable { why, before }) => Err(BrokenOff { why, before }.into()),
-        Err(error @ ImportError::Store(_)) => Err(error.into()),
     }
 }
 
@@ -421,213 +259,6 @@ async fn list(
     let next = leads.last().filter(|_| is_full).map(|lead| LeadId::from(lead.lead_id));
     let list = List { leads: leads.into_iter().map(LeadJson::from).collect(), next };
     bench.terminal.show(output.format(), &list)?;
-    Ok(())
-}
-
-/// What an export may write over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
-    Nothing,
-    Whatever,
-}
-
-/// Opens the file that an export goes to.
-fn create(path: &Path, over: Over) -> anyhow::Result<File> {
-    let opened = match over {
-        Over::Nothing => File::create_new(path),
-        Over::Whatever => File::create(path),
-    };
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{} is there already: `--force` writes over it", path.display())
-        }
-        opened => opened.with_context(|| format!("cannot write {}", path.display())),
-    }
-}
-
-async fn export(
-    tag: Option<Tag>,
-    to: Option<(&Path, Over)>,
-    bench: Bench<'_>,
-) -> anyhow::Result<()> {
-    let session = bench.session;
-    let query = Query { tag, ..Query::default() };
-    let (sender, mut chunks) = mpsc::channel(1);
-    let mut file = to.map(|(path, over)| create(path, over)).transpose()?;
-    let (store, workspace) = (&session.store, session.workspace);
-    let made = async {
-        let done = export::export(store, workspace, &query, ACTOR, &sender).await;
-        drop(sender);
-        done
-    };
-    let written = async {
-        while let Some(chunk) = chunks.recv().await {
-            match &mut file {
-                Some(file) => file.write_all(&chunk)?,
-                None => bench.terminal.write(&chunk)?,
-            }
-        }
-        io::Result::Ok(())
-    };
-    let (made, written) = tokio::join!(made, written);
-    written.context("cannot write the leads")?;
-    let leads = match made? {
-        1 => "1 lead".to_owned(),
-        n => format!("{n} leads"),
-    };
-    match to {
-        Some((path, _)) => bench.terminal.print(&format!("{leads} in {}\n", path.display()))?,
-        None => bench.terminal.remark(format_args!("{leads}"))?,
-    }
-    Ok(())
-}
-
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    lead: LeadJson,
-    suppressions: Vec<SuppressionJson>,
-    enrollments: Vec<Enrolled>,
-}
-
-/// An address or a domain to which nobody writes.
-#[derive(Serialize)]
-pub(super) struct SuppressionJson {
-    id: SuppressionId,
-    value: Option<String>,
-    reason: String,
-    pub(super) suppressed_at: DateTime<Utc>,
-}
-
-impl SuppressionJson {
-    /// Tells whom it is about and why; `since` is its time on the reader's clock.
-    pub(super) fn told(&self, since: impl fmt::Display) -> String {
-        let whom = self.value.as_deref().unwrap_or("this person");
-        format!("to {whom}: {}, since {since}", self.reason)
-    }
-}
-
-impl From<SuppressionView> for SuppressionJson {
-    fn from(view: SuppressionView) -> Self {
-        Self {
-            id: view.suppression_id.into(),
-            value: view.value,
-            reason: view.reason,
-            suppressed_at: view.suppressed_at,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Enrolled {
-    id: EnrollmentId,
-    campaign: String,
-    state: String,
-    why: Option<String>,
-    next_step: Option<String>,
-    next_at: Option<DateTime<Utc>>,
-}
-
-impl From<EnrollmentRow> for Enrolled {
-    fn from(row: EnrollmentRow) -> Self {
-        Self {
-            id: row.enrollment_id.into(),
-            campaign: row.campaign,
-            state: row.state,
-            why: row.why,
-            next_step: row.next_step,
-            next_at: row.next_at,
-        }
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lead = &self.lead;
-        let mut facts = Facts::new();
-        facts
-            .add("lead", lead.id)
-            .add_some("email", lead.email.as_ref())
-            .add("consent", &lead.email_consent)
-            .add_some("number", lead.phone.as_ref())
-            .add_some("texts", lead.phone.as_ref().map(|_| &lead.sms_consent))
-            .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
-            .add("tags", lead.tags.join(", "))
-            .add("source", &lead.source)
-            .add("since", times::utc(lead.created_at))
-            .add_some("erased", lead.erased_at.map(times::utc));
-        for entry in &self.suppressions {
-            facts.add("never write", entry.told(times::utc(entry.suppressed_at)));
-        }
-        writeln!(f, "{facts}")?;
-        let attributes: BTreeMap<&String, String> = match &lead.attributes {
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name, plain(value))).collect()
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => BTreeMap::new(),
-        };
-        let mut table =
-            Table::new(&[Column::Text("attribute"), Column::Text("value")], "no attributes");
-        for (name, value) in attributes {
-            table.row([name.clone(), value]);
-        }
-        writeln!(f, "{table}")?;
-        let columns = [
-            Column::Text("campaign"),
-            Column::Text("state"),
-            Column::Text("why"),
-            Column::Text("next"),
-            Column::Text("enrollment"),
-        ];
-        let mut table = Table::new(&columns, "in no campaign");
-        for enrolled in &self.enrollments {
-            let next = match (&enrolled.next_step, enrolled.next_at) {
-                (Some(step), Some(at)) => format!("{step}, {}", times::utc(at)),
-                (Some(step), None) => step.clone(),
-                (None, _) => "-".to_owned(),
-            };
-            table.row([
-                enrolled.campaign.clone(),
-                enrolled.state.clone(),
-                enrolled.why.clone().unwrap_or_else(|| "-".to_owned()),
-                next,
-                enrolled.id.to_string(),
-            ]);
-        }
-        table.fmt(f)
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
-        }
-    }
-}
-
-async fn show(who: &str, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
-    let session = bench.session;
-    let id = find(session, who).await?;
-    let mut tx = session.store.begin(session.workspace).await?;
-    let workspace: WorkspaceId = session.workspace;
-    let Some(lead) = lead_views::by_ids(&mut tx, workspace, &[id]).await?.pop() else {
-        bail!("there is no lead {id}: run `meridian lead list`");
-    };
-    let rows = enrollment_views::of_lead(&mut tx, workspace, id).await?;
-    let key = SuppressionKey::new(&session.keys);
-    let suppressions = suppression_list::of_lead(&mut tx, &key, workspace, &lead).await?;
-    let shown = Shown {
-        lead: lead.into(),
-        suppressions: suppressions.into_iter().map(SuppressionJson::from).collect(),
-        enrollments: rows.into_iter().map(Enrolled::from).collect(),
-    };
-    bench.terminal.show(output.format(), &shown)?;
     Ok(())
 }
 

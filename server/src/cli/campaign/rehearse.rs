@@ -295,8 +295,8 @@ impl fmt::Display for Rehearsal {
         for (n, what) in [
             (self.no_address, "have no address to write to"),
             (self.filtered_out, "do not pass the campaign's filter"),
-            (self.recently_contacted, super::RECENTLY_CONTACTED),
-            (self.with_person, super::WITH_PERSON),
+            (self.recently_contacted, super::start::RECENTLY_CONTACTED),
+            (self.with_person, super::start::WITH_PERSON),
         ] {
             if n > 0 {
                 writeln!(f, "  {n} {what}")?;

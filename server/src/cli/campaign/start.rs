@@ -1,0 +1,235 @@
+//! How leads get into a campaign: its start, and those who are added later.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use activities::campaigns::enroll::{self, Enrolled, NotEnrolled, Progress, Selection};
+use activities::campaigns::start::{self, NotStarted};
+use activities::campaigns::{Campaign, CampaignStatus};
+use activities::import::Options;
+use activities::rehearsal;
+use activities::rehearsal::summary::{HeldLeads, Summary};
+use activities::shell::word;
+use activities::tag::Tag;
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::find;
+use crate::cli::lead::{self, Imported};
+use crate::cli::{ACTOR, Bench};
+use crate::terminal::Output;
+use crate::{timeline, times};
+
+/// At how many leads a start looks before it begins.
+const LOOKED_AT: usize = 200;
+
+#[derive(Debug, clap::Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["tag", "file", "all"])]
+pub(in crate::cli) struct Enroll {
+    /// The campaign
+    name: String,
+    /// Leads with this tag; with several, leads that have all of them
+    #[arg(long)]
+    tag: Vec<String>,
+    /// The leads of this CSV file, which is imported first
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Every lead of the workspace
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Why leads are left out that other campaigns have to do with, as the end of a sentence.
+pub(super) const RECENTLY_CONTACTED: &str = "were written to by another campaign a short while ago";
+pub(super) const WITH_PERSON: &str = "are with a person, from another campaign";
+
+#[derive(Serialize)]
+struct EnrolledView {
+    campaign: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported: Option<Imported>,
+    #[serde(flatten)]
+    enrolled: Enrolled,
+}
+
+impl fmt::Display for EnrolledView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Enrolled {
+            added,
+            already_in,
+            no_address,
+            filtered_out,
+            recently_contacted,
+            with_person,
+            unknown,
+        } = self.enrolled;
+        if let Some(imported) = &self.imported {
+            write!(f, "{imported}")?;
+        }
+        let leads = if added == 1 { "lead" } else { "leads" };
+        writeln!(f, "{added} {leads} entered `{}`", self.campaign)?;
+        for (number, what) in [
+            (already_in, "were in it before"),
+            (no_address, "have no address to write to"),
+            (filtered_out, "do not pass the campaign's filter"),
+            (recently_contacted, RECENTLY_CONTACTED),
+            (with_person, WITH_PERSON),
+            (unknown, "are not there"),
+        ] {
+            if number > 0 {
+                writeln!(f, "  {number} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(
+    name: String,
+    at: Option<DateTime<Utc>>,
+    output: Output,
+    mut bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let campaign = find(&bench, &name).await?;
+    let session = bench.session;
+    let (store, workspace) = (&session.store, session.workspace);
+    match campaign.status {
+        CampaignStatus::Draft => warn_of_held(&campaign, &mut bench).await?,
+        CampaignStatus::Active
+        | CampaignStatus::Paused
+        | CampaignStatus::Stopped
+        | CampaignStatus::Finished => {}
+    }
+    if let Some(at) = at {
+        let when = start::When::At(at);
+        let refused = start::order(store, workspace, campaign.id, when, ACTOR).await?.err();
+        return match refused {
+            None => planned(name, at, output, bench),
+            Some(NotStarted::Passed { now }) => {
+                bail!(
+                    "{} has passed: it is {}; to start now, leave --at out",
+                    times::utc(at),
+                    times::utc(now)
+                )
+            }
+            Some(NotStarted::TooFar { latest }) => {
+                bail!("{} is too far ahead: at most {}", times::utc(at), times::utc(latest))
+            }
+            Some(NotStarted::Begun(status)) => {
+                bail!("campaign `{name}` is {status}: only a draft can start later")
+            }
+            Some(NotStarted::Paused) => Err(NotEnrolled::Paused(name).into()),
+            Some(NotStarted::Stopped) => Err(NotEnrolled::Stopped(name).into()),
+        };
+    }
+    let bar = bench.terminal.progress("enrolling", 0);
+    let mut progress = |progress: Progress<'_>| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.seen);
+    };
+    let done = start::at_once(store, workspace, campaign.id, ACTOR, &mut progress).await;
+    bar.finish_and_clear();
+    entered(name, None, done?, output, bench)
+}
+
+/// Warns if nobody would get anything because something is missing. Looks at the first leads only.
+async fn warn_of_held(campaign: &Campaign, bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let room = session.mailroom(bench.config)?;
+    let (workspace, audience) = (session.workspace, Selection::Audience);
+    let done = rehearsal::run(&room, workspace, campaign.id, &audience, LOOKED_AT).await?;
+    let looked_at = done.courses.len();
+    let held = Summary::of(&done.courses, campaign.settings.zone);
+    if looked_at == 0 || held.reached > 0 {
+        return Ok(());
+    }
+    for HeldLeads { step, missing, leads, example } in held.held {
+        let (why, example) = (timeline::lacks(&missing), example.unwrap_or_else(|| "-".to_owned()));
+        bench.terminal.remark(format_args!(
+            "warning: {leads} of the first {looked_at} leads will be held at `{step}`: {why} (for \
+             example {example})"
+        ))?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct PlannedView {
+    campaign: String,
+    start_at: DateTime<Utc>,
+}
+
+impl fmt::Display for PlannedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = times::utc(self.start_at);
+        writeln!(f, "campaign `{}` starts {at}, where the engine runs then", self.campaign)?;
+        writeln!(f, "  cancel it:  meridian campaign pause {}", word(&self.campaign))
+    }
+}
+
+fn planned(
+    campaign: String,
+    start_at: DateTime<Utc>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    bench.terminal.show(output.format(), &PlannedView { campaign, start_at })?;
+    Ok(())
+}
+
+pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
+    let Enroll { name, tag, file, all: _, output } = command;
+    let campaign = find(&bench, &name).await?;
+    let (imported, tags) = match file {
+        Some(file) => {
+            let (imported, tag) = match import_as(&file, &bench).await {
+                Ok(done) => done,
+                Err(error) => return Err(lead::tell_before(error, &file, output, bench.terminal)?),
+            };
+            (Some(imported), vec![tag])
+        }
+        // Without a tag it is everybody.
+        None => (None, tag),
+    };
+    let selection = Selection::Matching { tags, filter: None };
+    let session = bench.session;
+    let bar = bench.terminal.progress("enrolling", 0);
+    let mut progress = |progress: Progress<'_>| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.seen);
+    };
+    let (store, workspace) = (&session.store, session.workspace);
+    let done =
+        enroll::enroll(store, workspace, campaign.id, &selection, ACTOR, &mut progress).await;
+    bar.finish_and_clear();
+    entered(name, imported, done?, output, bench)
+}
+
+/// Imports a file under a tag of its own, made of its content: the same file always gets the same
+/// one. Returns what the import said, and the tag.
+async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, String)> {
+    let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let tag = format!("file-{}", hex::encode(&Sha256::digest(&content)[..4]));
+    let tags = vec![tag.parse::<Tag>()?];
+    let bar = bench.terminal.progress("importing", 0);
+    let options = Options { tags, ..Options::default() };
+    let imported = lead::import_file(bench.session, path, options, &bar).await;
+    bar.finish_and_clear();
+    Ok((imported?, tag))
+}
+
+fn entered(
+    campaign: String,
+    imported: Option<Imported>,
+    done: Result<Enrolled, NotEnrolled>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let view = EnrolledView { campaign, imported, enrolled: done? };
+    bench.terminal.show(output.format(), &view)?;
+    Ok(())
+}
