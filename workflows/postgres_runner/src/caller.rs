@@ -281,6 +281,7 @@ fn answer_word(answer: &machine::signal::Answer) -> &'static str {
     match answer {
         machine::signal::Answer::Accepted => "accepted",
         machine::signal::Answer::Rejected { .. } => "rejected",
+        machine::signal::Answer::Lost => "lost",
         machine::signal::Answer::Deferred { .. } => "deferred",
         machine::signal::Answer::Held { .. } => "held",
     }
