@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::api_keys::ApiKeyId;
 use crate::error::{ActivityError, Result};
-use crate::store::changes as store;
+use crate::store::changes::{self as store, Holder};
 use crate::store::{Store, api_keys};
 
 /// How long news are kept, wall time.
@@ -33,7 +33,7 @@ pub enum News {
     Enrollments {
         /// The campaign.
         campaign: CampaignId,
-        /// The state, as shown.
+        /// The state, as shown; `parked` where turns failed and a person must act.
         state: String,
         /// Whose.
         enrollments: Vec<EnrollmentId>,
@@ -196,6 +196,33 @@ pub async fn newest(store: &Store, workspace: WorkspaceId) -> Result<Option<Posi
     let mut tx = store.begin(workspace).await?;
     let horizon = store::horizon(&mut tx).await?;
     Ok(store::newest(&mut tx, workspace, horizon.oldest_xid).await?)
+}
+
+/// What keeps those who watch from being told the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delay {
+    /// For how long the oldest change waits to be told, wall time; nothing where none waits.
+    pub waits: TimeDelta,
+    /// Whose transaction is the oldest that is open, where changes wait.
+    pub holder: Option<Holder>,
+}
+
+/// Returns how late the streams of all workspaces are, and because of whom.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn delay(store: &Store) -> Result<Delay> {
+    let mut conn = store.begin_outside().await?;
+    let horizon = store::horizon(&mut conn).await?;
+    let oldest = store::oldest_untold(&mut conn, horizon).await?;
+    let holder = match oldest {
+        Some(_) => store::holder(&mut conn, horizon.oldest_xid).await?,
+        None => None,
+    };
+    conn.rollback().await?;
+    let waits = oldest.map_or(TimeDelta::zero(), |at| (horizon.wall - at).max(TimeDelta::zero()));
+    Ok(Delay { waits, holder })
 }
 
 /// Forgets what is older than a day, and the oldest where there is more than anybody catches up with.

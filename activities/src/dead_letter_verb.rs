@@ -2,6 +2,7 @@
 
 use machine::ids::{EnrollmentId, WorkspaceId};
 
+use crate::changes::News;
 use crate::error::Result;
 use crate::store::audit::{self, Act};
 use crate::store::dead_letters::{self, DeadLetterId, Subject};
@@ -42,7 +43,10 @@ pub async fn retry(
         Subject::Event(_) | Subject::Unmatched(_) => return Ok(Retried::NotAnEnrollment),
     };
     let now = clock::read(&mut tx).await?.campaign;
-    enrollments::unpark(&mut tx, workspace, enrollment, now).await?;
+    let unparked = enrollments::unpark(&mut tx, workspace, enrollment, now).await?;
+    if let Some((campaign, state)) = unparked {
+        tx.tell(News::Enrollments { campaign, state, enrollments: vec![enrollment] });
+    }
     close(&mut tx, id, "retried", actor).await?;
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;

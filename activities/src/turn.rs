@@ -178,6 +178,16 @@ pub async fn these(
     Ok(turned)
 }
 
+/// Takes enrollments that cannot be turned out of the way until a person acts, each with the cause on
+/// record.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn park(tx: &mut Tx, clocks: Clocks, spoiled: &[(EnrollmentId, String)]) -> Result<()> {
+    write::park(tx, clocks, spoiled).await
+}
+
 /// What a transaction brings to its turns.
 #[derive(Default)]
 pub(crate) struct Taken {

@@ -15,26 +15,31 @@ const GLOBAL_KEYS: [&str; 1] = ["workspaces_name_key"];
 
 /// What the finder tells the program across the walls: ids, times and sums; the texts are words for
 /// states and channels.
-const FINDER_ANSWERS: [&str; 9] = [
+const FINDER_ANSWERS: [&str; 11] = [
     "campaign_states: TABLE(campaign_id uuid, state text, n bigint)",
     "due_workspaces: TABLE(workspace_id uuid, wake_at timestamp with time zone)",
     "find_workspace: uuid",
     "moving_campaigns: TABLE(workspace_id uuid, campaign_id uuid)",
+    "oldest_untold_change: timestamp with time zone",
     "planned_starts: TABLE(workspace_id uuid, campaign_id uuid, start_at timestamp with time zone)",
     "playing_workspaces: TABLE(workspace_id uuid, play_at timestamp with time zone)",
     "sender_states: TABLE(sender_id uuid, channel text, status text, trouble_count integer, \
      trouble_until timestamp with time zone)",
+    "sends_to_review: bigint",
     "uninterpreted_workspaces: TABLE(workspace_id uuid)",
     "untold_campaigns: TABLE(workspace_id uuid, campaign_id uuid)",
 ];
 
 /// What the finder itself may read.
-const FINDER_READS: [&str; 7] = [
+const FINDER_READS: [&str; 10] = [
     "campaigns: campaign_id, moving_to, start_at, status, verb_seq, verbs_told, workspace_id",
     "captured_messages: play_at, workspace_id",
+    "changes: at, workspace_id, xid",
     "counter_deltas: campaign_id, measure, n",
     "enrollments: engine, enrollment_id, parked_at, wake_at, workspace_id",
+    "reviews: send_id, workspace_id",
     "senders: channel, sender_id, status, trouble_count, trouble_until",
+    "sends: send_id, state, workspace_id",
     "signals: enrollment_id, kind, seq, workspace_id",
     "workspaces: created_at, name, workspace_id",
 ];

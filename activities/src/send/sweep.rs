@@ -50,10 +50,10 @@ pub async fn sweep(
     let clocks = clock::read(&mut tx).await?;
     let silent_since = clocks.wall - RUNNER_SILENCE;
     let own = mailroom.runner;
-    let lost = records::give_up(&mut tx, workspace, &ids, clocks.wall, silent_since, own).await?;
-    if !lost.is_empty() {
-        let sends = lost.iter().map(|lost| SendId::new(lost.send_id)).collect();
-        tx.tell(News::Sends { state: "unknown".to_owned(), sends });
+    let (given_up, lost) =
+        records::give_up(&mut tx, workspace, &ids, clocks.wall, silent_since, own).await?;
+    if !given_up.is_empty() {
+        tx.tell(News::Sends { state: "unknown".to_owned(), sends: given_up });
     }
     tx.commit().await?;
     if lost.is_empty() {

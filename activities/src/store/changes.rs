@@ -22,7 +22,7 @@ pub async fn add(conn: &mut PgConnection, workspace: WorkspaceId, news: &str) ->
 /// How far changes may be read.
 #[derive(Debug, Clone, Copy)]
 pub struct Horizon {
-    /// The oldest transaction that is not over.
+    /// The oldest transaction of this database that is not over; where there is none, the next.
     pub oldest_xid: i64,
     /// The transaction that begins next.
     pub next_xid: i64,
@@ -31,18 +31,68 @@ pub struct Horizon {
 }
 
 /// Returns how far changes may be read.
+///
+/// The snapshot knows the transactions of the whole server. One that is known to work on another
+/// database writes no change of ours, and holds nobody up; one that nobody knows, because it has ended
+/// meanwhile, counts as ours.
 pub async fn horizon(conn: &mut PgConnection) -> sqlx::Result<Horizon> {
     sqlx::query_as!(
         Horizon,
         r#"
         SELECT
-            pg_snapshot_xmin(s.now)::text::bigint AS "oldest_xid!",
+            coalesce(
+                (SELECT min(x.xid::text::bigint)
+                 FROM pg_snapshot_xip(s.now) AS x (xid)
+                 WHERE NOT EXISTS (
+                     SELECT 1 FROM pg_stat_activity a
+                     WHERE a.backend_xid = x.xid::xid AND a.datname <> current_database())
+                   AND NOT EXISTS (
+                     SELECT 1 FROM pg_prepared_xacts p
+                     WHERE p.transaction = x.xid::xid AND p.database <> current_database())),
+                pg_snapshot_xmax(s.now)::text::bigint) AS "oldest_xid!",
             pg_snapshot_xmax(s.now)::text::bigint AS "next_xid!",
             clock_timestamp() AS "wall!"
         FROM (SELECT pg_current_snapshot() AS now) AS s
         "#
     )
     .fetch_one(conn)
+    .await
+}
+
+/// Returns when the oldest change was noted that no stream of any workspace may tell yet, wall time.
+pub async fn oldest_untold(
+    conn: &mut PgConnection,
+    horizon: Horizon,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!("SELECT oldest_untold_change($1)", horizon.oldest_xid).fetch_one(conn).await
+}
+
+/// A transaction below which nothing may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The server's process, if it has one: a prepared transaction has none.
+    pub pid: Option<i32>,
+    /// Who that is, in its own words; of a prepared transaction its name.
+    pub name: String,
+}
+
+/// Returns who has this transaction open, if it still is.
+pub async fn holder(conn: &mut PgConnection, xid: i64) -> sqlx::Result<Option<Holder>> {
+    sqlx::query_as!(
+        Holder,
+        r#"
+        SELECT a.pid, coalesce(a.application_name, '') AS "name!"
+        FROM pg_stat_activity a
+        WHERE a.backend_xid = $1::bigint::text::xid8::xid
+        UNION ALL
+        SELECT NULL, p.gid
+        FROM pg_prepared_xacts p
+        WHERE p.transaction = $1::bigint::text::xid8::xid
+        LIMIT 1
+        "#,
+        xid
+    )
+    .fetch_optional(conn)
     .await
 }
 

@@ -213,48 +213,50 @@ pub async fn note_failure(
     .await
 }
 
-/// Takes enrollments out of the due index until a person acts.
+/// Takes enrollments out of the due index until a person acts. Returns them, each with its campaign.
 pub async fn park(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     ids: &[Uuid],
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<Vec<(CampaignId, EnrollmentId)>> {
+    let parked = sqlx::query!(
         r#"
         UPDATE enrollments SET parked_at = $3
         WHERE workspace_id = $1 AND enrollment_id = ANY ($2)
+        RETURNING campaign_id, enrollment_id
         "#,
         workspace.uuid(),
         ids,
         now,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    Ok(parked.into_iter().map(|row| (row.campaign_id.into(), row.enrollment_id.into())).collect())
 }
 
 /// Puts a parked enrollment back to work.
 ///
-/// Returns whether it was parked.
+/// Returns its campaign and its state, if it was parked.
 pub async fn unpark(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     enrollment: EnrollmentId,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
+) -> sqlx::Result<Option<(CampaignId, String)>> {
+    let unparked = sqlx::query!(
         r#"
         UPDATE enrollments SET parked_at = NULL, failures = 0, wake_at = $3
         WHERE workspace_id = $1 AND enrollment_id = $2 AND parked_at IS NOT NULL
+        RETURNING campaign_id, state
         "#,
         workspace.uuid(),
         enrollment.uuid(),
         now,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(unparked.map(|row| (row.campaign_id.into(), row.state)))
 }
 
 /// Returns enrollments that may have a request under way, in the order of their ids, behind

@@ -68,3 +68,8 @@ pub async fn sender_states(conn: &mut PgConnection) -> sqlx::Result<Vec<SenderSt
         })
         .collect())
 }
+
+/// Returns how many sends of all workspaces need a person's word.
+pub async fn sends_to_review(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT sends_to_review() AS "n!""#).fetch_one(conn).await
+}

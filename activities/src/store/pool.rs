@@ -50,6 +50,17 @@ pub struct Tx {
     news: Vec<News>,
 }
 
+/// How the connections of a pool are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Lent out.
+    pub busy: u32,
+    /// Open, and lent to nobody.
+    pub idle: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
 impl Store {
     /// Opens a pool of at most `connections`, and refuses a database that could lose what it
     /// acknowledged.
@@ -144,9 +155,11 @@ impl Store {
         Ok(listener)
     }
 
-    /// Returns how many connections are open and how many of them are idle.
-    pub fn connections(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+    /// Returns how the connections are used at this moment.
+    pub fn connections(&self) -> Connections {
+        let open = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(open).min(open);
+        Connections { busy: open - idle, idle, max: self.pool.options().get_max_connections() }
     }
 
     /// Refuses to go on when a setting was changed to one that can lose acknowledged work.

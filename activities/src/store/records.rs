@@ -1,10 +1,11 @@
 //! How outcomes enter the ledger.
 
 use chrono::{DateTime, Utc};
-use machine::ids::WorkspaceId;
+use machine::ids::{SendId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::reviews;
 use super::sends::{Open, Share};
 
 /// Outcomes, column by column.
@@ -118,6 +119,9 @@ pub async fn record(
     let unbooked: Vec<Uuid> =
         moved.iter().filter(|row| row.booked.is_some()).map(|row| row.open.send_id).collect();
     clear_slots(conn, workspace, &unbooked).await?;
+    let to_review = moved.iter().filter(|row| row.open.state == "needs_review");
+    let to_review: Vec<Uuid> = to_review.map(|row| row.open.send_id).collect();
+    reviews::note(conn, workspace, &to_review).await?;
     Ok(moved)
 }
 
@@ -163,7 +167,7 @@ pub struct Lost {
 }
 
 /// Marks those of `sends` as unknown whose lease is over or whose runner is silent, and returns
-/// every one of them that is unknown now. `runner` itself is not silent, whatever the list says: after
+/// those, and every one of them that is unknown now. `runner` itself is not silent, whatever the list says: after
 /// an outage it may look before it could show that it lives.
 pub async fn give_up(
     conn: &mut PgConnection,
@@ -172,8 +176,8 @@ pub async fn give_up(
     wall: DateTime<Utc>,
     silent_since: DateTime<Utc>,
     runner: Uuid,
-) -> sqlx::Result<Vec<Lost>> {
-    sqlx::query!(
+) -> sqlx::Result<(Vec<SendId>, Vec<Lost>)> {
+    let given_up = sqlx::query_scalar!(
         r#"
         UPDATE sends AS s SET state = 'unknown', detail = 'the call was lost'
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, send_id)
@@ -183,6 +187,7 @@ pub async fn give_up(
                OR s.runner_id IS DISTINCT FROM $5
                   AND NOT EXISTS (SELECT 1 FROM runners r
                                   WHERE r.runner_id = s.runner_id AND r.beat_at > $4))
+        RETURNING s.send_id
         "#,
         &vec![workspace.uuid(); sends.len()],
         sends,
@@ -190,9 +195,9 @@ pub async fn give_up(
         silent_since,
         runner,
     )
-    .execute(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
-    sqlx::query_as!(
+    let lost = sqlx::query_as!(
         Lost,
         r#"
         SELECT s.send_id, s.attempt, s.enrollment_id, s.state, s.sender_id, s.looks, s.settle_at
@@ -205,7 +210,8 @@ pub async fn give_up(
         sends,
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok((given_up.into_iter().map(SendId::new).collect(), lost))
 }
 
 /// A message that a provider may be asked for.

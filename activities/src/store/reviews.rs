@@ -96,3 +96,61 @@ pub async fn one(
     .fetch_optional(conn)
     .await
 }
+
+/// Notes that sends need a person's word.
+pub async fn note(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sends: &[Uuid],
+) -> sqlx::Result<()> {
+    if sends.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        INSERT INTO reviews (workspace_id, send_id)
+        SELECT $1, send_id FROM unnest($2::uuid[]) AS u (send_id)
+        ON CONFLICT (workspace_id, send_id) DO NOTHING
+        "#,
+        workspace.uuid(),
+        sends,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the notes of sends that need nobody's word any more.
+pub async fn forget_settled(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<()> {
+    let settled = sqlx::query_scalar!(
+        r#"
+        SELECT s.send_id
+        FROM reviews r
+        JOIN sends s ON s.workspace_id = $1 AND s.send_id = r.send_id
+        WHERE r.workspace_id = $1 AND s.state <> 'needs_review'
+        ORDER BY s.send_id
+        LIMIT 1000
+        FOR NO KEY UPDATE OF s SKIP LOCKED
+        "#,
+        workspace.uuid(),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if settled.is_empty() {
+        return Ok(());
+    }
+    // A statement of its own after the lock: one that needs a person again keeps its note.
+    sqlx::query!(
+        r#"
+        DELETE FROM reviews AS r
+        USING sends s
+        WHERE r.workspace_id = $1 AND r.send_id = ANY ($2)
+          AND s.workspace_id = $1 AND s.send_id = r.send_id AND s.state <> 'needs_review'
+        "#,
+        workspace.uuid(),
+        &settled,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

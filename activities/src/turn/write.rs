@@ -496,7 +496,13 @@ pub(super) async fn park(
 ) -> Result<()> {
     let workspace = tx.workspace();
     let ids: Vec<Uuid> = spoiled.iter().map(|(id, _)| id.uuid()).collect();
-    enrollments::park(tx, workspace, &ids, clocks.campaign).await?;
+    let mut parked = BTreeMap::<CampaignId, Vec<EnrollmentId>>::new();
+    for (campaign, id) in enrollments::park(tx, workspace, &ids, clocks.campaign).await? {
+        parked.entry(campaign).or_default().push(id);
+    }
+    for (campaign, enrollments) in parked {
+        tx.tell(News::Enrollments { campaign, state: "parked".to_owned(), enrollments });
+    }
     for (enrollment, cause) in spoiled {
         let subject = dead_letters::Subject::Enrollment(*enrollment);
         dead_letters::add(tx, workspace, subject, cause, clocks.campaign).await?;

@@ -29,6 +29,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use machine::ids::WorkspaceId;
 use schemars::json_schema;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -42,6 +43,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How many streams a key may have open in this process.
 const STREAMS_MAX: usize = 8;
+
+/// How many streams may ask the database at once, whoever they are: the engine works with the same
+/// connections.
+const LOOKS_MAX: usize = 2;
 
 /// How long a stream rests when the database is away.
 const TROUBLE: Duration = Duration::from_secs(1);
@@ -64,7 +69,7 @@ pub(super) fn routes() -> ApiRouter<App> {
 
 const WATCHING: &str = "\
 Server-sent events. `ready` comes first. Each `changes` is what one transaction changed: `{at, changes}`, \
-where each change has a `kind`: `enrollments` (campaign, state, enrollments), `handover` (enrollment, \
+where each change has a `kind`: `enrollments` (campaign, state or `parked`, enrollments), `handover` (enrollment, \
 campaign, lead, state), `campaign` (campaign, status), `sends` (state, sends), `inbound` (event, what, \
 lead), `sender` (sender, state), `import` (added, changed, refused). Ids and words only: read the things \
 themselves. What is told by the next change anyway is left out, as is what is only counted: the state `sending`, \
@@ -78,6 +83,7 @@ have 8 of them.";
 pub(super) struct Streams {
     open: Arc<Mutex<HashMap<ApiKeyId, usize>>>,
     watch: Watch,
+    looks: Arc<Semaphore>,
 }
 
 /// One of the streams of a key, until it is dropped.
@@ -88,7 +94,8 @@ struct Place {
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { open: Arc::default(), watch: Watch::new() }
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        Self { open: Arc::default(), watch: Watch::new(Arc::clone(&looks)), looks }
     }
 
     fn take(&self, key: ApiKeyId) -> Option<Place> {
@@ -98,12 +105,14 @@ impl Streams {
             return None;
         }
         *count += 1;
+        metrics::gauge!("meridian_streams").increment(1.0);
         Some(Place { open: Arc::clone(&self.open), key })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        metrics::gauge!("meridian_streams").decrement(1.0);
         let mut open = self.open.lock().expect("no holder panics");
         if let Some(count) = open.get_mut(&self.key) {
             *count -= 1;
@@ -175,6 +184,7 @@ struct Tail {
     /// Whether there may be more at once.
     more: bool,
     bell: watch::Bell,
+    looks: Arc<Semaphore>,
     stopping: CancellationToken,
     _place: Place,
 }
@@ -190,7 +200,8 @@ impl Tail {
         let store = app.room.store.clone();
         let bell = app.streams.watch.listen(&store, caller.workspace);
         let (workspace, key) = (caller.workspace, caller.key);
-        Self { store, workspace, key, at, more: true, bell, stopping, _place: place }
+        let looks = Arc::clone(&app.streams.looks);
+        Self { store, workspace, key, at, more: true, bell, looks, stopping, _place: place }
     }
 
     /// Returns what is told next; `None` when the stream is over.
@@ -231,7 +242,10 @@ impl Tail {
         // Before reading: a ring that comes meanwhile is heard afterwards.
         self.bell.note();
         self.more = true;
-        match changes::behind(&self.store, self.workspace, self.key, self.at).await? {
+        let looking = self.looks.acquire().await.expect("it is never closed");
+        let seen = changes::behind(&self.store, self.workspace, self.key, self.at).await?;
+        drop(looking);
+        match seen {
             Seen::Revoked => Ok(None),
             Seen::Lost(now) => {
                 self.at = now;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod senders;
+mod stream;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -402,6 +403,7 @@ async fn look_at_work(
         let found = format!("campaign time runs {} times as fast", clocks.factor);
         report.note("campaign clock", found, "lawful in a demonstration only");
     }
+    stream::check(store, report).await?;
     let Some(workspace) = workspace else {
         report.note(
             "workspace",

@@ -150,6 +150,11 @@ impl Installation {
         self.stay(&mut self.command(&["serve"]))
     }
 
+    /// Starts `meridian serve`, which logs what `filter` lets pass.
+    pub fn serve_logging(&self, filter: &str) -> Serving {
+        self.stay(self.command(&["serve"]).env("MERIDIAN_LOG", filter))
+    }
+
     /// Starts `meridian serve`, which reaches the database through `url`.
     pub fn serve_through(&self, url: &str) -> Serving {
         self.stay(self.command(&["serve"]).env("DATABASE_URL", url))

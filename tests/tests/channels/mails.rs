@@ -79,6 +79,9 @@ async fn a_mail_that_is_not_found_three_times_needs_a_person() {
     }
     shop.time_passes().await;
     shop.until("SELECT bool_and(state = 'needs_review') FROM sends").await;
+    shop.until("SELECT sends_to_review() = 1").await;
+    // Those who watch heard once that nobody knows.
+    shop.until("SELECT count(*) = 1 FROM changes WHERE news LIKE '%\"unknown\"%'").await;
     assert!(shop.send("hello").await.contains("does not know the message"));
     assert_eq!((shop.mailgun.asked(), shop.mailgun.accepted().len()), (1, 0));
     shop.close().await;

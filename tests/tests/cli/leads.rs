@@ -139,6 +139,24 @@ async fn the_doctor_finds_what_is_missing() {
 }
 
 #[tokio::test]
+async fn the_doctor_names_the_transaction_that_holds_the_stream_back() {
+    let mut desk = Desk::new().await;
+    let report = desk.types("doctor").await.out;
+    assert!(report.contains("what changes is told as it happens"), "{report}");
+    let hold = "BEGIN; SELECT set_config('application_name', 'a forgotten window', false),
+                pg_current_xact_id()";
+    sqlx::raw_sql(hold).execute(&mut desk.owner).await.unwrap();
+    let mut tx = desk.store.begin(desk.workspace).await.unwrap();
+    let sql = "INSERT INTO changes (workspace_id, at, news)
+               VALUES ($1, clock_timestamp() - interval '40 s', '[]')";
+    sqlx::query(sql).bind(desk.workspace.uuid()).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let report = desk.types("doctor").await.out;
+    assert!(report.contains("held back for 40 s"), "{report}");
+    assert!(report.contains("(`a forgotten window`) is open"), "{report}");
+}
+
+#[tokio::test]
 async fn links_begin_with_the_address_that_is_named() {
     let mut desk = enrolled().await;
     let link = "links begin with http://127.0.0.1:9123";

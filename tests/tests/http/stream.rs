@@ -8,11 +8,13 @@ use activities::changes::{self, News};
 use activities::store::workspaces;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Method, StatusCode};
+use chrono::TimeDelta;
 use futures::StreamExt as _;
 use machine::ids::WorkspaceId;
 use serde_json::{Value, json};
 use server::serve::Stopping;
 use sqlx::{Connection as _, PgConnection};
+use tests::cluster::Database;
 use tokio_util::sync::CancellationToken;
 
 use crate::programs::{Api, Program};
@@ -277,4 +279,116 @@ async fn a_stream_ends_with_its_key_and_with_the_server() {
     change(&api, api.workspace, 1).await;
     assert_eq!(watcher.next().await, None);
     assert_eq!(viewer.get("/stream").await.problem(401).0, "unauthenticated");
+}
+
+/// An engine and every request work with the connections that streams ask through.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_leave_the_others_their_connections() {
+    let api = Api::new().await;
+    let (mut owner, mut looker) = (api.database.owner().await, api.database.owner().await);
+    let mut programs = Vec::new();
+    for _ in 0..3 {
+        programs.push(api.program(Role::Viewer).await);
+    }
+    let mut watchers = Vec::new();
+    for program in &programs {
+        for _ in 0..8 {
+            let mut watcher = Watcher::new(program, None).await;
+            watcher.next().await.unwrap();
+            watchers.push(watcher);
+        }
+    }
+    // Whoever looks at what changed has to wait.
+    let mut lock = owner.begin().await.unwrap();
+    sqlx::query("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let watching = watchers.into_iter().map(|mut watcher| {
+        tokio::spawn(
+            async move { watcher.next().await.unwrap().data["changes"][0]["added"].clone() },
+        )
+    });
+    let watching: Vec<_> = watching.collect();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut waits = 0_i64;
+    while waits < 2 {
+        waits = sqlx::query_scalar(waiting).fetch_one(&mut looker).await.unwrap();
+    }
+    for program in &programs {
+        assert_eq!(program.get("/handovers").await.status, StatusCode::OK);
+    }
+    let waits: i64 = sqlx::query_scalar(waiting).fetch_one(&mut looker).await.unwrap();
+    assert_eq!(waits, 2);
+    lock.rollback().await.unwrap();
+    change(&api, api.workspace, 7).await;
+    for told in watching {
+        assert_eq!(told.await.unwrap(), 7);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_of_another_database_holds_nothing_back() {
+    let api = Api::new().await;
+    let viewer = api.program(Role::Viewer).await;
+    let elsewhere = Database::create().await;
+    let mut stranger = elsewhere.owner().await;
+    let mut open = stranger.begin().await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *open).await.unwrap();
+    let mut watcher = Watcher::new(&viewer, None).await;
+    watcher.next().await.unwrap();
+    change(&api, api.workspace, 1).await;
+    assert_eq!(watcher.next().await.unwrap().data["changes"][0]["added"], 1);
+    let delay = changes::delay(&api.room.store).await.unwrap();
+    assert_eq!((delay.waits, delay.holder), (TimeDelta::zero(), None));
+    open.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_holds_the_stream_back_is_named() {
+    let api = Api::new().await;
+    let (mut owner, mut other) = (api.database.owner().await, api.database.owner().await);
+    let mut open = owner.begin().await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid() FROM pg_current_xact_id()")
+        .fetch_one(&mut *open)
+        .await
+        .unwrap();
+    change(&api, api.workspace, 1).await;
+    let sql = "UPDATE changes SET at = at - interval '1 minute'";
+    sqlx::query(sql).execute(&mut other).await.unwrap();
+    let delay = changes::delay(&api.room.store).await.unwrap();
+    assert!(delay.waits >= TimeDelta::minutes(1), "{delay:?}");
+    assert_eq!(delay.holder.unwrap().pid, Some(pid));
+    open.rollback().await.unwrap();
+    assert_eq!(changes::delay(&api.room.store).await.unwrap().waits, TimeDelta::zero());
+}
+
+#[tokio::test]
+async fn who_watches_hears_that_a_lead_is_parked_and_goes_on() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let engine = api.runs(&campaign(), &["ada@example.com"]).await;
+    operator.until("/handovers", |page| page["items"][0]["state"] == "offered").await;
+    let open = operator.get("/handovers").await.json(200);
+    let enrollment = open["items"][0]["enrollment"].as_str().unwrap().to_owned();
+    let mut watcher = Watcher::new(&operator, None).await;
+    watcher.next().await.unwrap();
+    let mut owner = api.database.owner().await;
+    let spoil = "UPDATE enrollments SET snapshot = '{}', wake_at = now() - interval '1 s'";
+    sqlx::query(spoil).execute(&mut owner).await.unwrap();
+    engine.wake();
+    // The offer's mail may still be on its way.
+    let told = loop {
+        let told = watcher.next().await.unwrap().data["changes"][0].clone();
+        if told["kind"] == "enrollments" {
+            break told;
+        }
+    };
+    assert_eq!(told["state"], "parked");
+    assert_eq!(told["enrollments"], json!([enrollment]));
+    engine.drain().await;
+    let letters = operator.get("/dead-letters").await.json(200);
+    let letter = letters["items"][0]["id"].as_str().unwrap();
+    operator.post(&format!("/dead-letters/{letter}/retry"), &json!({})).await;
+    let told = watcher.next().await.unwrap().data["changes"][0].clone();
+    assert_eq!((&told["kind"], &told["state"]), (&json!("enrollments"), &json!("with_person")));
+    assert_eq!(told["enrollments"], json!([enrollment]));
 }

@@ -1,8 +1,9 @@
 //! Other people's programs against the real one: the example that is shipped, `curl` as the demonstration
-//! prints it, and a tester that knows nothing but the served OpenAPI document.
+//! prints it, a tester that knows nothing but the served OpenAPI document, and the dashboard for Prometheus.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod contract;
 mod demonstration;
 mod example;
+mod watching;

@@ -16,6 +16,7 @@ use activities::send::{Recorded, gate, prepare, record};
 use activities::turn::Ask;
 use futures::FutureExt as _;
 use machine::ids::{SendId, SenderId, WorkspaceId};
+use machine::signal::{Answer, Refusal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
@@ -96,6 +97,7 @@ async fn pass(
                 ready.push(*message);
             }
             Readied::Answered(ask, answer) => {
+                count_refusal(&answer);
                 recorded.push(answered(&ask, Known::Gate(answer)));
             }
         }
@@ -103,8 +105,7 @@ async fn pass(
     let gate_at = Instant::now();
     let gated = gate(&shared.mailroom, workspace, ready).await?;
     for (ask, answer) in gated.answered {
-        metrics::counter!("meridian_gate_refusals_total", "answer" => answer_word(&answer))
-            .increment(1);
+        count_refusal(&answer);
         recorded.push(answered(&ask, Known::Gate(answer)));
     }
     let is_doubtful = !gated.doubtful.is_empty();
@@ -277,13 +278,26 @@ fn answered(ask: &Ask, what: Known) -> Recorded {
     Recorded { send: ask.send, attempt: ask.attempt, enrollment: ask.enrollment, what }
 }
 
-fn answer_word(answer: &machine::signal::Answer) -> &'static str {
-    match answer {
-        machine::signal::Answer::Accepted => "accepted",
-        machine::signal::Answer::Rejected { .. } => "rejected",
-        machine::signal::Answer::Lost => "lost",
-        machine::signal::Answer::Deferred { .. } => "deferred",
-        machine::signal::Answer::Held { .. } => "held",
+/// Counts a message that was kept back, in words that are few.
+fn count_refusal(answer: &Answer) {
+    let (answer, reason) = match answer {
+        // The second is a person's word.
+        Answer::Accepted | Answer::Lost => return,
+        Answer::Rejected { class, .. } => ("rejected", class_word(*class)),
+        Answer::Deferred { reason, .. } => ("deferred", reason.as_str()),
+        Answer::Held { missing } => ("held", missing.why().as_str()),
+    };
+    let labels = [("answer", answer), ("reason", reason)];
+    metrics::counter!("meridian_gate_refusals_total", &labels).increment(1);
+}
+
+fn class_word(class: Refusal) -> &'static str {
+    match class {
+        Refusal::Retry => "retry",
+        Refusal::Recipient => "recipient",
+        Refusal::Content => "content",
+        Refusal::Account => "account",
+        Refusal::Suppressed => "suppressed",
     }
 }
 

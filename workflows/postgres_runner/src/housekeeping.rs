@@ -10,7 +10,7 @@ use activities::changes::News;
 use activities::error::{Result, chain};
 use activities::leads::erase;
 use activities::mailroom::Mailroom;
-use activities::store::{bell, captures, clock, turns, work};
+use activities::store::{bell, captures, clock, reviews, turns, work};
 use activities::turn::RUNNER_SILENCE;
 use activities::{audit_chain, campaign_verb, changes, interpret};
 use machine::ids::WorkspaceId;
@@ -197,6 +197,7 @@ async fn tidy_up(mailroom: &Mailroom, workspace: WorkspaceId) -> Result<()> {
     let mut tx = mailroom.store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     work::fold_counters(&mut tx, workspace).await?;
+    reviews::forget_settled(&mut tx, workspace).await?;
     let finished = work::finish_campaigns(&mut tx, workspace, clocks.campaign).await?;
     for campaign in &finished {
         tx.tell(News::Campaign { campaign: *campaign, status: "finished".to_owned() });

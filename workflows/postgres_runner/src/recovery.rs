@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use activities::error::{Result, chain};
 use activities::send::sweep;
-use activities::store::dead_letters::{self, Subject};
 use activities::store::{clock, enrollments, work};
 use activities::turn::{self, FAILURES_MAX};
 use chrono::TimeDelta;
@@ -70,11 +69,7 @@ async fn blame(
     let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
     tracing::error!(enrollment.id = %enrollment, failures, cause, "turn failed");
     if failures >= FAILURES_MAX {
-        let ids = [enrollment.uuid()];
-        enrollments::park(&mut tx, workspace, &ids, clocks.campaign).await?;
-        let subject = Subject::Enrollment(enrollment);
-        dead_letters::add(&mut tx, workspace, subject, cause, clocks.campaign).await?;
-        tracing::error!(enrollment.id = %enrollment, "enrollment parked");
+        turn::park(&mut tx, clocks, &[(enrollment, cause.to_owned())]).await?;
     }
     tx.commit().await?;
     // Nobody looks for what becomes due without a turn.

@@ -9,7 +9,7 @@ use activities::changes::{self, Position};
 use activities::error::chain;
 use activities::store::Store;
 use machine::ids::WorkspaceId;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How often the database is asked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -23,6 +23,7 @@ type Far = Option<Position>;
 #[derive(Clone)]
 pub(super) struct Watch {
     ears: Arc<Mutex<HashMap<WorkspaceId, Weak<watch::Receiver<Far>>>>>,
+    looks: Arc<Semaphore>,
 }
 
 /// Rings when a workspace has changed. The look ends with the last of them.
@@ -32,8 +33,9 @@ pub(super) struct Bell {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { ears: Arc::default() }
+    /// Watches with at most as many looks at once as `looks` permits.
+    pub(super) fn new(looks: Arc<Semaphore>) -> Self {
+        Self { ears: Arc::default(), looks }
     }
 
     /// Listens to a workspace.
@@ -46,7 +48,7 @@ impl Watch {
         let (tell, heard) = watch::channel(None);
         let ear = Arc::new(heard.clone());
         ears.insert(workspace, Arc::downgrade(&ear));
-        tokio::spawn(look(store.clone(), workspace, tell));
+        tokio::spawn(look(store.clone(), workspace, tell, Arc::clone(&self.looks)));
         Bell { heard, _listening: ear }
     }
 }
@@ -66,9 +68,17 @@ impl Bell {
     }
 }
 
-async fn look(store: Store, workspace: WorkspaceId, tell: watch::Sender<Far>) {
+async fn look(
+    store: Store,
+    workspace: WorkspaceId,
+    tell: watch::Sender<Far>,
+    looks: Arc<Semaphore>,
+) {
     loop {
-        let wait = match changes::newest(&store, workspace).await {
+        let looking = looks.acquire().await.expect("it is never closed");
+        let far = changes::newest(&store, workspace).await;
+        drop(looking);
+        let wait = match far {
             Ok(far) => {
                 tell.send_if_modified(|known| {
                     let is_new = *known != far;
