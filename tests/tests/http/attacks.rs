@@ -117,7 +117,7 @@ async fn what_is_one_tenant_s_is_not_there_for_another() {
     // Another tenant's leads enter no campaign of ours.
     let own = stranger.post("/campaigns", &crate::campaigns::spring()).await.json(201);
     let path = format!("/campaigns/{}", own["id"].as_str().unwrap());
-    stranger.post(&format!("{path}/start"), &json!({})).await.json(200);
+    stranger.post(&format!("{path}/start"), &json!({})).await.json(202);
     let foreign = json!({ "leads": [property.fill("{lead}")] });
     let entered = stranger.post(&format!("{path}/enrollments"), &foreign).await.json(200);
     assert_eq!((&entered["added"], &entered["skipped"]), (&json!(0), &json!(1)), "{entered}");
@@ -127,7 +127,9 @@ async fn what_is_one_tenant_s_is_not_there_for_another() {
         let listed = stranger.get(&format!("/leads?limit=1&cursor={next}")).await;
         assert!(!String::from_utf8_lossy(&listed.bytes).contains("example.com"));
     }
-    assert_eq!(seen(&owner, &property).await, before, "nothing changed");
+    for (before, after) in before.into_iter().zip(seen(&owner, &property).await) {
+        assert!(before == after, "{} changed", before.0);
+    }
     engine.drain().await;
 }
 
@@ -137,7 +139,11 @@ async fn seen(owner: &Program<'_>, property: &Property) -> Vec<(&'static str, Va
     for operation in OPERATIONS.iter().filter(|it| it.method == "GET" && it.path.contains('{')) {
         let answer = owner.get(&operation.path_to(property)).await;
         assert_eq!(answer.status, StatusCode::OK, "{operation}");
-        seen.push((operation.path, serde_json::from_slice(&answer.bytes).unwrap()));
+        let mut shown: Value = serde_json::from_slice(&answer.bytes).unwrap();
+        if let Some(plan) = shown["plan"].as_object_mut() {
+            plan.remove("computed_at");
+        }
+        seen.push((operation.path, shown));
     }
     seen
 }

@@ -116,7 +116,8 @@ impl Compiler {
     fn version(&mut self, document: &CampaignDocument) -> Version {
         let is_long = document.name.chars().count() > 100;
         if document.name.trim().is_empty() || is_long || document.name.contains(char::is_control) {
-            self.fault("name", "is no name: use 1 to 100 characters, and no line breaks");
+            let message = "give the campaign a name of 1 to 100 characters, without line breaks";
+            self.fault("name", message);
         }
         let calendar = self.calendar("windows", &document.windows, &document.holidays);
         self.keywords(&document.keywords);
