@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use machine::context::{Consent, Consents, Context, Facts};
 use machine::enrollment::Enrollment;
-use machine::explain::{self, Plan};
+use machine::explain::{self, InDoubt, Plan};
 use machine::ids::{EnrollmentId, LeadId, SendId, SequenceId, Subject, WorkspaceId, send_id};
 use machine::key::StepKey;
 use machine::signal::Signal;
@@ -100,10 +100,16 @@ pub async fn read(
         version: &version.version,
         facts: &facts,
     };
-    let plan = explain::explain(&enrollment, &context);
+    let mut plan = explain::explain(&enrollment, &context);
     let zone = context.zone();
     let sends = sends_of(workspace, id, &enrollment, &version);
     let sends = views::sends(&mut tx, workspace, &sends).await?;
+    for send in sends.iter().filter(|send| send.is_in_doubt()) {
+        match (send.kind.as_str(), send.step_key.parse::<StepKey>()) {
+            ("step", Ok(step)) => plan.note_doubt(InDoubt::Step(&step)),
+            (_, _) => plan.note_doubt(InDoubt::Offer),
+        }
+    }
     Ok(EnrollmentView { id, stored, version, enrollment, plan, zone, sends, now })
 }
 

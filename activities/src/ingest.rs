@@ -325,7 +325,7 @@ async fn tell(
     if let Some(reason) = consequence.suppress {
         suppressions::add_all(tx, workspace, &values, reason, now.campaign).await?;
     }
-    let audience = audience(tx, room, &consequence, &event.fact, target).await?;
+    let audience = audience(tx, &consequence, target).await?;
     let own = target.own.as_ref().map(|own| own.enrollment);
     let new: Vec<NewSignal> = audience
         .into_iter()
@@ -363,9 +363,7 @@ async fn tell(
 /// Returns who hears of a fact.
 async fn audience(
     tx: &mut Tx,
-    room: &Mailroom,
     consequence: &Consequence,
-    fact: &Fact,
     target: &Target,
 ) -> Result<Vec<EnrollmentId>> {
     let workspace = tx.workspace();
@@ -373,14 +371,7 @@ async fn audience(
         let all = signals::enrollments_of(tx, workspace, &[target.lead]).await?;
         return Ok(all.into_iter().map(|(enrollment, _)| enrollment).collect());
     }
-    let Some(own) = &target.own else { return Ok(Vec::new()) };
-    if let (Fact::Clicked, Some(step)) = (fact, target.step()) {
-        let loaded = said::version(tx, &room.versions, own.enrollment).await?;
-        if !loaded.is_some_and(|loaded| loaded.version.clicks.contains(step)) {
-            return Ok(Vec::new());
-        }
-    }
-    Ok(vec![own.enrollment])
+    Ok(target.own.iter().map(|own| own.enrollment).collect())
 }
 
 /// A mail or a text from a lead who is in no campaign: no turn will ever read it.

@@ -222,6 +222,7 @@ fn answered(answer: &Answer, at_home: &dyn Fn(DateTime<Utc>) -> String) -> Strin
                 "was not sent: the address is on the suppression list".to_owned()
             }
         },
+        Answer::Lost => "did not go out, says a person: it is sent again".to_owned(),
         Answer::Deferred { until, reason } => {
             format!("has a slot at {} ({})", at_home(*until), why(*reason))
         }

@@ -315,6 +315,7 @@ async fn write(
 /// Returns every fault of a document that can be found without a database.
 pub fn faults(document: &CampaignDocument) -> Vec<Fault> {
     let mut faults = document::compile(document).err().unwrap_or_default();
+    faults.extend(document::unreachable_clicks(document));
     faults.extend(wording::check(document));
     faults
 }

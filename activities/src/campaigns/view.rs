@@ -12,12 +12,13 @@ use super::{Campaign, CampaignStatus};
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::campaigns::{self as store, Counter};
-use crate::store::senders;
+use crate::store::{reviews, senders};
 
 /// The most senders a workspace may have.
 const SENDERS_MAX: i64 = 1_000;
 
-/// What is shown of a step's counters, in this order.
+/// What is shown of a step's counters, in this order: the messages that were sent, and the leads of
+/// them that something was heard of.
 pub const MEASURES: [&str; 5] = ["sent", "delivered", "clicked", "replied", "bounced"];
 
 /// A campaign in a list.
@@ -31,7 +32,7 @@ pub struct Overview {
     pub live: i64,
     /// Messages that left.
     pub sent: i64,
-    /// Answers of leads.
+    /// Leads that answered.
     pub replied: i64,
     /// How many leads are in each state, by its word; states without any are left out.
     pub states: BTreeMap<&'static str, i64>,
@@ -44,6 +45,8 @@ pub struct Detail {
     pub overview: Overview,
     /// Its newest version, as its author wrote it.
     pub document: CampaignDocument,
+    /// Messages of which nobody knows whether they left: a person must say.
+    pub in_doubt: i64,
     /// The names of its senders.
     pub senders: Vec<String>,
     /// The steps of its newest version, lanes included, in the order of the document.
@@ -63,7 +66,8 @@ pub struct StepView {
     pub does: String,
     /// The delay before it, in words.
     pub after: Option<String>,
-    /// How often each of [`MEASURES`] happened; those that never did are left out.
+    /// For how many leads each of [`MEASURES`] happened; those that never did are left out. An answer
+    /// counts at the step that the lead answered first.
     pub counts: BTreeMap<&'static str, i64>,
     /// How often each wording was sent, where there are several.
     pub variants: BTreeMap<String, i64>,
@@ -112,9 +116,11 @@ pub async fn read(store: &Store, workspace: WorkspaceId, id: CampaignId) -> Resu
     let document = super::document(&mut tx, workspace, sequence, version).await?;
     let counters = store::counters(&mut tx, workspace, &[id]).await?;
     let senders = names(&mut tx, workspace, &campaign).await?;
+    let in_doubt = reviews::count(&mut tx, workspace, Some(id)).await?;
     let mut steps = Vec::new();
     collect(&document.steps, 0, &counters, &mut steps);
-    Ok(Detail { overview: Overview::of(campaign, &counters), document, senders, steps })
+    let overview = Overview::of(campaign, &counters);
+    Ok(Detail { overview, document, in_doubt, senders, steps })
 }
 
 async fn names(

@@ -63,7 +63,7 @@ impl Known {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Gate(Answer::Accepted) | Self::Found(_) | Self::ReviewedAsSent => "accepted",
-            Self::Gate(Answer::Rejected { .. }) | Self::ReviewedAsLost => "rejected",
+            Self::Gate(Answer::Rejected { .. } | Answer::Lost) | Self::ReviewedAsLost => "rejected",
             Self::Gate(Answer::Deferred { .. }) => "deferred",
             Self::Gate(Answer::Held { .. }) => "held",
             Self::Call { outcome: Outcome::Accepted { .. }, .. } => "accepted",
@@ -227,11 +227,7 @@ impl Row {
             },
             Known::ReviewedAsLost => Self {
                 detail: Some("a person ordered another attempt".to_owned()),
-                ..plain(
-                    "open",
-                    "rejected",
-                    Some(Answer::Rejected { class: Class::Retry, retry_after_s: None }),
-                )
+                ..plain("open", "rejected", Some(Answer::Lost))
             },
         }
     }

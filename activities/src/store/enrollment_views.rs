@@ -320,6 +320,13 @@ pub struct SendRow {
     pub subject: Option<String>,
 }
 
+impl SendRow {
+    /// Whether nobody knows that it left, and a person must say.
+    pub fn is_in_doubt(&self) -> bool {
+        self.state == "needs_review"
+    }
+}
+
 /// Returns those of `sends` that the ledger has.
 pub async fn sends(
     conn: &mut PgConnection,

@@ -1,7 +1,7 @@
 //! Sends of which nobody knows whether they left: a person looks, and decides.
 
 use chrono::{DateTime, Utc};
-use machine::ids::{SendId, WorkspaceId};
+use machine::ids::{CampaignId, SendId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -51,6 +51,25 @@ pub async fn list(
         limit,
     )
     .fetch_all(conn)
+    .await
+}
+
+/// Returns how many sends wait, of all campaigns or of one.
+pub async fn count(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: Option<CampaignId>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "n!"
+        FROM sends
+        WHERE workspace_id = $1 AND state = 'needs_review' AND campaign_id = coalesce($2, campaign_id)
+        "#,
+        workspace.uuid(),
+        campaign.map(CampaignId::uuid),
+    )
+    .fetch_one(conn)
     .await
 }
 

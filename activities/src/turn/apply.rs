@@ -9,6 +9,7 @@ use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
 use machine::explain::{self, Summary};
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
+use machine::outcome::Outcome;
 use machine::signal::{Answer, Signal};
 use machine::state::{Open, State};
 
@@ -30,6 +31,8 @@ pub(super) struct Applied {
     pub(super) facts: Option<String>,
     /// The version moved, so a replay begins here.
     pub(super) begins: bool,
+    /// It tells of the message what was not known: leads are counted, not reports.
+    pub(super) is_first: bool,
 }
 
 /// What a turn made of one lead.
@@ -155,8 +158,9 @@ impl Run {
             Some(last) => last.to.clone(),
             None => explain::summary(&read.enrollment, &read.version.version),
         };
-        let before: Option<Enrollment> =
-            matches!(signal, Signal::Woke).then(|| read.enrollment.clone());
+        let before: Option<Enrollment> = matches!(signal, Signal::Woke | Signal::Clicked { .. })
+            .then(|| read.enrollment.clone());
+        let is_first = is_first(&signal, &read.enrollment);
         let context = Context {
             now,
             workspace: self.workspace,
@@ -171,7 +175,7 @@ impl Run {
         if let Signal::SendAnswered { effect, .. } = &signal {
             read.facts.in_flight.retain(|send| *send != effect.send);
         }
-        // Waking too early is not an event.
+        // Waking too early is not an event, nor is a link that is followed again.
         if before.is_some_and(|before| before == read.enrollment) && applied.effects.is_empty() {
             return;
         }
@@ -195,6 +199,19 @@ impl Run {
             withdrawn: applied.withdrawn,
             facts,
             begins,
+            is_first,
         });
+    }
+}
+
+/// Whether what a report says of a message, or an answer of its author, was not known before.
+fn is_first(signal: &Signal, before: &Enrollment) -> bool {
+    let history = &before.data.history;
+    match signal {
+        Signal::Delivered { step } => !history.delivered.contains(step),
+        Signal::Clicked { step } => !history.clicked.contains(step),
+        Signal::Replied { step: Some(_), .. } => history.replied.is_empty(),
+        Signal::Replied { step: None, .. } => before.data.reached < Some(Outcome::Replied),
+        _ => true,
     }
 }

@@ -180,8 +180,10 @@ async fn open_sends(
 /// order that meets the answer must not withdraw what the provider has.
 fn note_answered(lead: &mut Read) {
     for signal in &lead.told {
-        if let Signal::SendAnswered { effect, answer: Answer::Accepted | Answer::Rejected { .. } } =
-            signal
+        if let Signal::SendAnswered {
+            effect,
+            answer: Answer::Accepted | Answer::Rejected { .. } | Answer::Lost,
+        } = signal
             && !lead.facts.in_flight.contains(&effect.send)
         {
             lead.facts.in_flight.push(effect.send);

@@ -284,6 +284,9 @@ impl Writes {
                 Signal::Complained => ("complained", None),
                 _ => continue,
             };
+            if !applied.is_first {
+                continue;
+            }
             self.count(campaign, step.map(ToString::to_string), None, measure.to_owned(), 1);
         }
     }

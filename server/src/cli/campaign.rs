@@ -4,7 +4,7 @@ mod moving;
 mod order;
 mod rehearse;
 mod send_test;
-mod show;
+pub(super) mod show;
 mod start;
 
 use std::fmt;

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use activities::key_ring::KeyRing;
 use activities::senders::{self as stored, Transport};
 use activities::store::health::{self, Health};
-use activities::store::{Store, clock, endpoint_views, schema, turns, workspaces};
+use activities::store::{Store, clock, endpoint_views, reviews, schema, turns, workspaces};
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::campaign::show::nobody_knows;
 use crate::config::reader::{Environment, Faults};
 use crate::config::{
     self, Config, Database, Flags, KeySource, LinkFlags, LogFormat, Needs, RunFlags,
@@ -428,6 +429,11 @@ async fn look_at_work(
     }
     agents::check(store, workspace, report).await?;
     let mut tx = store.begin(workspace).await?;
+    let in_doubt = reviews::count(&mut tx, workspace, None).await?;
+    if in_doubt > 0 {
+        let fix = "run `meridian review list`, look into the mailboxes, and say";
+        report.note("sends in doubt", nobody_knows(in_doubt), fix);
+    }
     let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
     let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();
     let is_open = |provider: &str| open.iter().any(|endpoint| endpoint.provider == provider);

@@ -294,8 +294,7 @@ impl Memory {
                 Went::Yes => inner.record(effect, Answer::Accepted),
                 Went::No => {
                     inner.reviewed.insert(effect.send);
-                    let (class, retry_after_s) = (Refusal::Retry, None);
-                    inner.record(effect, Answer::Rejected { class, retry_after_s });
+                    inner.record(effect, Answer::Lost);
                 }
             }
         }

@@ -120,3 +120,46 @@ async fn a_mail_without_a_lead_can_be_read_before_it_is_put_aside() {
     let error = desk.types(&format!("dead-letter show {id}")).await.error();
     assert!(error.contains("there is no such dead letter"), "{error}");
 }
+
+#[tokio::test]
+async fn of_a_mail_in_doubt_every_view_says_that_a_person_must_decide() {
+    let (mut desk, _, runner) = with_engine().await;
+    until(&mut desk, "SELECT count(*) FROM sends WHERE state = 'accepted'").await;
+    runner.drain().await;
+    for sql in [
+        // As it was before its provider answered, but for the journal.
+        "UPDATE sends SET state = 'needs_review', detail = 'lost at the end of the data'",
+        "UPDATE enrollments SET state = 'sending', snapshot = convert_to(jsonb_set(jsonb_set(
+             convert_from(snapshot, 'UTF8')::jsonb, '{state}', jsonb_build_object(
+                 'state', 'dispatching', 'step', 'intro', 'effect',
+                 (SELECT jsonb_build_object('send', send_id, 'attempt', 1) FROM sends))),
+             '{data,open}', (SELECT jsonb_build_array(jsonb_build_object('step', 'intro', 'id',
+                 jsonb_build_object('send', send_id, 'attempt', 1))) FROM sends))::text, 'UTF8')",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut desk.owner).await.unwrap();
+    }
+    let told = desk.types("enrollment show ann@example.com").await.well();
+    for part in [
+        "Nobody knows whether `intro` went out: a person must look, and say",
+        "it went out:  meridian review sent ",
+        "it did not:   meridian review again ",
+        "wakes on  review",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("Is sending"), "{told}");
+    let told = desk.types("campaign show spring").await.well();
+    assert!(told.contains("of 1 message nobody knows whether it went out"), "{told}");
+    assert!(told.contains("`meridian review list`"), "{told}");
+    assert_eq!(desk.types("campaign show spring --json").await.json()["in_doubt"], 1);
+    let told = desk.types("doctor").await.out;
+    assert!(told.contains("of 1 message nobody knows whether it went out"), "{told}");
+
+    let list = desk.types("review list --json").await.json();
+    let send = list["reviews"][0]["id"].as_str().unwrap().to_owned();
+    desk.types(&format!("review again {send}")).await.well();
+    let told = desk.types("enrollment show ann@example.com").await.well();
+    assert!(told.contains("`intro` did not go out, says a person: it is sent again"), "{told}");
+    assert!(!told.contains("refused"), "{told}");
+    assert_eq!(desk.types("campaign show spring --json").await.json()["in_doubt"], 0);
+}

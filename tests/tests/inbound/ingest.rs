@@ -135,7 +135,7 @@ async fn the_order_of_arrival_does_not_matter() {
 }
 
 #[tokio::test]
-async fn a_click_counts_where_the_version_names_its_step_and_a_person_made_it() {
+async fn a_click_counts_once_where_a_person_made_it_and_moves_who_waits_for_it() {
     let mut town = Town::written_to(&[ADA, BOB]).await;
     let (ada, bob) =
         (town.send("spring", ADA, "intro").await, town.send("spring", BOB, "intro").await);
@@ -148,8 +148,22 @@ async fn a_click_counts_where_the_version_names_its_step_and_a_person_made_it() 
     town.work().await;
     // The click ended Ada's wait, so the next mail went out.
     let nudge = town.send("spring", ADA, "nudge").await;
-    assert_eq!(town.hears("clicked", nudge).await, Signalled::Stored { enrollments: vec![] });
     assert!(town.signals("spring", BOB).await.is_empty());
+    // Nobody waits for this one.
+    for kind in ["clicked", "delivered"] {
+        for nth in ["first", "second"] {
+            let event = town.event(&format!("{kind}-{nth}"), about(kind, nudge)).await;
+            town.signal(event).await;
+            town.work().await;
+        }
+    }
+    assert_eq!(town.state("spring", ADA).await, "waiting");
+    assert_eq!(town.count("journal WHERE cause = 'clicked'").await, 2);
+    let counted = |measure: &str| {
+        format!("counter_deltas WHERE step_key = 'nudge' AND measure = '{measure}'")
+    };
+    assert_eq!(town.count(&counted("clicked")).await, 1);
+    assert_eq!(town.count(&counted("delivered")).await, 1);
 }
 
 #[tokio::test]

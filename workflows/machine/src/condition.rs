@@ -151,12 +151,6 @@ impl Condition {
         self.parts().for_each(|part| part.collect_steps(steps));
     }
 
-    /// Adds the steps whose clicks the condition looks at to `steps`.
-    pub fn collect_clicks(&self, steps: &mut BTreeSet<StepKey>) {
-        steps.extend(self.clicked.clone());
-        self.parts().for_each(|part| part.collect_clicks(steps));
-    }
-
     /// Adds the keywords the condition names to `keywords`.
     pub fn collect_keywords<'a>(&'a self, keywords: &mut BTreeSet<&'a KeywordKey>) {
         keywords.extend(&self.said);

@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use compile::{Fault, compile};
+pub use compile::{Fault, compile, unreachable_clicks};
 
 use crate::calendar::Window;
 use crate::condition::Condition;

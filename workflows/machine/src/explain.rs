@@ -126,6 +126,8 @@ pub enum WakesOn {
     Bounce,
     /// The provider answers.
     ProviderAnswer,
+    /// A person says whether a message went out.
+    Review,
     /// A person decides about the draft.
     ApprovalDecision,
     /// The call is made.
@@ -203,6 +205,39 @@ pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
         score: (!version.score.is_empty())
             .then(|| version.score(&context.facts.attributes, &enrollment.data.history)),
         computed_at: context.now,
+    }
+}
+
+/// A message of which nobody knows whether it went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InDoubt<'a> {
+    /// A step's, to the lead.
+    Step(&'a StepKey),
+    /// The offer of a handover, to a person of ours.
+    Offer,
+}
+
+impl Plan {
+    /// Notes that nobody knows whether a message went out, and that a person must say. The machine
+    /// waits for its answer like for any other; only the ledger knows that no program will give it.
+    pub fn note_doubt(&mut self, message: InDoubt<'_>) {
+        let doubt = words::doubt(message);
+        let waits_for_it = match message {
+            InDoubt::Step(step) => {
+                self.state == Shown::Sending
+                    && self.next.as_ref().is_some_and(|next| next.step == *step)
+            }
+            InDoubt::Offer => false,
+        };
+        if waits_for_it {
+            self.headline = words::capitalised(&doubt);
+        } else {
+            self.headline = format!("{}; {doubt}", self.headline);
+        }
+        self.wakes_on.retain(|wake| *wake != WakesOn::ProviderAnswer || !waits_for_it);
+        if !self.wakes_on.contains(&WakesOn::Review) {
+            self.wakes_on.insert(0, WakesOn::Review);
+        }
     }
 }
 

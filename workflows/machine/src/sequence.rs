@@ -108,8 +108,6 @@ pub struct Version {
     pub not_within: Option<Delay>,
     /// The attributes that steps and goal name: the only ones a turn reads.
     pub attributes: BTreeSet<AttributeName>,
-    /// The steps whose clicks are signals.
-    pub clicks: BTreeSet<StepKey>,
     /// The words that answers are searched for.
     pub keywords: Keywords,
     /// What a lead is worth: the points of every rule that holds, added up.

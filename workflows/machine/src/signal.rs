@@ -60,7 +60,8 @@ pub enum Signal {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back_on: Option<NaiveDate>,
     },
-    /// A person followed a link in the message of a step that the version names.
+    /// A person followed a link in the message of a step. It moves a lead where the version names the
+    /// step.
     Clicked {
         /// The step.
         step: StepKey,
@@ -140,6 +141,8 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_s: Option<u32>,
     },
+    /// Nobody knew whether it left; a person says that it did not, and orders it again.
+    Lost,
     /// There is no room now; a slot is booked.
     Deferred {
         /// When the slot begins.

@@ -311,6 +311,27 @@ fn a_refused_offer_is_tried_again_under_its_own_name_and_at_last_daily() {
 }
 
 #[test]
+fn a_message_that_a_person_orders_again_was_refused_by_nobody() {
+    let mut lead = Lead::enrolled(json!([email("intro")]), json!({ "retry": { "refusals": 1 } }));
+    let first = lead.wakes().effects.pop().unwrap().id();
+    lead.hears(&answered(first, Answer::Lost));
+    assert_eq!(lead.enrollment.wake_at(), Some(lead.now));
+    let second = lead.wakes().effects.pop().unwrap().id();
+    assert_eq!((second.send, second.attempt), (first.send, 2));
+    assert!(lead.enrollment.data.asked.values().all(|asked| asked.refusals == 0));
+}
+
+#[test]
+fn an_offer_that_a_person_orders_again_goes_to_the_same_person_at_once() {
+    let mut lead = Lead::enrolled(json!([email("intro")]), with_team());
+    let first = lead.hears(&Signal::HandOver).effects.pop().unwrap().id();
+    let before = lead.enrollment.state.clone();
+    let second = lead.hears(&answered(first, Answer::Lost)).effects.pop().unwrap().id();
+    assert_eq!((second.send, second.attempt), (first.send, 2));
+    assert_eq!(lead.enrollment.state, before);
+}
+
+#[test]
 fn an_offer_that_finds_no_room_does_not_put_off_its_deadline() {
     let mut lead = Lead::enrolled(json!([email("intro")]), with_team());
     let first = lead.hears(&Signal::HandOver).effects.pop().unwrap().id();

@@ -2,7 +2,7 @@
 //! its fix, every fault at once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use machine::document::{CampaignDocument, compile};
+use machine::document::{CampaignDocument, compile, unreachable_clicks};
 use machine::sequence::{Channel, ReplyRule, ReplyScope, StepKind, Version};
 use serde_json::{Value, json};
 
@@ -278,7 +278,6 @@ fn a_whole_campaign_compiles() {
     assert_eq!(version.refusals_max, 4);
     let names: Vec<_> = version.attributes.iter().map(|name| name.as_str()).collect();
     assert_eq!(names, ["rooms", "stage"]);
-    assert_eq!(version.clicks.iter().map(|key| key.as_str()).collect::<Vec<_>>(), ["intro"]);
     let mut keys = Vec::new();
     version.each_step(&mut |step| keys.push(step.key.as_str().to_owned()));
     assert_eq!(keys, ["intro", "look", "big", "ring", "nudge", "text", "team"]);
@@ -300,4 +299,27 @@ fn a_document_written_out_reads_back_the_same() {
     let document = parse(with("/handover", json!({ "to": "sales@example.com" })));
     let written = serde_json::to_value(&document).unwrap();
     assert_eq!(parse(written), document);
+}
+
+#[test]
+fn a_wait_for_clicks_in_a_message_that_comes_later_is_refused_when_it_is_published() {
+    let email = |key: &str| json!({ "key": key, "email": { "body": "x" } });
+    let look = |clicks: &str| json!({ "key": "look", "wait_until": { "for": "3 days", "clicks": [clicks] } });
+    let lanes = json!({
+        "key": "lanes",
+        "condition": { "when": { "sent": "intro" }, "then": [email("large")], "else": [look("large")] },
+    });
+    for (steps, field) in [
+        (json!([email("intro"), look("intro")]), None),
+        (json!([look("intro"), email("intro")]), Some("steps[0].wait_until.clicks[0]")),
+        (json!([email("intro"), look("look")]), Some("steps[1].wait_until.clicks[0]")),
+        (json!([email("intro"), lanes]), Some("steps[1].condition.else[0].wait_until.clicks[0]")),
+        (json!([look("nowhere"), email("intro")]), None),
+    ] {
+        let document: CampaignDocument =
+            serde_json::from_value(with("/steps", steps.clone())).unwrap();
+        let faults = unreachable_clicks(&document);
+        assert_eq!(faults.first().map(|fault| fault.field.as_str()), field, "{steps}");
+        assert!(faults.iter().all(|fault| fault.message.contains("name an earlier step")));
+    }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use machine::context::{Consents, Context, Facts};
 use machine::document::compile;
 use machine::enrollment::Enrollment;
-use machine::explain::{self, Plan, Shown};
+use machine::explain::{self, InDoubt, Plan, Shown, WakesOn};
 use machine::sequence::Version;
 use machine::signal::{Answer, Missing, PauseScope, Refusal, ResumeRule, Signal};
 use machine::state::Why;
@@ -325,4 +325,25 @@ fn a_text_waits_for_the_morning_and_the_plan_names_the_hours() {
     assert!(quiet.binding && quiet.label == "Hours for texts 08:00 to 21:00", "{quiet:?}");
     assert_eq!(quiet.without, Some(at("2026-03-02T22:00:00Z")));
     assert!(plan.headline.ends_with("too early or too late for a text"), "{}", plan.headline);
+}
+
+#[test]
+fn of_a_message_in_doubt_nobody_says_that_it_is_being_sent() {
+    let document = json!({
+        "name": "Test", "zone": "UTC",
+        "steps": [{ "key": "intro", "email": { "body": "Hello" } }],
+    });
+    let mut lead = Lead::enrolled(document, MONDAY.parse().unwrap());
+    lead.wakes();
+    let step = "intro".parse().unwrap();
+    let mut plan = lead.plan();
+    plan.note_doubt(InDoubt::Step(&step));
+    assert_eq!(plan.headline, "Nobody knows whether `intro` went out: a person must look, and say");
+    assert!(plan.wakes_on.contains(&WakesOn::Review));
+    assert!(!plan.wakes_on.contains(&WakesOn::ProviderAnswer));
+    lead.hears(&Signal::Paused { scope: PauseScope::Lead });
+    let mut plan = lead.plan();
+    plan.note_doubt(InDoubt::Offer);
+    assert!(plan.headline.starts_with("Paused since today 08:00"), "{}", plan.headline);
+    assert!(plan.headline.contains("; nobody knows whether the mail to the team went out"));
 }

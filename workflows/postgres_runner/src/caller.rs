@@ -298,7 +298,8 @@ fn answered(ask: &Ask, what: Known) -> Recorded {
 /// Counts a message that was kept back, in words that are few.
 fn count_refusal(answer: &Answer) {
     let (answer, reason) = match answer {
-        Answer::Accepted => return,
+        // The second is a person's word.
+        Answer::Accepted | Answer::Lost => return,
         Answer::Rejected { class, .. } => ("rejected", class_word(*class)),
         Answer::Deferred { reason, .. } => ("deferred", reason.as_str()),
         Answer::Held { missing } => ("held", missing.why().as_str()),

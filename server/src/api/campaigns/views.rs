@@ -44,7 +44,7 @@ pub(super) struct CampaignSummary {
     live: i64,
     /// Messages that left.
     sent: i64,
-    /// Answers of leads.
+    /// Leads that answered.
     replied: i64,
     /// How many leads are in each state; states without any are left out.
     states: BTreeMap<&'static str, i64>,
@@ -55,6 +55,9 @@ pub(super) struct CampaignSummary {
 pub(super) struct Campaign {
     #[serde(flatten)]
     summary: CampaignSummary,
+    /// Messages of which nobody knows whether they left. A person looks and says: `GET
+    /// /sends?state=needs_review`, then `POST /sends/{send}/review`.
+    in_doubt: i64,
     /// The names of its senders.
     senders: Vec<String>,
     /// The steps of its newest version with their numbers, lanes included.
@@ -75,8 +78,9 @@ struct CampaignStep {
     /// The delay before it, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
-    /// How often its messages were `sent`, `delivered`, `clicked`, `replied` to or `bounced`; what
-    /// never happened is left out.
+    /// How many leads its message was `sent` to, and of how many it was `delivered`, `clicked`,
+    /// `replied` to or `bounced`; what never happened is left out. An answer counts at the step that
+    /// the lead answered first.
     counts: BTreeMap<&'static str, i64>,
     /// How often each wording was sent, where there are several.
     variants: BTreeMap<String, i64>,
@@ -122,6 +126,7 @@ impl From<Detail> for Campaign {
     fn from(detail: Detail) -> Self {
         Self {
             summary: detail.overview.into(),
+            in_doubt: detail.in_doubt,
             senders: detail.senders,
             steps: detail.steps.into_iter().map(CampaignStep::from).collect(),
             document: detail.document,

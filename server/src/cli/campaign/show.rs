@@ -106,6 +106,8 @@ struct Detail {
     zone: &'static str,
     per_day: Option<u32>,
     finished_at: Option<DateTime<Utc>>,
+    /// Messages of which nobody knows whether they left.
+    in_doubt: i64,
     steps: Vec<StepRow>,
 }
 
@@ -136,6 +138,10 @@ impl fmt::Display for Detail {
             .add("zone", self.zone)
             .add_some("a day", self.per_day);
         writeln!(f, "{facts}")?;
+        if self.in_doubt > 0 {
+            let nobody_knows = nobody_knows(self.in_doubt);
+            writeln!(f, "{nobody_knows}; `meridian review list` lists them\n")?;
+        }
         write!(f, "{}", self.steps_table())?;
         if listed.leads > 0 {
             let mut table = Table::new(&[Column::Text("state"), Column::Number("leads")], "");
@@ -193,11 +199,21 @@ pub(super) async fn one(name: &str, output: Output, bench: Bench<'_>) -> anyhow:
         zone: campaign.settings.zone.name(),
         per_day: campaign.settings.per_day,
         finished_at: campaign.finished_at,
+        in_doubt: view.in_doubt,
         steps: view.steps.into_iter().map(StepRow::from).collect(),
         listed: view.overview.into(),
     };
     bench.terminal.show(output.format(), &detail)?;
     Ok(())
+}
+
+/// Tells how many messages wait for a person's word.
+pub(in crate::cli) fn nobody_knows(in_doubt: i64) -> String {
+    let which = match in_doubt {
+        1 => "of 1 message nobody knows whether it went out".to_owned(),
+        n => format!("of {n} messages nobody knows whether they went out"),
+    };
+    format!("{which}: a person must say")
 }
 
 impl From<StepView> for StepRow {

@@ -53,11 +53,14 @@ struct SendJson {
     at: Option<DateTime<Utc>>,
     slot_at: Option<DateTime<Utc>>,
     subject: Option<String>,
+    #[serde(skip)]
+    is_in_doubt: bool,
 }
 
 impl From<SendRow> for SendJson {
     fn from(row: SendRow) -> Self {
         Self {
+            is_in_doubt: row.is_in_doubt(),
             id: row.send_id.into(),
             kind: row.kind,
             step: row.step_key,
@@ -100,6 +103,10 @@ impl Explained {
     fn write_plan(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
         writeln!(f, "{}", plan.headline)?;
+        for send in self.sends.iter().filter(|send| send.is_in_doubt) {
+            writeln!(f, "  it went out:  meridian review sent {}", send.id)?;
+            writeln!(f, "  it did not:   meridian review again {}", send.id)?;
+        }
         if self.parked_at.is_some() {
             writeln!(f, "Its turns failed again and again, so it was taken out of the run: see")?;
             writeln!(f, "`meridian dead-letter list`.")?;

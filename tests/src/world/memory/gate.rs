@@ -288,7 +288,7 @@ impl Inner {
         let stand = match answer {
             Answer::Deferred { .. } => Stand::Deferred,
             Answer::Held { .. } => Stand::Cancelled,
-            Answer::Accepted | Answer::Rejected { .. } => Stand::Rejected,
+            Answer::Accepted | Answer::Rejected { .. } | Answer::Lost => Stand::Rejected,
         };
         if stand != Stand::Deferred {
             self.unbook(send);

@@ -49,6 +49,54 @@ pub fn compile(document: &CampaignDocument) -> Result<Version, Vec<Fault>> {
     if compiler.faults.is_empty() { Ok(version) } else { Err(compiler.faults) }
 }
 
+/// Returns what keeps a document from being published although it compiles: waits for clicks in a
+/// message that comes after them. Versions that were published before this was asked run on.
+pub fn unreachable_clicks(document: &CampaignDocument) -> Vec<Fault> {
+    let mut passed = BTreeSet::new();
+    let mut faults = Vec::new();
+    look_for_clicks("steps", &document.steps, &mut passed, &mut faults);
+    // A step that does not exist is a fault of another kind.
+    faults.retain(|(key, _)| passed.contains(key));
+    faults.into_iter().map(|(_, fault)| fault).collect()
+}
+
+fn look_for_clicks(
+    path: &str,
+    steps: &[StepDocument],
+    passed: &mut BTreeSet<StepKey>,
+    faults: &mut Vec<(StepKey, Fault)>,
+) {
+    for (index, step) in steps.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if let Some(wait) = &step.wait_until {
+            for (index, key) in wait.clicks.iter().enumerate() {
+                if !passed.contains(key) {
+                    let field = format!("{path}.wait_until.clicks[{index}]");
+                    let message = format!(
+                        "names the step `{key}`, which the wait `{}` does not come after, so nobody \
+                         can have clicked in it: name an earlier step, or move the wait behind `{key}`",
+                        step.key
+                    );
+                    faults.push((key.clone(), Fault { field, message }));
+                }
+            }
+        }
+        if let Some(condition) = &step.condition {
+            let before = passed.clone();
+            look_for_clicks(&format!("{path}.condition.then"), &condition.then, passed, faults);
+            let then = std::mem::replace(passed, before);
+            look_for_clicks(
+                &format!("{path}.condition.else"),
+                &condition.otherwise,
+                passed,
+                faults,
+            );
+            passed.extend(then);
+        }
+        passed.insert(step.key.clone());
+    }
+}
+
 #[derive(Default)]
 struct Compiler {
     faults: Vec<Fault>,
@@ -127,7 +175,6 @@ impl Compiler {
             mail_needs_consent: document.consent == ConsentRule::Granted,
             not_within: document.recontact.not_within,
             attributes: BTreeSet::new(),
-            clicks: BTreeSet::new(),
             keywords: Keywords::new(&document.keywords),
             score,
         };
@@ -511,19 +558,13 @@ fn collect_names(version: &mut Version) {
     conditions.extend(version.score.iter().map(|rule| rule.when.clone()));
     let triggers = version.handover.iter().flat_map(|rule| &rule.triggers);
     conditions.extend(triggers.map(|trigger| trigger.when.clone()));
-    let mut clicks = BTreeSet::new();
     version.each_step(&mut |step| match &step.kind {
         StepKind::Condition { when, .. } => conditions.push(when.clone()),
-        StepKind::WaitUntil(wait) => {
-            conditions.extend(wait.attribute.clone());
-            clicks.extend(wait.clicks.iter().cloned());
-        }
+        StepKind::WaitUntil(wait) => conditions.extend(wait.attribute.clone()),
         StepKind::Message { .. } | StepKind::Call | StepKind::Handover | StepKind::Finish => {}
     });
     for condition in &conditions {
         condition.collect_attributes(&mut attributes);
-        condition.collect_clicks(&mut clicks);
     }
     version.attributes = attributes;
-    version.clicks = clicks;
 }

@@ -142,6 +142,10 @@ impl Data {
             return Handled;
         }
         self.offer_left(answer);
+        if *answer == Answer::Lost {
+            self.tell(to, answer_by, turn);
+            return Transition(State::Offered { to, answer_by, remind_at });
+        }
         if to == Responder::First && in_turn(turn) {
             return self.agent_answered(answer_by, remind_at, answer, turn);
         }
@@ -152,9 +156,10 @@ impl Data {
             {
                 self.offer_to(Responder::Fallback, turn)
             }
-            Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => {
-                self.try_again(to, answer_by, remind_at, answer, turn)
-            }
+            Answer::Rejected { .. }
+            | Answer::Lost
+            | Answer::Deferred { .. }
+            | Answer::Held { .. } => self.try_again(to, answer_by, remind_at, answer, turn),
         }
     }
 
@@ -204,9 +209,10 @@ impl Data {
                 let answer_by = answer_by.max(answer_by_from(*until, turn));
                 Transition(State::Offered { to, answer_by, remind_at: Some(*until) })
             }
-            Answer::Rejected { .. } | Answer::Deferred { .. } | Answer::Held { .. } => {
-                self.try_again(to, answer_by, remind_at, answer, turn)
-            }
+            Answer::Rejected { .. }
+            | Answer::Lost
+            | Answer::Deferred { .. }
+            | Answer::Held { .. } => self.try_again(to, answer_by, remind_at, answer, turn),
         }
     }
 

@@ -134,6 +134,8 @@ impl Data {
             Answer::Rejected { class, retry_after_s } => {
                 self.refused(key, effect, *class, *retry_after_s, turn)
             }
+            // No refusal: nobody refused anything.
+            Answer::Lost => self.ask_again(key, turn),
             Answer::Deferred { until, reason } => {
                 let earliest = Earliest { at: *until, because: *reason };
                 self.wait_unless_moved(key, earliest, turn)
@@ -201,6 +203,7 @@ impl Data {
                 Handled
             }
             Answer::Rejected { class: Refusal::Content | Refusal::Account, .. }
+            | Answer::Lost
             | Answer::Deferred { .. }
             | Answer::Held { .. } => Handled,
         }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
+use super::InDoubt;
 use crate::calendar::{Calendar, TEXT_HOURS, Weekday, Window};
 use crate::condition::Condition;
 use crate::context::Context;
@@ -52,6 +53,15 @@ pub(super) fn headline(enrollment: &Enrollment, context: &Context<'_>) -> String
         }
         State::Ended { outcome } => over(*outcome).to_owned(),
     }
+}
+
+/// What is said of a message of which nobody knows whether it went out.
+pub(super) fn doubt(message: InDoubt<'_>) -> String {
+    let what = match message {
+        InDoubt::Step(step) => format!("`{step}`"),
+        InDoubt::Offer => "the mail to the team".to_owned(),
+    };
+    format!("nobody knows whether {what} went out: a person must look, and say")
 }
 
 fn waiting(key: &StepKey, wait: &Wait, enrollment: &Enrollment, context: &Context<'_>) -> String {
@@ -342,7 +352,7 @@ fn place(zone: Tz) -> String {
     }
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),
