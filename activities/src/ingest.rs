@@ -13,6 +13,7 @@ use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::sequence::Channel;
 use machine::signal::Signal;
 use sqlx::PgConnection;
+use tracing::{Instrument as _, Span, field};
 
 pub use event::{NewEvent, Played, PostBody, Provider};
 
@@ -74,7 +75,15 @@ pub struct Verb {
 /// it again.
 pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) -> Result<Signalled> {
     let room = room.clone();
-    undisturbed(async move {
+    let (provider, what) = (event.provider.as_str(), event.fact.kind());
+    let span = tracing::debug_span!(
+        "signal",
+        workspace.id = %workspace,
+        event.id = field::Empty,
+        provider,
+        what,
+    );
+    let signalling = async move {
         let mut tries = 1;
         let (signalled, named) = loop {
             match take(&room, workspace, &event).await {
@@ -92,8 +101,8 @@ pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) ->
             }
         }
         Ok(signalled)
-    })
-    .await
+    };
+    undisturbed(signalling.instrument(span)).await
 }
 
 /// Opts the recipient of a send out, for good: whoever holds the link may use it at any time and as
@@ -206,6 +215,7 @@ async fn take(
     event: &NewEvent,
 ) -> Result<(Signalled, Option<NamedSend>)> {
     let id: EventId = ids::new();
+    Span::current().record("event.id", field::display(id));
     let mut tx = room.store.begin_batch(workspace).await?;
     let now = clock::read(&mut tx).await?;
     let found = target::find(&mut tx, workspace, &event.names, event.attempt).await?;
@@ -435,7 +445,7 @@ async fn settle(
 pub(crate) async fn undisturbed<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(answer) => answer,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // Only the end of the program cancels it.

@@ -52,6 +52,7 @@ pub mod suppression_key;
 pub mod suppression_list;
 pub mod tag;
 pub mod token;
+pub mod trace;
 pub mod turn;
 pub mod twilio;
 pub mod verify;

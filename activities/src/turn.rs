@@ -16,6 +16,7 @@ use machine::key::{StepKey, VariantKey};
 use machine::sequence::Channel;
 use machine::signal::Signal;
 use machine::state::Responder;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::campaign_settings::CampaignSettings;
@@ -25,6 +26,7 @@ use crate::store::enrollments::{self, Cursor, Locked};
 use crate::store::quotas::{self, Released};
 use crate::store::sends::Open;
 use crate::store::{Store, Tx};
+use crate::trace::TraceParent;
 use crate::versions::{Loaded, Versions};
 
 /// How many turns of one enrollment may fail before it is parked.
@@ -59,6 +61,8 @@ pub struct Ask {
     pub what: What,
     /// When its lead was due; earlier ones go first.
     pub wake_at: DateTime<Utc>,
+    /// The turn that asked for it.
+    pub trace: TraceParent,
 }
 
 /// What a send says.
@@ -231,10 +235,18 @@ pub(crate) async fn advance(
     let (leads, spoiled) = facts::read(tx, versions, clocks, enrollments, sends, told).await?;
     turned.spoiled = spoiled;
     let mut written = write::Writes::default();
-    for lead in leads {
+    // They end when everything is written.
+    let mut spans = Vec::new();
+    for mut lead in leads {
         let enrollment = EnrollmentId::new(lead.row.enrollment_id);
+        let (lead_id, traces) = (LeadId::new(lead.row.lead_id), std::mem::take(&mut lead.traces));
         match apply::apply(workspace, clocks, lead) {
-            Ok(done) => written.add(workspace, clocks, done, &mut turned),
+            Ok(done) => {
+                let asked = turned.asks.len();
+                written.add(workspace, clocks, done, &mut turned);
+                let asks = &mut turned.asks[asked..];
+                spans.extend(trace(workspace, enrollment, lead_id, &traces, asks));
+            }
             Err(stuck) => turned.spoiled.push((enrollment, stuck.to_string())),
         }
     }
@@ -244,6 +256,39 @@ pub(crate) async fn advance(
     }
     quotas::give_back(tx, workspace, &released).await?;
     Ok(turned)
+}
+
+/// Returns the span of a turn that was told something by others, or asks for messages, which belong to
+/// it. It goes on with the trace of the first who told something.
+fn trace(
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    lead: LeadId,
+    told_by: &[TraceParent],
+    asks: &mut [Ask],
+) -> Option<Span> {
+    if told_by.is_empty() && asks.is_empty() {
+        return None;
+    }
+    let span = tracing::debug_span!(
+        parent: None,
+        "turn",
+        workspace.id = %workspace,
+        enrollment.id = %enrollment,
+        lead.id = %lead,
+    );
+    if span.is_disabled() {
+        return None;
+    }
+    if let Some((first, others)) = told_by.split_first() {
+        first.lead_to(&span);
+        others.iter().for_each(|other| other.link_to(&span));
+    }
+    let here = TraceParent::of(&span);
+    for ask in asks {
+        ask.trace = here.clone();
+    }
+    Some(span)
 }
 
 /// One enrollment with everything its turn reads.
@@ -265,6 +310,8 @@ struct Read {
     told: Vec<Signal>,
     /// Signals it has not seen, up to the first that nobody has interpreted.
     signals: Vec<(i32, Signal)>,
+    /// The traces of those who told them.
+    traces: Vec<TraceParent>,
     /// Whether a signal waits for interpretation: nothing new is asked for meanwhile.
     uninterpreted: bool,
     /// Senders it may be given.

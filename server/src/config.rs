@@ -70,6 +70,12 @@ pub struct RunFlags {
     /// Write logs as `json` or as `text` [env: MERIDIAN_LOG_FORMAT]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Send traces to the collector at this address, by OTLP over HTTP [env: MERIDIAN_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Trace this share of what begins, from 0 to 1 [env: MERIDIAN_OTLP_SHARE] [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    pub otlp_share: Option<String>,
 }
 
 /// What the commands that tell links may say of the process that answers them.
@@ -119,6 +125,15 @@ pub enum LogFormat {
     Text,
 }
 
+/// Where traces go, and how many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The address of a collector, without `/v1/traces`.
+    pub endpoint: Url,
+    /// The share of traces that is kept, from 0 to 1.
+    pub share: f64,
+}
+
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -148,6 +163,8 @@ pub struct Config {
     pub log: Option<String>,
     /// How logs are written, where somebody said so.
     pub log_format: Option<LogFormat>,
+    /// Where traces go, where somebody said so.
+    pub traces: Option<Traces>,
     /// Variables and the like that have no effect; worth a word.
     pub warnings: Vec<String>,
 }
@@ -186,6 +203,13 @@ const CONNECTIONS: Setting =
 const LOG: Setting = Setting { key: "log", flag: Some("--log"), variable: "MERIDIAN_LOG" };
 const LOG_FORMAT: Setting =
     Setting { key: "log_format", flag: Some("--log-format"), variable: "MERIDIAN_LOG_FORMAT" };
+const OTLP_ENDPOINT: Setting = Setting {
+    key: "otlp_endpoint",
+    flag: Some("--otlp-endpoint"),
+    variable: "MERIDIAN_OTLP_ENDPOINT",
+};
+const OTLP_SHARE: Setting =
+    Setting { key: "otlp_share", flag: Some("--otlp-share"), variable: "MERIDIAN_OTLP_SHARE" };
 const REPLY_DOMAIN: Setting =
     Setting { key: "reply_domain", flag: None, variable: "MERIDIAN_REPLY_DOMAIN" };
 const ALLOW_INTERNAL_HOSTS: Setting = Setting {
@@ -199,7 +223,7 @@ const KEY_FILE: Setting = Setting { key: "key_file", flag: None, variable: "MERI
 /// A key has no flag and no place in a file: both would be read by others.
 const KEY_VARIABLE: &str = "MERIDIAN_KEY";
 
-const SETTINGS: [&Setting; 12] = [
+const SETTINGS: [&Setting; 14] = [
     &DATABASE_URL,
     &DATA_DIR,
     &WORKSPACE,
@@ -208,6 +232,8 @@ const SETTINGS: [&Setting; 12] = [
     &CONNECTIONS,
     &LOG,
     &LOG_FORMAT,
+    &OTLP_ENDPOINT,
+    &OTLP_SHARE,
     &REPLY_DOMAIN,
     &ALLOW_INTERNAL_HOSTS,
     &TRUSTED_PROXIES,
@@ -236,6 +262,8 @@ pub fn read(
         None => KeySource::File(key_file.unwrap_or_else(|| data_dir.join("key"))),
     };
     let listen = reader.take(&LISTEN, values::listen);
+    let endpoint = reader.take(&OTLP_ENDPOINT, values::otlp_endpoint);
+    let share = reader.take(&OTLP_SHARE, values::share).unwrap_or(1.0);
     let config = Config {
         database: database.map_or(Database::Private, Database::Url),
         data_dir,
@@ -252,6 +280,7 @@ pub fn read(
         connections: reader.take(&CONNECTIONS, values::connections).unwrap_or(20),
         log: reader.take(&LOG, values::log_filter),
         log_format: reader.take(&LOG_FORMAT, values::log_format),
+        traces: endpoint.map(|endpoint| Traces { endpoint, share }),
         warnings: reader.warnings(),
     };
     if needs == Needs::Production {

@@ -47,6 +47,20 @@ fn without_a_word_there_is_a_private_database_and_this_machine_alone() {
 }
 
 #[test]
+fn traces_are_configured_by_builds_that_send_them() {
+    let environment = Variables(vec![("MERIDIAN_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
+    let (_place, flags) = file("otlp_share = \"0.25\"\n");
+    let read = config::read(&flags, &RunFlags::default(), &environment, Needs::Nothing);
+    if cfg!(feature = "otlp") {
+        let traces = read.unwrap().traces.unwrap();
+        assert_eq!((traces.endpoint.as_str(), traces.share), ("http://127.0.0.1:4318/", 0.25));
+    } else {
+        let faults = read.unwrap_err().to_string();
+        assert!(faults.contains("this build sends no traces"), "{faults}");
+    }
+}
+
+#[test]
 fn flags_go_over_the_environment_and_that_over_the_file() {
     let (_place, flags) = file(
         "workspace = \"of-file\"\nlisten = \"127.0.0.1:1\"\nconnections = 7\nlog_format = \"json\"\n",

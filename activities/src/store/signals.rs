@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::bell;
 use super::inbound_events::EventId;
 use crate::error::{ActivityError, Result};
+use crate::trace::TraceParent;
 
 /// A signal to be stored.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ pub async fn write(
     if columns.enrollments.is_empty() {
         return Ok(Vec::new());
     }
-    columns.insert(conn, workspace, now).await?;
+    columns.insert(conn, workspace, &TraceParent::current(), now).await?;
     wake(conn, workspace, &columns.enrollments, now).await?;
     let told: BTreeSet<EnrollmentId> = columns.enrollments.into_iter().map(Into::into).collect();
     Ok(told.into_iter().collect())
@@ -400,14 +401,15 @@ impl Columns {
         &self,
         conn: &mut PgConnection,
         workspace: WorkspaceId,
+        trace: &TraceParent,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         sqlx::query!(
             r#"
             INSERT INTO signals
                 (workspace_id, enrollment_id, seq, kind, signal, holds, source_key, event_id, refs,
-                 at)
-            SELECT $1, n.*, $10
+                 at, trace)
+            SELECT $1, n.*, $10, $11
             FROM unnest($2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::bool[], $7::text[],
                 $8::uuid[], $9::jsonb[]) AS n
             "#,
@@ -420,7 +422,8 @@ impl Columns {
             &self.source_keys,
             &self.events as &[Option<Uuid>],
             &self.refs as &[Option<Value>],
-            now
+            now,
+            trace.as_str()
         )
         .execute(conn)
         .await?;

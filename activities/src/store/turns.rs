@@ -88,6 +88,8 @@ pub struct SignalRow {
     pub seq: i32,
     /// As the machine reads it; `None` until interpreted.
     pub signal: Option<Value>,
+    /// Where the trace of whoever told it goes on.
+    pub trace: Option<String>,
 }
 
 /// Reads the signals of enrollments behind the number each has applied, in order.
@@ -103,7 +105,7 @@ pub async fn signals(
     sqlx::query_as!(
         SignalRow,
         r#"
-        SELECT s.enrollment_id, s.seq, s.signal
+        SELECT s.enrollment_id, s.seq, s.signal, s.trace
         FROM unnest($1::uuid[], $2::uuid[], $3::int[])
              AS u (workspace_id, enrollment_id, applied_seq)
         JOIN signals s ON s.workspace_id = u.workspace_id AND s.enrollment_id = u.enrollment_id

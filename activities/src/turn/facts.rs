@@ -20,6 +20,7 @@ use crate::store::clock::Clocks;
 use crate::store::enrollments::Locked;
 use crate::store::sends::{self, Open};
 use crate::store::turns::{self, Attributes, CampaignRow, LeadRow, VerbRow};
+use crate::trace::TraceParent;
 use crate::versions::Versions;
 
 /// Enrollments that can be turned, and those whose stored state does not load.
@@ -94,14 +95,15 @@ pub(super) async fn read(
         if !mine.is_empty() {
             verbs.insert(row.campaign_id, mine);
         }
-        let (signals, uninterpreted) = signals.remove(&row.enrollment_id).unwrap_or_default();
+        let told_in_rows = signals.remove(&row.enrollment_id).unwrap_or_default();
         sorted.0.push(Read {
             facts: of_lead(lead, &version.version),
             open: HashMap::new(),
             verbs: unseen,
             told: told_by.remove(&row.enrollment_id).unwrap_or_default(),
-            signals,
-            uninterpreted,
+            signals: told_in_rows.signals,
+            uninterpreted: told_in_rows.uninterpreted,
+            traces: told_in_rows.traces,
             settings: Arc::clone(&settings[&row.campaign_id]),
             senders: Arc::clone(&senders),
             runners: Arc::default(),
@@ -242,7 +244,15 @@ fn verb_signal(verb: &VerbRow) -> Option<Signal> {
 }
 
 /// The signals of each enrollment in order, up to the first that nobody has interpreted.
-type Pending = HashMap<Uuid, (Vec<(i32, Signal)>, bool)>;
+type Pending = HashMap<Uuid, Unseen>;
+
+/// What an enrollment has not seen.
+#[derive(Default)]
+struct Unseen {
+    signals: Vec<(i32, Signal)>,
+    uninterpreted: bool,
+    traces: Vec<TraceParent>,
+}
 
 async fn signals(tx: &mut Tx, locked: &[Locked]) -> Result<Pending> {
     let news = locked.iter().filter(|row| row.signal_seq > row.applied_seq);
@@ -251,17 +261,18 @@ async fn signals(tx: &mut Tx, locked: &[Locked]) -> Result<Pending> {
     let workspace = tx.workspace();
     let mut pending = Pending::new();
     for row in turns::signals(tx, workspace, &ids, &applied).await? {
-        let (signals, uninterpreted) = pending.entry(row.enrollment_id).or_default();
-        if *uninterpreted {
+        let unseen = pending.entry(row.enrollment_id).or_default();
+        if unseen.uninterpreted {
             continue;
         }
         match row.signal {
-            None => *uninterpreted = true,
+            None => unseen.uninterpreted = true,
             Some(signal) => {
                 let signal = serde_json::from_value(signal).map_err(|error| {
                     ActivityError::Stored { what: "signal", why: error.to_string() }
                 })?;
-                signals.push((row.seq, signal));
+                unseen.signals.push((row.seq, signal));
+                unseen.traces.extend(row.trace.map(|text| TraceParent::stored(Some(text))));
             }
         }
     }

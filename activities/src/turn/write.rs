@@ -25,6 +25,7 @@ use crate::store::dead_letters;
 use crate::store::sends::{self, Share};
 use crate::store::turns::{self, Deltas, HandoverRow, Tasks};
 use crate::store::{Tx, campaigns, enrollments, journal};
+use crate::trace::TraceParent;
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
@@ -549,6 +550,7 @@ fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
         sender: kept_sender(done, channel).map(SenderId::new),
         what,
         wake_at: read.row.wake_at.unwrap_or(done.now),
+        trace: TraceParent::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::demo;
 use crate::process::{Ending, Http, Process};
 use crate::session::Session;
-use crate::telemetry;
+use crate::telemetry::{self, Telemetry};
 use crate::terminal::Terminal;
 
 /// How often the demonstration is drawn for people.
@@ -52,7 +52,7 @@ pub(super) async fn up(
     let usual = if command.demo { "warn" } else { "info" };
     let config = read(flags, &command.run, environment, Needs::Nothing, terminal)?;
     let config = if command.demo { demo::configure(config)? } else { config };
-    log(&config, usual, LogFormat::Text);
+    let telemetry = log(&config, usual, LogFormat::Text)?;
     if command.demo {
         std::fs::create_dir_all(&config.data_dir)?;
     }
@@ -72,6 +72,7 @@ pub(super) async fn up(
     };
     terminal.remark("ending: calls under way finish first")?;
     process.stop().await;
+    telemetry.end().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
@@ -82,8 +83,8 @@ pub(super) async fn serve(
     terminal: &mut Terminal,
 ) -> anyhow::Result<ExitCode> {
     let config = read(flags, &command.run, environment, Needs::Production, terminal)?;
-    log(&config, "info", LogFormat::Json);
-    run_until_told(config, Http::All).await
+    let telemetry = log(&config, "info", LogFormat::Json)?;
+    run_until_told(config, Http::All, telemetry).await
 }
 
 pub(super) async fn worker(
@@ -93,12 +94,16 @@ pub(super) async fn worker(
     terminal: &mut Terminal,
 ) -> anyhow::Result<ExitCode> {
     let config = read(flags, &command.run, environment, Needs::Production, terminal)?;
-    log(&config, "info", LogFormat::Json);
+    let telemetry = log(&config, "info", LogFormat::Json)?;
     let http = if config.listen_was_set { Http::Probes } else { Http::Off };
-    run_until_told(config, http).await
+    run_until_told(config, http, telemetry).await
 }
 
-async fn run_until_told(config: Config, http: Http) -> anyhow::Result<ExitCode> {
+async fn run_until_told(
+    config: Config,
+    http: Http,
+    telemetry: Telemetry,
+) -> anyhow::Result<ExitCode> {
     let session = Session::open(&config).await?;
     let mut ending = Ending::listen()?;
     let process = Process::start(session, config, http).await?;
@@ -106,6 +111,7 @@ async fn run_until_told(config: Config, http: Http) -> anyhow::Result<ExitCode> 
     ending.told().await;
     tracing::info!("ending: calls under way finish first");
     process.stop().await;
+    telemetry.end().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,9 +129,9 @@ fn read(
     Ok(config)
 }
 
-fn log(config: &Config, filter: &str, format: LogFormat) {
+fn log(config: &Config, filter: &str, format: LogFormat) -> anyhow::Result<Telemetry> {
     let filter = config.log.as_deref().unwrap_or(filter);
-    telemetry::init(filter, config.log_format.unwrap_or(format));
+    telemetry::begin(filter, config.log_format.unwrap_or(format), config.traces.as_ref())
 }
 
 async fn stay(

@@ -68,7 +68,7 @@ impl Environment for ProcessEnvironment {
 
 /// Where settings are looked for, and what was wrong with them so far.
 pub(super) struct Reader<'a> {
-    flags: [(&'static str, Option<&'a String>); 9],
+    flags: [(&'static str, Option<&'a String>); 11],
     environment: &'a dyn Environment,
     file: toml::Table,
     file_name: String,
@@ -108,6 +108,8 @@ impl<'a> Reader<'a> {
                 ("--public-url", run.public_url.as_ref()),
                 ("--connections", run.connections.as_ref()),
                 ("--log-format", run.log_format.as_ref()),
+                ("--otlp-endpoint", run.otlp_endpoint.as_ref()),
+                ("--otlp-share", run.otlp_share.as_ref()),
             ],
             environment,
             file,

@@ -92,6 +92,27 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
+pub(super) fn otlp_endpoint(text: &str) -> Result<Url, String> {
+    if !cfg!(feature = "otlp") {
+        return Err(
+            "this build sends no traces: build with `--features otlp`, or leave it out".to_owned()
+        );
+    }
+    let fix = "write it like http://127.0.0.1:4318";
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(url),
+        // The rest may hold a password.
+        Ok(_) | Err(_) => Err(format!("is not the address of a collector: {fix}")),
+    }
+}
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err(format!("`{text}` is not a share: write it like 0.05")),
+    }
+}
+
 pub(super) fn reach(text: &str) -> Result<Reach, String> {
     match text {
         "yes" => Ok(Reach::Anywhere),

@@ -150,9 +150,9 @@ impl Installation {
         self.stay(&mut self.command(&["serve"]))
     }
 
-    /// Starts `meridian serve`, which logs what `filter` lets pass.
-    pub fn serve_logging(&self, filter: &str) -> Serving {
-        self.stay(self.command(&["serve"]).env("MERIDIAN_LOG", filter))
+    /// Starts `meridian serve` with more in its environment.
+    pub fn serve_with(&self, variables: &[(&str, &str)]) -> Serving {
+        self.stay(self.command(&["serve"]).envs(variables.iter().copied()))
     }
 
     /// Starts `meridian serve`, which reaches the database through `url`.

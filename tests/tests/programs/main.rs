@@ -6,4 +6,6 @@
 mod contract;
 mod demonstration;
 mod example;
+#[cfg(feature = "otlp")]
+mod traces;
 mod watching;

@@ -121,7 +121,7 @@ fn labels_of(query: &str) -> Vec<&str> {
 async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
     let mail_server = MailServer::start(Delays::default()).await;
     let installation = Installation::create().await;
-    let mut serving = installation.serve_logging("debug");
+    let mut serving = installation.serve_with(&[("MERIDIAN_LOG", "debug")]);
     installation.ready(&mut serving).await;
     let mut scrapes = vec![Scrape::of(&installation).await];
 

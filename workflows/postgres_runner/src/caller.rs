@@ -19,6 +19,7 @@ use machine::ids::{SendId, SenderId, WorkspaceId};
 use machine::signal::{Answer, Refusal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tracing::{Instrument as _, Span, field};
 
 use super::Shared;
 use super::pump::is_outage;
@@ -90,6 +91,9 @@ async fn pass(
     let mut ready = Vec::with_capacity(asks.len());
     let mut taken: HashMap<SendId, Finished> =
         asks.iter().map(|ask| (ask.send, name(ask))).collect();
+    // Each ends when its outcome is on record.
+    let mut spans: HashMap<SendId, Span> =
+        asks.iter().map(|ask| (ask.send, span_of(workspace, ask))).collect();
     for readied in prepare(&shared.mailroom, workspace, asks).await? {
         match readied {
             Readied::Ready(message) => {
@@ -123,7 +127,8 @@ async fn pass(
             continue;
         }
         taken.remove(&ask.send);
-        calls.spawn(make_call(Arc::clone(shared), workspace, dispatch, gate_at));
+        let span = spans.remove(&ask.send).unwrap_or_else(Span::none);
+        calls.spawn(make_call(Arc::clone(shared), workspace, dispatch, gate_at, span));
     }
     let mut again = gated.changed;
     if !gated.busy.is_empty() {
@@ -134,6 +139,11 @@ async fn pass(
         taken.remove(&ask.send);
     }
     shared.lanes.put_back(workspace, again);
+    for it in &recorded {
+        if let Some(span) = spans.get(&it.send) {
+            span.record("outcome", it.what.word());
+        }
+    }
     finished.extend(taken.into_values());
     if !recorded.is_empty() {
         write_down(shared, workspace, &recorded).await;
@@ -152,12 +162,15 @@ async fn make_call(
     workspace: WorkspaceId,
     dispatch: Dispatch,
     gate_at: Instant,
+    span: Span,
 ) {
     let began = Instant::now();
     let called = if shared.may_call(gate_at) {
         let alive = Arc::clone(&shared);
         let is_ours = move || alive.may_call(gate_at);
         let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed(), is_ours);
+        let provider = dispatch.message.outlet.name();
+        let called = called.instrument(tracing::debug_span!(parent: &span, "call", provider));
         // It may have left before.
         let unknown =
             |_| Called::Answered(Outcome::Unknown { detail: Detail::new("the call panicked") });
@@ -170,15 +183,16 @@ async fn make_call(
     metrics::histogram!("meridian_call_seconds", "provider" => provider).record(seconds);
     let ask = &dispatch.message.ask;
     let outcome = answered(ask, known(&dispatch, called));
+    span.record("outcome", outcome.what.word());
     // The recorder outlives every call; it ends when every lane is at rest, so this comes first.
-    let _ = shared.outcomes.send((workspace, outcome));
+    let _ = shared.outcomes.send((workspace, outcome, span));
     shared.lanes.done(workspace, &[name(ask)]);
 }
 
 /// Records outcomes in batches as they come.
 pub(crate) async fn record_outcomes(
     shared: Arc<Shared>,
-    mut outcomes: UnboundedReceiver<(WorkspaceId, Recorded)>,
+    mut outcomes: UnboundedReceiver<(WorkspaceId, Recorded, Span)>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
@@ -195,12 +209,15 @@ pub(crate) async fn record_outcomes(
         if n == 0 {
             return;
         }
-        let mut by_workspace = HashMap::<WorkspaceId, Vec<Recorded>>::new();
-        for (workspace, outcome) in batch.drain(..) {
-            by_workspace.entry(workspace).or_default().push(outcome);
+        let mut by_workspace = HashMap::<WorkspaceId, (Vec<Recorded>, Vec<Span>)>::new();
+        for (workspace, outcome, span) in batch.drain(..) {
+            let (recorded, spans) = by_workspace.entry(workspace).or_default();
+            recorded.push(outcome);
+            spans.push(span);
         }
-        for (workspace, recorded) in by_workspace {
+        for (workspace, (recorded, spans)) in by_workspace {
             write_down(&shared, workspace, &recorded).await;
+            drop(spans);
         }
     }
 }
@@ -299,6 +316,22 @@ fn class_word(class: Refusal) -> &'static str {
         Refusal::Account => "account",
         Refusal::Suppressed => "suppressed",
     }
+}
+
+/// The span of one passage of a send: ready, gate, call and record. It belongs to the turn that asked.
+fn span_of(workspace: WorkspaceId, ask: &Ask) -> Span {
+    let span = tracing::debug_span!(
+        parent: None,
+        "send",
+        workspace.id = %workspace,
+        enrollment.id = %ask.enrollment,
+        lead.id = %ask.lead,
+        send.id = %ask.send,
+        attempt = ask.attempt,
+        outcome = field::Empty,
+    );
+    ask.trace.lead_to(&span);
+    span
 }
 
 fn name(ask: &Ask) -> Finished {

@@ -217,6 +217,7 @@ mod tests {
 
     use activities::campaign_settings::CampaignSettings;
     use activities::ids;
+    use activities::trace::TraceParent;
     use activities::turn::What;
     use activities::versions::{Loaded, wordings};
     use chrono::DateTime;
@@ -261,6 +262,7 @@ mod tests {
             sender: Some(ids::new()),
             what: What::Handover { to: Responder::First, answer_by: None },
             wake_at: DateTime::UNIX_EPOCH,
+            trace: TraceParent::default(),
         }
     }
 

@@ -28,6 +28,7 @@ use machine::ids::WorkspaceId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 /// After this long without a sign of life a runner begins no calls. Others wait half as long again
 /// before they give its calls up ([`activities::turn::RUNNER_SILENCE`]).
@@ -73,7 +74,7 @@ struct Shared {
     chores: Notify,
     /// Rung when a campaign has something in store for many leads.
     plans: Notify,
-    outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded)>,
+    outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded, Span)>,
     lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
     /// Rung when open requests are to be looked at.
     look: Notify,
