@@ -125,6 +125,9 @@ pub enum Signal {
     },
     /// The enrollment was moved to another version of its sequence.
     VersionMoved,
+    /// What the gate put it off for may be over: an agent can take a lead again. Where it waits for
+    /// that, it asks once more.
+    Freed,
 }
 
 /// The answer to a request to send.
@@ -317,6 +320,7 @@ impl Signal {
             Self::ApprovalDecided { .. } => "approval_decided",
             Self::CallDone { .. } => "call_done",
             Self::VersionMoved => "version_moved",
+            Self::Freed => "freed",
         }
     }
 
@@ -354,7 +358,8 @@ impl Signal {
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
             | Self::CallDone { .. }
-            | Self::VersionMoved => None,
+            | Self::VersionMoved
+            | Self::Freed => None,
         }
     }
 
@@ -386,7 +391,8 @@ impl Signal {
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
             | Self::CallDone { .. }
-            | Self::VersionMoved => false,
+            | Self::VersionMoved
+            | Self::Freed => false,
         }
     }
 }
