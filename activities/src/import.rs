@@ -181,19 +181,17 @@ pub async fn leads(
             let _ = results.send(rows).await;
         }
     }
-    let headers = match reader.await {
-        Ok(headers) => headers,
+    let (headers, end) = match reader.await {
+        Ok(read) => read,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
+    (report.ignored_columns, report.foreign_columns) = (headers.ignored, headers.foreign);
     // What went in before the file became unreadable is in, and on record.
-    if headers.is_ok() || report.totals != Totals::default() {
+    if end.is_ok() || report.totals != Totals::default() {
         record(store, workspace, options, report.totals).await?;
     }
-    match headers {
-        Ok(Headers { ignored, foreign }) => {
-            (report.ignored_columns, report.foreign_columns) = (ignored, foreign);
-            Ok(report)
-        }
+    match end {
+        Ok(()) => Ok(report),
         Err(why) => Err(ImportError::Unreadable { why, before: Box::new(report) }),
     }
 }
@@ -236,30 +234,45 @@ struct Batch {
 }
 
 /// What is worth a word about the columns of a file.
+#[derive(Default)]
 struct Headers {
     ignored: Vec<String>,
     foreign: Vec<ForeignColumn>,
 }
 
 /// Reads the file into batches, to its end or to where it cannot be read; returns what is worth a word
-/// about its columns. Ends early when nobody takes them any more.
+/// about its columns, and how it ended. Ends early when nobody takes them any more.
 fn read(
     file: impl Read + Seek,
     given: &Given,
     mapping: &Mapping,
     batches: &mpsc::Sender<Batch>,
-) -> Result<Headers, Unreadable> {
-    let mut source = Source::open(file)?;
-    let columns = Columns::of(&source.header()?, mapping)?;
+) -> (Headers, Result<(), Unreadable>) {
+    let opened = Source::open(file).and_then(|mut source| {
+        let columns = Columns::of(&source.header()?, mapping)?;
+        Ok((source, columns))
+    });
+    match opened {
+        Ok((source, columns)) => (columns.headers(), read_rows(source, &columns, given, batches)),
+        Err(error) => (Headers::default(), Err(error)),
+    }
+}
+
+fn read_rows(
+    mut source: Source<impl Read>,
+    columns: &Columns,
+    given: &Given,
+    batches: &mpsc::Sender<Batch>,
+) -> Result<(), Unreadable> {
     let mut seen = Seen::default();
     let mut batch = Batch::default();
     let end = loop {
         let record = match source.next_record() {
             Ok(Some(record)) => record,
-            Ok(None) => break Ok(columns.headers()),
+            Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
-        match row::parse(&columns, &record, given, &mut batch.faults) {
+        match row::parse(columns, &record, given, &mut batch.faults) {
             Parsed::Blank => {}
             Parsed::Refused => batch.refused.push(record.line),
             Parsed::Person(mut person) => match seen.first_line(&person) {
@@ -281,14 +294,14 @@ fn read(
             },
         }
         if batch.people.len() >= BATCH || batch.faults.len() >= BATCH {
-            if batches.blocking_send(batch.up_to(&source, &columns)).is_err() {
-                return Ok(columns.headers());
+            if batches.blocking_send(batch.up_to(&source, columns)).is_err() {
+                return Ok(());
             }
             batch = Batch::default();
         }
     };
     // Whoever gave up needs no last batch; an empty one still tells that the end was reached.
-    drop(batches.blocking_send(batch.up_to(&source, &columns)));
+    drop(batches.blocking_send(batch.up_to(&source, columns)));
     end
 }
 

@@ -63,6 +63,8 @@ pub enum RefusalClass {
     Account,
     /// The recipient has told the provider to take no more from us.
     OptedOut,
+    /// The server cannot carry mail for mailbox names outside ASCII. Nothing is wrong with the address.
+    SmtpUtf8,
 }
 
 /// Whom a refusal concerns.

@@ -1,6 +1,8 @@
 //! The campaign file on disk: YAML in, a document and its faults out, each fault with the line it
 //! stands on. What a document means is the machine's to know.
 
+mod mending;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -62,12 +64,30 @@ impl CampaignFile {
         let document = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
             let message = plain(&error);
-            let field = place.and_then(|place| Lines::of(text).field_at(place));
-            let message = match field {
+            let lines = Lines::of(text);
+            let field = place.and_then(|place| lines.field_at(place));
+            let mut further = mending::further(text);
+            // The parser knows the place of the first one best, and says least of it.
+            let is_first = |fault: &Fault| {
+                let line = lines.find(&fault.field).map(|place| place.line);
+                line == place.map(|place| place.line) && fault.message.starts_with(&message)
+            };
+            let same = further.iter().position(is_first);
+            let message = same.map_or(message.clone(), |at| further.remove(at).message);
+            let first = match &field {
                 Some(field) => format!("{field}: {message}"),
                 None => message,
             };
-            FaultyFile { path: path.to_owned(), faults: vec![(place, message)] }
+            let mut faults = vec![(place, first)];
+            for fault in further {
+                let place = lines.find(&fault.field);
+                // The parser told the first one, and where it stands.
+                if faults.iter().all(|(known, _)| *known != place) {
+                    faults.push((place, fault.to_string()));
+                }
+            }
+            faults.sort_by_key(|(place, _)| *place);
+            FaultyFile { path: path.to_owned(), faults }
         })?;
         Ok(Self { path: path.to_owned(), document, lines: Lines::of(text) })
     }
@@ -111,7 +131,7 @@ fn plain(error: &serde_saphyr::Error) -> String {
         "invalid u32" | "invalid u64" => "a whole number is needed".to_owned(),
         text => match duplicate.and_then(|rest| rest.split(',').next()) {
             Some(name) => format!("`{name}` stands here twice: keep one"),
-            None => text.to_owned(),
+            None => mending::told(text),
         },
     }
 }
@@ -285,7 +305,10 @@ steps:
                 "name: x\nzone: UTC\nholidays: [2026-13-01]\nsteps: []\n",
                 "broken.yaml:3:12: holidays[0]: `2026-13-01` is not a day: write it like 2026-12-24",
             ),
-            ("name: x\nzone: UTC\nstep: []\n", "broken.yaml:3:1: unknown field `step`"),
+            (
+                "name: x\nzone: UTC\nstep: []\n",
+                "broken.yaml:3:1: `step` is nothing that can stand here: did you mean `steps`?",
+            ),
             (
                 "name: x\nzone: UTC\nsteps:\n  - key: A b\n",
                 "broken.yaml:4:10: steps[0].key: `A b` is not a key",
@@ -300,6 +323,39 @@ steps:
         ] {
             let faulty = CampaignFile::parse(Path::new("broken.yaml"), text).unwrap_err();
             assert!(faulty.to_string().contains(told), "{faulty}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let text = "\
+name: x
+zone: Mars/Olympus
+windows:
+  - { days: [montag, tue], from: '09:00', to: '17:00' }
+  - { days: [fry], from: '09:00', to: '17:00' }
+caps: { per_day: lots }
+colour: red
+reply: { rule: hand_ovr }
+steps:
+  - key: intro
+    email: {}
+";
+        let told = CampaignFile::parse(Path::new("x.yaml"), text).unwrap_err().to_string();
+        for part in [
+            "x.yaml has 7 faults",
+            "x.yaml:2:7: zone: `Mars/Olympus` is not a time zone",
+            "x.yaml:4:14: windows[0].days[0]: `montag` is not known here: use one of",
+            "did you mean `mon`?",
+            "x.yaml:5:14: windows[1].days[0]: `fry` is not known here",
+            "did you mean `fri`?",
+            "x.yaml:6:18: caps.per_day: a whole number is needed",
+            "x.yaml:7:9: colour: `colour` is nothing that can stand here: use one of",
+            "x.yaml:8:16: reply.rule: `hand_ovr` is not known here",
+            "did you mean `hand_over`?",
+            "x.yaml:11:12: steps[0].email: has no text",
+        ] {
+            assert!(told.contains(part), "{part} is not in\n{told}");
         }
     }
 }

@@ -20,7 +20,9 @@ use reader::{Environment, Faults, Reader, Setting};
 const FILE: &str = "meridian.toml";
 
 /// Variables that are read elsewhere, each in one place.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 6] = [
+    // Of programs that use the API, as our examples are.
+    "MERIDIAN_API_KEY",
     "MERIDIAN_CONFIG",
     "MERIDIAN_PG_BIN",
     "MERIDIAN_PG_USER",

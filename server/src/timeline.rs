@@ -243,6 +243,9 @@ pub fn lacks(missing: &Missing) -> String {
         Missing::Address { channel } => format!("there is no address for {}", channel.as_str()),
         Missing::Approval => "it was not approved".to_owned(),
         Missing::Agent => "there is no agent left to ask".to_owned(),
+        Missing::SmtpUtf8 => "the sender's mail server takes no mailbox names outside ASCII \
+                              (SMTPUTF8)"
+            .to_owned(),
     }
 }
 

@@ -23,11 +23,12 @@ use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::shell::word;
-use crate::store::audience::{self, Candidate, Entry, Wanted};
+use crate::store::audience::{self, Candidate, Entry, LiveAddress, Wanted};
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
 use crate::store::contacts::{self, Elsewhere};
-use crate::store::{Store, Tx, clock};
+use crate::store::{Store, Tx, clock, suppressions};
+use crate::suppression_key::{SuppressionHash, SuppressionKey};
 
 /// Leads in one transaction.
 const PAGE: usize = 5_000;
@@ -167,6 +168,48 @@ pub async fn enroll(
     audit::record(&mut tx, workspace, &act, clocks.wall).await?;
     tx.commit().await?;
     run(store, workspace, &campaign, selection, clocks.campaign, progress).await
+}
+
+/// Returns for how many leads a campaign is not over although an address it would write to is
+/// suppressed: they leave it at the first message to that address.
+///
+/// # Errors
+///
+/// When the database fails, or there is no such campaign.
+pub async fn suppressed(
+    store: &Store,
+    key: &SuppressionKey,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> Result<u64> {
+    let mut tx = store.begin(workspace).await?;
+    let campaign = super::find(&mut tx, workspace, campaign).await?;
+    let document = super::document(&mut tx, workspace, campaign.sequence, campaign.version).await?;
+    let channels = channels(&super::compile(&document)?);
+    let mut after = LiveAddress { lead_id: Uuid::nil(), address: String::new() };
+    let mut leads = BTreeSet::new();
+    loop {
+        let limit = i64::try_from(PAGE).expect("a page is small");
+        let page =
+            audience::live_addresses(&mut tx, workspace, campaign.id, &channels, &after, limit)
+                .await?;
+        let hashed: Vec<(Uuid, SuppressionHash)> = page
+            .iter()
+            .flat_map(|it| {
+                let domain = key.domain_of(&it.address);
+                let hashes = [key.address(&it.address)].into_iter().chain(domain);
+                hashes.map(|hash| (it.lead_id, hash))
+            })
+            .collect();
+        let hashes: Vec<SuppressionHash> = hashed.iter().map(|(_, hash)| *hash).collect();
+        let in_force = suppressions::in_force(&mut tx, workspace, &hashes).await?;
+        let met = hashed.into_iter().filter(|(_, hash)| in_force.contains(hash));
+        leads.extend(met.map(|(lead, _)| lead));
+        match page.into_iter().last() {
+            Some(last) => after = last,
+            None => return Ok(u64::try_from(leads.len()).unwrap_or(u64::MAX)),
+        }
+    }
 }
 
 /// Whom a selection means in a campaign, ready to be read in pages.

@@ -27,6 +27,9 @@ pub enum Reason {
     MissingAddress,
     /// The address is none.
     Address(InvalidEmail),
+    /// The mailbox has a name in another script than ASCII. It is kept, though many servers take no
+    /// mail for it.
+    MailboxName,
     /// More than one address.
     SeveralAddresses,
     /// The address was on another line before.
@@ -87,9 +90,11 @@ impl Reason {
     /// Whether the row is left out for it.
     pub fn refuses(&self) -> bool {
         match self {
-            Self::Formula | Self::Phone(_) | Self::PhoneOnLine { .. } | Self::PhoneOfAnother => {
-                false
-            }
+            Self::MailboxName
+            | Self::Formula
+            | Self::Phone(_)
+            | Self::PhoneOnLine { .. }
+            | Self::PhoneOfAnother => false,
             Self::MissingAddress
             | Self::Address(_)
             | Self::SeveralAddresses
@@ -112,6 +117,10 @@ impl fmt::Display for Reason {
         match self {
             Self::MissingAddress => f.write_str("there is no address"),
             Self::Address(error) => error.fmt(f),
+            Self::MailboxName => f.write_str(
+                "the name before the @ has letters that many mail servers do not take (SMTPUTF8); \
+                 through one of them its mails are held",
+            ),
             Self::SeveralAddresses => {
                 f.write_str("there are several addresses; give each a row of its own")
             }

@@ -162,10 +162,11 @@ impl Row {
         if parts.filter(|part| part.contains('@')).count() > 1 {
             return Some(Reason::SeveralAddresses);
         }
-        match text.parse() {
+        match text.parse::<EmailAddress>() {
             Ok(address) => {
+                let is_ascii = address.local_part().is_ascii();
                 self.address = Some(address);
-                None
+                (!is_ascii).then_some(Reason::MailboxName)
             }
             Err(error) => Some(Reason::Address(error)),
         }

@@ -344,7 +344,7 @@ impl Line {
                 let (stage, class) = if foreign(envelope.from) {
                     (Stage::Sender, RefusalClass::Account)
                 } else {
-                    (Stage::Recipient, RefusalClass::Recipient)
+                    (Stage::Recipient, RefusalClass::SmtpUtf8)
                 };
                 let detail = "the server takes no mailbox names outside ASCII (SMTPUTF8)";
                 return Err(Stop::ours(stage, Cause::Said, class, detail));

@@ -103,6 +103,9 @@ pub enum NotTried {
     /// There is no lead whose data could fill the messages.
     #[error("nobody's data can fill the messages: import leads, or name one")]
     NoLead,
+    /// The campaign has no message on that channel.
+    #[error("the campaign has no {}", in_words(*.0))]
+    NoMessage(Channel),
     /// None of the campaign's senders on that channel is active.
     #[error("none of the campaign's senders for {} is active", .0.as_str())]
     NoSender(Channel),
@@ -117,6 +120,13 @@ pub enum NotTried {
     /// Nobody writes to this address.
     #[error("it is on the list of suppressions: use another")]
     Suppressed,
+}
+
+fn in_words(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "mails: name a telephone number, to which its texts go",
+        Channel::Sms | Channel::Call => "texts: name a mail address, to which its mails go",
+    }
 }
 
 /// Makes every message of a campaign on the channel of `to` with the data of `lead`, or of the first
@@ -163,6 +173,13 @@ async fn send(
     now: DateTime<Utc>,
 ) -> Result<Result<Vec<Tried>, NotTried>> {
     let channel = to.channel();
+    let steps = match to {
+        Correspondent::Mailbox(_) => &stage.version.mails,
+        Correspondent::Phone(_) => &stage.version.texts,
+    };
+    if steps.is_empty() {
+        return Ok(Err(NotTried::NoMessage(channel)));
+    }
     let Some(sender) = stage.senders.values().find(|sender| sender.channel == channel) else {
         return Ok(Err(NotTried::NoSender(channel)));
     };
@@ -173,10 +190,6 @@ async fn send(
         }
     };
     let trial = Trial { room, workspace, stage, actor, sender, outlet: &outlet, now };
-    let steps = match to {
-        Correspondent::Mailbox(_) => &stage.version.mails,
-        Correspondent::Phone(_) => &stage.version.texts,
-    };
     let before = mails_before(&stage.version.document.steps);
     let mut subjects: HashMap<StepKey, HeaderText> = HashMap::new();
     let mut tried = Vec::new();

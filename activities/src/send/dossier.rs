@@ -416,7 +416,11 @@ impl Telling<'_> {
         if let Some(phone) = &self.lead.phone {
             let _ = writeln!(text, "phone: {phone}");
         }
+        // A number is an attribute too, and may be the address in another column.
+        let said = [self.lead.email.as_deref(), self.lead.phone.as_deref()];
         let attributes = self.lead.attributes.as_object().into_iter().flatten();
+        let attributes = attributes
+            .filter(|(_, value)| value.as_str().is_none_or(|text| !said.contains(&Some(text))));
         for (name, value) in attributes.take(ATTRIBUTES_MAX) {
             let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
             let _ = writeln!(text, "{name}: {}", shortened(value.trim()).replace('\n', " "));

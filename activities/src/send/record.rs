@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use machine::effect::EffectId;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
-use machine::signal::{Answer, Refusal as Class, Signal};
+use machine::signal::{Answer, Missing, Refusal as Class, Signal};
 use uuid::Uuid;
 
 use crate::changes::News;
@@ -248,6 +248,10 @@ impl Row {
             },
             Outcome::Refused(refusal) => {
                 let class = match refusal.class {
+                    RefusalClass::SmtpUtf8 => {
+                        let held = Answer::Held { missing: Missing::SmtpUtf8 };
+                        return row("rejected", &refusal.detail, Some(held));
+                    }
                     RefusalClass::Retry => Class::Retry,
                     RefusalClass::Recipient => Class::Recipient,
                     RefusalClass::Content => Class::Content,
@@ -263,5 +267,21 @@ impl Row {
             }
             Outcome::Unknown { detail } => row("unknown", detail, None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use machine::signal::{Answer, Missing};
+
+    use super::Row;
+    use crate::outcome::{Outcome, Refusal, RefusalClass};
+
+    #[test]
+    fn a_server_that_cannot_carry_a_mail_blames_no_address() {
+        let refusal = Refusal::of(RefusalClass::SmtpUtf8, "the server takes no such names");
+        let row = Row::of_call(&Outcome::Refused(refusal));
+        assert_eq!(row.to, "rejected");
+        assert_eq!(row.answer, Some(Answer::Held { missing: Missing::SmtpUtf8 }));
     }
 }

@@ -136,6 +136,51 @@ pub async fn named(
     .await
 }
 
+/// An address of a lead that is in a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveAddress {
+    /// Whose.
+    pub lead_id: Uuid,
+    /// The address, or the number.
+    pub address: String,
+}
+
+/// Returns addresses on these channels of leads for which a campaign is not over, behind `after`, by
+/// lead and address.
+pub async fn live_addresses(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    channels: &[String],
+    after: &LiveAddress,
+    limit: i64,
+) -> sqlx::Result<Vec<LiveAddress>> {
+    sqlx::query_as!(
+        LiveAddress,
+        r#"
+        SELECT a.lead_id, a.address
+        FROM enrollments e
+        JOIN addresses a ON a.workspace_id = $1 AND a.lead_id = e.lead_id
+        WHERE e.workspace_id = $1
+          AND e.campaign_id = $2
+          AND e.ended_at IS NULL
+          AND a.channel = ANY($3)
+          AND e.lead_id >= $4
+          AND (a.lead_id, a.address) > ($4, $5)
+        ORDER BY e.lead_id, a.address
+        LIMIT $6
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        channels,
+        after.lead_id,
+        after.address,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Returns how many leads there are.
 pub async fn count_everyone(conn: &mut PgConnection, workspace: WorkspaceId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(

@@ -63,8 +63,11 @@ pub async fn count(
     sqlx::query_scalar!(
         r#"
         SELECT count(*) AS "n!"
-        FROM sends
-        WHERE workspace_id = $1 AND state = 'needs_review' AND campaign_id = coalesce($2, campaign_id)
+        FROM reviews r
+        JOIN sends s ON s.workspace_id = $1 AND s.send_id = r.send_id
+        WHERE r.workspace_id = $1
+          AND s.state = 'needs_review'
+          AND s.campaign_id = coalesce($2, s.campaign_id)
         "#,
         workspace.uuid(),
         campaign.map(CampaignId::uuid),

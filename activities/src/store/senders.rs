@@ -295,6 +295,39 @@ pub struct DayUse {
     pub used: i32,
 }
 
+/// Returns how many messages to leads passed the gate of each sender since the campaign time given beside
+/// it. It reads the whole ledger: where a sender has a limit, [`use_of_day`] knows.
+pub async fn passed_since(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    senders: &[(SenderId, DateTime<Utc>)],
+) -> sqlx::Result<Vec<(SenderId, i32)>> {
+    if senders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = senders.iter().map(|(id, _)| id.uuid()).collect();
+    let times: Vec<DateTime<Utc>> = senders.iter().map(|(_, time)| *time).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.sender_id AS "sender_id!", count(*)::int AS "n!"
+        FROM sends s
+        JOIN unnest($2::uuid[], $3::timestamptz[]) AS wanted (sender_id, since)
+            ON wanted.sender_id = s.sender_id AND wanted.since <= s.gate_at
+        WHERE s.workspace_id = $1
+          AND s.kind = 'step'
+          AND s.state IN ('dispatching', 'accepted', 'unknown', 'needs_review')
+        GROUP BY s.sender_id
+        LIMIT 1000
+        "#,
+        workspace.uuid(),
+        &ids,
+        &times,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.sender_id.into(), row.n)).collect())
+}
+
 /// Returns what each sender has booked and used on the day given beside it.
 pub async fn use_of_day(
     conn: &mut PgConnection,

@@ -312,7 +312,7 @@ async fn addresses_in_other_scripts() {
         server.seen().commands.iter().any(|(_, it)| it == "RCPT TO:<ada@xn--bcher-kva.example>")
     );
     let refused = send_to(&transport, "用户@bücher.example", MESSAGE).await;
-    assert_eq!(verdict(&refused), Verdict::NotSent(RefusalClass::Recipient));
+    assert_eq!(verdict(&refused), Verdict::NotSent(RefusalClass::SmtpUtf8));
 
     let server = Server::start(
         Tls::Absent,

@@ -87,7 +87,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if inner.is_data() {
+        // Some types tell what they do not know as if it were no JSON.
+        if inner.is_data() || serde_json::from_slice::<Value>(bytes).is_ok() {
             let message = plain(&inner.to_string());
             Problem::invalid_field(field(path, &message), message)
         } else {
@@ -103,8 +104,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// Returns the field that is wrong: one that is missing lies one step behind the path to its place.
 fn field(path: String, message: &str) -> String {
-    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    match missing {
+    let named = |words: &str| message.strip_prefix(words)?.split('`').next();
+    let unknown = || named("unknown field `").filter(|_| path == ".");
+    match named("missing field `").or_else(unknown) {
         Some(name) if path == "." => name.to_owned(),
         Some(name) => format!("{path}.{name}"),
         None => path,

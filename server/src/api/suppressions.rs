@@ -100,12 +100,12 @@ async fn list(
 
 /// Whom never to write to: one of the two.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum NewSuppression {
+#[serde(deny_unknown_fields)]
+struct NewSuppression {
     /// One mailbox, however it is spelt, or one telephone number such as `+351912345678`.
-    Address(String),
+    address: Option<String>,
     /// Every mailbox of a domain, as in `example.com`.
-    Domain(String),
+    domain: Option<String>,
 }
 
 async fn add(
@@ -114,13 +114,21 @@ async fn add(
     Body(new): Body<NewSuppression>,
 ) -> Result<Created<Suppression>, Problem> {
     let Operator(caller) = caller;
-    let suppressed = match new {
-        NewSuppression::Address(text) => {
+    let suppressed = match (new.address, new.domain) {
+        (Some(text), None) => {
             let somebody = text.parse::<Correspondent>();
             somebody.map_err(|error| Problem::invalid_field("address", error.to_string()))?.into()
         }
-        NewSuppression::Domain(text) => Suppressed::domain(&text)
+        (None, Some(text)) => Suppressed::domain(&text)
             .map_err(|error| Problem::invalid_field("domain", error.to_string()))?,
+        (None, None) => {
+            let message = "is missing: name an `address`, or a whole `domain`";
+            return Err(Problem::invalid_field("address", message));
+        }
+        (Some(_), Some(_)) => {
+            let message = "stands beside `address`: add them one after the other";
+            return Err(Problem::invalid_field("domain", message));
+        }
     };
     let actor = caller.actor();
     let (entry, _) =

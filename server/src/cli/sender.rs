@@ -12,7 +12,7 @@ use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
 use anyhow::{Context as _, anyhow, bail};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use clap::Subcommand;
 use machine::delay::Delay;
@@ -202,11 +202,9 @@ impl fmt::Display for List {
             "no sender yet: run `meridian sender add NAME URL --from ADDRESS`",
         );
         for sender in &self.senders {
-            // Where nothing is limited nothing is counted.
-            let today = match (sender.per_day, sender.booked_today) {
-                (None, _) => "-".to_owned(),
-                (Some(_), 0) => sender.sent_today.to_string(),
-                (Some(_), booked) => format!("{} + {booked} booked", sender.sent_today),
+            let today = match sender.booked_today {
+                0 => sender.sent_today.to_string(),
+                booked => format!("{} + {booked} booked", sender.sent_today),
             };
             table.row([
                 sender.name.clone(),
@@ -370,12 +368,31 @@ async fn list(output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
         .collect();
     let mut tx = session.store.begin(session.workspace).await?;
     let used = store::use_of_day(&mut tx, session.workspace, &days).await?;
+    // Quotas count for those with a limit only.
+    let unlimited = senders.iter().filter(|sender| sender.per_day.is_none());
+    let unlimited: Vec<_> = unlimited.map(|it| (it.id, midnight(now, it.zone))).collect();
+    let passed = store::passed_since(&mut tx, session.workspace, &unlimited).await?;
     let listed = senders.into_iter().map(|sender| {
         let today = used.iter().find(|(id, _)| *id == sender.id).map(|(_, used)| *used);
-        listed(sender, today.unwrap_or_default(), clocks.wall)
+        let passed = passed.iter().find(|(id, _)| *id == sender.id);
+        let today = match (today.unwrap_or_default(), passed) {
+            (today, Some((_, used))) => store::DayUse { used: *used, ..today },
+            (today, None) => today,
+        };
+        listed(sender, today, clocks.wall)
     });
     bench.terminal.show(output.format(), &List { senders: listed.collect() })?;
     Ok(())
+}
+
+/// Returns when the day began that it is in `zone`.
+fn midnight(now: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
+    let midnight = now.with_timezone(&zone).date_naive().and_time(NaiveTime::MIN);
+    match midnight.and_local_timezone(zone).earliest() {
+        Some(midnight) => midnight.to_utc(),
+        // The clock was put forward at midnight.
+        None => midnight.and_utc(),
+    }
 }
 
 fn listed(sender: Sender, today: store::DayUse, wall: DateTime<Utc>) -> Listed {

@@ -224,7 +224,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Returns the known name that was probably meant: one that differs by few letters.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let nearest = known.iter().map(|known| (distance(name, known), *known)).min()?;
     (nearest.0 <= 2.max(name.len() / 5)).then_some(nearest.1)
 }

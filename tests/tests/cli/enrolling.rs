@@ -74,6 +74,21 @@ async fn leads_without_an_address_are_counted_not_enrolled() {
 }
 
 #[tokio::test]
+async fn whom_nobody_writes_to_is_told_before_anything_is_sent() {
+    let desk = with_leads().await;
+    let leads = desk.file("odd.csv", "email\nbüro@example.com\n");
+    let told = desk.types(&format!("lead import {leads}")).await.well();
+    assert!(told.contains("1 new") && told.contains("(SMTPUTF8)"), "{told}");
+    desk.types("suppression add büro+x@example.com").await.well();
+    let started = desk.types("campaign start spring").await.well();
+    assert!(!started.contains("suppressed"), "{started}");
+    let all = desk.types("campaign enroll spring --all").await.well();
+    assert!(all.contains("1 lead in it is suppressed and will not be written to"), "{all}");
+    let shown = desk.types("enrollment show büro@example.com").await.well();
+    assert!(shown.contains("never write") && shown.contains("nothing is sent"), "{shown}");
+}
+
+#[tokio::test]
 async fn leads_are_added_by_tag_and_by_file() {
     let desk = with_leads().await;
     let error = desk.types("campaign enroll spring --all").await.error();

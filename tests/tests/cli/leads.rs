@@ -237,6 +237,7 @@ async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_m
     let said = desk.types(&format!("lead import {file}")).await;
     assert!(said.out.contains("1 new, 0 changed, 0 as before, 1 refused"), "{}", said.out);
     assert!(said.out.contains("line 3, email: the address has no @"), "{}", said.out);
+    assert!(said.out.contains("`--map \"Vorname=first_name\"` names it"), "{}", said.out);
     let error = said.error();
     assert!(error.contains("opens on line 4 is never closed"), "{error}");
     let file = desk.file("leads.csv", "email,Vorname\nann@example.com,Ann\n");

@@ -126,9 +126,11 @@ async fn of_a_mail_in_doubt_every_view_says_that_a_person_must_decide() {
     let (mut desk, _, runner) = with_engine().await;
     until(&mut desk, "SELECT count(*) FROM sends WHERE state = 'accepted'").await;
     runner.drain().await;
+    assert_eq!(desk.types("sender list --json").await.json()["senders"][0]["sent_today"], 1);
     for sql in [
         // As it was before its provider answered, but for the journal.
         "UPDATE sends SET state = 'needs_review', detail = 'lost at the end of the data'",
+        "INSERT INTO reviews (workspace_id, send_id) SELECT workspace_id, send_id FROM sends",
         "UPDATE enrollments SET state = 'sending', snapshot = convert_to(jsonb_set(jsonb_set(
              convert_from(snapshot, 'UTF8')::jsonb, '{state}', jsonb_build_object(
                  'state', 'dispatching', 'step', 'intro', 'effect',

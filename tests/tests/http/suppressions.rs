@@ -53,7 +53,17 @@ async fn wrong_requests_are_told_what_is_wrong() {
     let post = async |body: Value| operator.post("/suppressions", &body).await;
     assert!(post(json!({ "address": "nobody" })).await.problem(422).1.starts_with("address: "));
     assert!(post(json!({ "domain": "a b" })).await.problem(422).1.starts_with("domain: "));
-    assert_eq!(post(json!({ "adress": "a@b.example" })).await.problem(422).0, "invalid");
+    let (kind, detail) = post(json!({ "adress": "a@b.example" })).await.problem(422);
+    assert_eq!(kind, "invalid");
+    assert!(detail.starts_with("adress: ") && detail.contains("`address`"), "{detail}");
+    let detail = post(json!({})).await.problem(422).1;
+    assert!(detail.starts_with("address: is missing: name an `address`"), "{detail}");
+    let both = json!({ "address": "a@b.example", "domain": "b.example" });
+    assert!(post(both).await.problem(422).1.starts_with("domain: stands beside `address`"));
+    for body in [json!([]), json!("a@b.example"), json!({ "address": 7 }), json!(null)] {
+        let (kind, detail) = post(body).await.problem(422);
+        assert!(kind == "invalid" && !detail.contains("not JSON"), "{detail}");
+    }
     assert_eq!(operator.get("/suppressions?limit=0").await.problem(422).0, "invalid");
     assert_eq!(operator.get("/suppressions?limit=501").await.problem(422).0, "invalid");
     assert_eq!(operator.get("/suppressions?limit=x").await.problem(422).0, "invalid");

@@ -204,6 +204,8 @@ pub enum Missing {
     Approval,
     /// An agent who could take the lead and was not asked yet.
     Agent,
+    /// A mail server that takes mailbox names outside ASCII, or an address without any (SMTPUTF8).
+    SmtpUtf8,
 }
 
 impl Missing {

@@ -492,7 +492,8 @@ impl Missing {
         match self {
             Self::Variables { .. } => Why::MissingVariable,
             Self::Consent { .. } => Why::ConsentMissing,
-            Self::Sender { .. } => Why::SenderDisconnected,
+            // Both go on when the sender is mended.
+            Self::Sender { .. } | Self::SmtpUtf8 => Why::SenderDisconnected,
             Self::Address { .. } => Why::AddressMissing,
             Self::Approval => Why::Approval,
             Self::Agent => Why::AgentMissing,
@@ -505,6 +506,7 @@ impl Missing {
             Self::Consent { channel } | Self::Sender { channel } | Self::Address { channel } => {
                 Some(*channel)
             }
+            Self::SmtpUtf8 => Some(Channel::Email),
             Self::Variables { .. } | Self::Approval | Self::Agent => None,
         }
     }

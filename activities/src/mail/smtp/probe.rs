@@ -123,7 +123,8 @@ impl SmtpTransport {
                 RefusalClass::Recipient
                 | RefusalClass::Content
                 | RefusalClass::Account
-                | RefusalClass::OptedOut => said_at(stage),
+                | RefusalClass::OptedOut
+                | RefusalClass::SmtpUtf8 => said_at(stage),
             },
         };
         advice.to_owned()

@@ -89,7 +89,10 @@ impl Stop {
         let refusal = Refusal::of(class, format!("{}: {detail}", stage.name()));
         let refusal = match class {
             RefusalClass::Retry | RefusalClass::Account => refusal.of_sender(),
-            RefusalClass::Recipient | RefusalClass::Content | RefusalClass::OptedOut => refusal,
+            RefusalClass::Recipient
+            | RefusalClass::Content
+            | RefusalClass::OptedOut
+            | RefusalClass::SmtpUtf8 => refusal,
         };
         Self { stage, cause, refusal }
     }

@@ -247,8 +247,11 @@ async fn send_test(
         Err(refusal @ NotTried::NoLead) if order.lead.is_some() => {
             Err(Problem::invalid_field("lead", refusal.to_string()))
         }
-        Err(refusal @ (NotTried::NoLead | NotTried::NoSender(_) | NotTried::BadSender { .. })) => {
-            Err(Problem::conflict(refusal.to_string()))
-        }
+        Err(
+            refusal @ (NotTried::NoLead
+            | NotTried::NoMessage(_)
+            | NotTried::NoSender(_)
+            | NotTried::BadSender { .. }),
+        ) => Err(Problem::conflict(refusal.to_string())),
     }
 }

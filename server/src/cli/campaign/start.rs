@@ -10,6 +10,7 @@ use activities::import::Options;
 use activities::rehearsal;
 use activities::rehearsal::summary::{HeldLeads, Summary};
 use activities::shell::word;
+use activities::suppression_key::SuppressionKey;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -54,6 +55,8 @@ struct EnrolledView {
     imported: Option<Imported>,
     #[serde(flatten)]
     enrolled: Enrolled,
+    /// Leads of the campaign that leave it unwritten, because an address is suppressed.
+    suppressed: u64,
 }
 
 impl fmt::Display for EnrolledView {
@@ -72,6 +75,11 @@ impl fmt::Display for EnrolledView {
         }
         let leads = if added == 1 { "lead" } else { "leads" };
         writeln!(f, "{added} {leads} entered `{}`", self.campaign)?;
+        match self.suppressed {
+            0 => {}
+            1 => writeln!(f, "  1 lead in it is suppressed and will not be written to")?,
+            n => writeln!(f, "  {n} leads in it are suppressed and will not be written to")?,
+        }
         for (number, what) in [
             (already_in, "were in it before"),
             (no_address, "have no address to write to"),
@@ -133,7 +141,7 @@ pub(super) async fn run(
     };
     let done = start::at_once(store, workspace, campaign.id, ACTOR, &mut progress).await;
     bar.finish_and_clear();
-    entered(name, None, done?, output, bench)
+    entered(&campaign, None, done?, output, bench).await
 }
 
 /// Warns if nobody would get anything because something is missing. Looks at the first leads only.
@@ -206,7 +214,7 @@ pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<
     let done =
         enroll::enroll(store, workspace, campaign.id, &selection, ACTOR, &mut progress).await;
     bar.finish_and_clear();
-    entered(name, imported, done?, output, bench)
+    entered(&campaign, imported, done?, output, bench).await
 }
 
 /// Imports a file under a tag of its own, made of its content: the same file always gets the same
@@ -222,14 +230,19 @@ async fn import_as(path: &Path, bench: &Bench<'_>) -> anyhow::Result<(Imported, 
     Ok((imported?, tag))
 }
 
-fn entered(
-    campaign: String,
+async fn entered(
+    campaign: &Campaign,
     imported: Option<Imported>,
     done: Result<Enrolled, NotEnrolled>,
     output: Output,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
-    let view = EnrolledView { campaign, imported, enrolled: done? };
+    let enrolled = done?;
+    let session = bench.session;
+    let key = SuppressionKey::new(&session.keys);
+    let suppressed =
+        enroll::suppressed(&session.store, &key, session.workspace, campaign.id).await?;
+    let view = EnrolledView { campaign: campaign.name.clone(), imported, enrolled, suppressed };
     bench.terminal.show(output.format(), &view)?;
     Ok(())
 }

@@ -103,6 +103,13 @@ impl Explained {
     fn write_plan(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
         writeln!(f, "{}", plan.headline)?;
+        if !self.suppressions.is_empty() && !plan.state.is_over() {
+            writeln!(
+                f,
+                "To an address that is suppressed nothing is sent: at its next message there the"
+            )?;
+            writeln!(f, "lead leaves the campaign instead.")?;
+        }
         for send in self.sends.iter().filter(|send| send.is_in_doubt) {
             writeln!(f, "  it went out:  meridian review sent {}", send.id)?;
             writeln!(f, "  it did not:   meridian review again {}", send.id)?;

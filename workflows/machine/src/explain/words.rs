@@ -221,6 +221,9 @@ fn lacking(missing: &Missing) -> String {
         Missing::Address { channel } => format!("there is no address for {}", channel.as_str()),
         Missing::Approval => "its draft was not approved".to_owned(),
         Missing::Agent => "there is no agent left to ask".to_owned(),
+        Missing::SmtpUtf8 => "the sender's mail server takes no mailbox names outside ASCII \
+                              (SMTPUTF8); another address or another server would do"
+            .to_owned(),
     }
 }
 

@@ -278,6 +278,7 @@ impl Run {
                     Missing::Sender { channel: Channel::Email },
                     Missing::Address { channel: Channel::Sms },
                     Missing::Agent,
+                    Missing::SmtpUtf8,
                 ]),
             },
         }
