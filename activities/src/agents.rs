@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::address::EmailAddress;
 use crate::error::{ActivityError, Result};
-use crate::ids;
 use crate::store::agents::{self as store, AbsenceRow, AgentRow};
 use crate::store::audit::{self, Act};
 use crate::store::clock::{self, Clocks};
 use crate::store::{Store, Tx};
+use crate::{freed_leads, ids};
 
 /// The most agents of a workspace.
 pub const LIST_MAX: i64 = 1_000;
@@ -123,6 +123,7 @@ pub async fn add(
         return Ok(Err(NotWritten::NameTaken));
     }
     record(&mut tx, id, ("agent.create", actor), None, now).await?;
+    freed_leads::ask_for_an_agent(&mut tx, &[], now.campaign).await?;
     tx.commit().await?;
     Ok(Ok(id))
 }
@@ -158,6 +159,9 @@ pub async fn change(
         store::change(&mut tx, workspace, &row(agent, &new)).await?;
         let details = json!({ "active": new.active, "open_max": new.open_max });
         record(&mut tx, agent, ("agent.change", actor), Some(details), now).await?;
+        if new.active {
+            freed_leads::ask_for_an_agent(&mut tx, &[], now.campaign).await?;
+        }
     }
     tx.commit().await?;
     Ok(Ok(()))
@@ -240,6 +244,7 @@ pub async fn delete_absence(
     store::touch(&mut tx, workspace, agent).await?;
     let details = json!({ "absence": absence });
     record(&mut tx, agent, ("agent.back", actor), Some(details), now).await?;
+    freed_leads::ask_for_an_agent(&mut tx, &[], now.campaign).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -265,6 +270,7 @@ pub async fn back(
     if ended > 0 {
         store::touch(&mut tx, workspace, agent).await?;
         record(&mut tx, agent, ("agent.back", actor), None, now).await?;
+        freed_leads::ask_for_an_agent(&mut tx, &[], now.campaign).await?;
     }
     tx.commit().await?;
     Ok(Some(ended))

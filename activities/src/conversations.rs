@@ -281,7 +281,8 @@ fn of_act(row: &Act) -> Option<What> {
         | Signal::HandOver
         | Signal::ApprovalDecided { .. }
         | Signal::CallDone { .. }
-        | Signal::VersionMoved => None,
+        | Signal::VersionMoved
+        | Signal::Freed => None,
     };
     Some(What::Handover(Handover {
         enrollment: EnrollmentId::new(row.enrollment_id),

@@ -17,6 +17,7 @@ pub mod endpoint_key;
 pub mod enrollment_orders;
 pub mod enrollment_view;
 pub mod error;
+mod freed_leads;
 pub mod handover_cause;
 pub mod handover_links;
 pub mod handovers;

@@ -62,6 +62,7 @@ pub mod suppression_views;
 pub mod suppressions;
 pub mod turns;
 pub mod verifies;
+pub mod waiting_leads;
 pub mod webhook_endpoints;
 pub mod work;
 pub mod workspaces;

@@ -20,6 +20,7 @@ use super::requests::Requests;
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::changes::News;
 use crate::error::Result;
+use crate::freed_leads;
 use crate::senders;
 use crate::store::clock::Clocks;
 use crate::store::dead_letters;
@@ -441,8 +442,12 @@ impl Writes {
         turns::open_tasks(tx, workspace, &self.tasks).await?;
         let (sends, attempts) = &self.closed_tasks;
         turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
+        let mut frees_an_agent = false;
         for handover in &self.handovers {
-            turns::put_handover(tx, workspace, handover).await?;
+            frees_an_agent |= turns::put_handover(tx, workspace, handover).await?;
+        }
+        if frees_an_agent {
+            freed_leads::ask_for_an_agent(tx, &self.advanced.ids, clocks.campaign).await?;
         }
         tell(tx, self.moved, &self.handovers, &reopened, self.proved);
         let mut deltas = Deltas::default();
