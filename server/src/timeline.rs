@@ -188,6 +188,7 @@ fn sentence(
             CallResult::NoAnswer => "a call was not answered".to_owned(),
             CallResult::WrongNumber => "the telephone number is wrong".to_owned(),
         },
+        Signal::Freed => "what it waited for may be free again".to_owned(),
         Signal::VersionMoved => "moved to another version of the sequence".to_owned(),
     }
 }

@@ -12,7 +12,8 @@ use machine::calendar::Calendar;
 use machine::ids::AgentId;
 use machine::state::Why;
 
-/// How soon it is looked again whether an agent who has too many leads has room.
+/// How soon it is looked again whether an agent who has too many leads has room, should nobody tell that
+/// there is.
 const ROOM_AGAIN: TimeDelta = TimeDelta::minutes(15);
 
 /// How many openings and absences are looked through for an agent's next working hour.

@@ -393,15 +393,19 @@ pub struct HandoverRow {
     pub at: DateTime<Utc>,
 }
 
-/// Writes how a handover stands.
+/// Writes how a handover stands. Returns whether an agent has one lead less by it.
 pub async fn put_handover(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     row: &HandoverRow,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let closed = matches!(row.state, "closed" | "given_back");
-    sqlx::query!(
+    let left = sqlx::query_scalar!(
         r#"
+        WITH before AS (
+            SELECT state, agent_id
+            FROM handovers
+            WHERE workspace_id = $1 AND enrollment_id = $2 AND visit = $3)
         INSERT INTO handovers (
             workspace_id, enrollment_id, visit, lead_id, campaign_id, state, responder, answer_by,
             result, opened_at, closed_at)
@@ -413,6 +417,9 @@ pub async fn put_handover(
             closed_at = excluded.closed_at,
             agent_id = CASE WHEN NOT $12 THEN handovers.agent_id END,
             offer_id = CASE WHEN NOT $12 THEN handovers.offer_id END
+        RETURNING EXISTS (
+            SELECT 1 FROM before
+            WHERE agent_id IS NOT NULL AND state IN ('offered', 'accepted', 'answered')) AS "had!"
         "#,
         workspace.uuid(),
         row.enrollment_id,
@@ -427,7 +434,7 @@ pub async fn put_handover(
         closed,
         row.leaves_agent,
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(left && (closed || row.leaves_agent))
 }

@@ -16,9 +16,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
+use super::requests::Requests;
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::changes::News;
 use crate::error::Result;
+use crate::freed_leads;
 use crate::senders;
 use crate::store::clock::Clocks;
 use crate::store::dead_letters;
@@ -440,8 +442,12 @@ impl Writes {
         turns::open_tasks(tx, workspace, &self.tasks).await?;
         let (sends, attempts) = &self.closed_tasks;
         turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
+        let mut frees_an_agent = false;
         for handover in &self.handovers {
-            turns::put_handover(tx, workspace, handover).await?;
+            frees_an_agent |= turns::put_handover(tx, workspace, handover).await?;
+        }
+        if frees_an_agent {
+            freed_leads::ask_for_an_agent(tx, &self.advanced.ids, clocks.campaign).await?;
         }
         tell(tx, self.moved, &self.handovers, &reopened, self.proved);
         let mut deltas = Deltas::default();
@@ -578,19 +584,10 @@ fn handed_over(applied: &Applied) -> bool {
     applied.effects.iter().any(|effect| matches!(effect, Effect::OfferHandover { .. }))
 }
 
-/// What a journal row keeps of requests.
-#[derive(Serialize)]
-struct Requests<'a> {
-    #[serde(skip_serializing_if = "<[Effect]>::is_empty")]
-    asked: &'a [Effect],
-    #[serde(skip_serializing_if = "<[EffectId]>::is_empty")]
-    withdrawn: &'a [EffectId],
-}
-
 fn effects_of(applied: &Applied) -> Option<String> {
     let Applied { effects: asked, withdrawn, .. } = applied;
     let none = asked.is_empty() && withdrawn.is_empty();
-    (!none).then(|| to_json(&Requests { asked, withdrawn }))
+    (!none).then(|| to_json(&Requests { asked: asked.into(), withdrawn: withdrawn.into() }))
 }
 
 fn to_json<T: Serialize>(value: &T) -> String {

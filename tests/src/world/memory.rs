@@ -183,7 +183,9 @@ impl Memory {
     }
 
     pub(super) fn hire(&self, agent: &Agent) {
-        self.inner().team.hire(agent);
+        let mut inner = self.inner();
+        inner.team.hire(agent);
+        inner.tell_who_waits_for_an_agent(None);
     }
 
     pub(super) fn leave(&self, name: &str, absence: Absence) {

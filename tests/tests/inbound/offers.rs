@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use activities::agents::roster::Absence;
 use activities::agents::{self, Profile};
 use activities::handovers::{self, Order};
 use activities::token::{Claim, TokenKind};
@@ -10,7 +11,8 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use machine::signal::HandoverResult;
 use reqwest::{Client, Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
+use server::serve::guesses::Guesses;
 
 use super::town::{Town, campaign};
 
@@ -47,13 +49,12 @@ impl House {
             let added = agents::add(&town.room.store, town.workspace, &profile, "test").await;
             added.unwrap().unwrap();
         }
-        let mut document = campaign("spring");
-        document["handover"] = json!({ "agents": "in_turn", "answer_within": "2 hours" });
-        town.start(document).await;
+        town.start(in_turn("spring")).await;
         town.work().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = server::webhooks::router(town.room.clone(), "127.0.0.1".parse().unwrap());
+        let router =
+            server::webhooks::router(town.room.clone(), Guesses::new("127.0.0.1".parse().unwrap()));
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -96,6 +97,13 @@ impl House {
         handovers::order(store, workspace, enrollment, order, "test").await.unwrap();
         self.town.work().await;
     }
+}
+
+/// A campaign whose leads are offered to agents in turn.
+fn in_turn(name: &str) -> Value {
+    let mut document = campaign(name);
+    document["handover"] = json!({ "agents": "in_turn", "answer_within": "2 hours" });
+    document
 }
 
 fn has_button(page: &Page) -> bool {
@@ -211,6 +219,44 @@ async fn a_link_that_we_did_not_make_for_an_offer_takes_nothing() {
     }
     house.town.work().await;
     assert_eq!(house.stands().await, before);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_agent_is_told_as_soon_as_one_is_free() {
+    let mut house = House::new(&["ann"]).await;
+    house.answers(ADA).await;
+    house.town.work().await;
+    house.answers(EVE).await;
+    house.town.work().await;
+    let with = |state: &str| {
+        format!("SELECT count(*)::text FROM handovers WHERE agent_id IS NOT NULL AND {state}")
+    };
+    assert_eq!(house.town.one(&with("true"), &[]).await, "1");
+    assert_eq!(house.town.count("handovers WHERE state = 'offered'").await, 2);
+    let (store, workspace) = (house.town.room.store.clone(), house.town.workspace);
+    let ann = agents::list(&store, workspace).await.unwrap()[0].id;
+
+    // Room by a higher limit.
+    let more = |profile| Profile { open_max: 2, ..profile };
+    agents::change(&store, workspace, ann, |_| true, more, "test").await.unwrap().unwrap();
+    house.town.work().await;
+    assert_eq!(house.town.one(&with("true"), &[]).await, "2");
+
+    // Back from an absence of which nobody knew the end.
+    house.order(Order::Close(HandoverResult::Lost)).await;
+    let away = Absence { from: house.town.now().await, until: None };
+    agents::add_absence(&store, workspace, ann, away, "test").await.unwrap().unwrap();
+    house.town.import("email\nzoe@example.com\n").await;
+    house.town.start(in_turn("autumn")).await;
+    house.town.work().await;
+    let send = house.town.send("autumn", "zoe@example.com", "intro").await;
+    house.town.replies("zoe@example.com", send, "Tell me more").await;
+    house.town.work().await;
+    assert_eq!(house.town.one(&with("state = 'offered'"), &[]).await, "1");
+    assert_eq!(agents::back(&store, workspace, ann, "test").await.unwrap(), Some(1));
+    house.town.work().await;
+    assert_eq!(house.town.one(&with("state = 'offered'"), &[]).await, "2");
+    assert_eq!(house.town.count("signals WHERE kind = 'freed'").await, 2);
 }
 
 #[tokio::test]

@@ -46,8 +46,8 @@ scenarios! {
         world.after(hours(3)).await;
         world.agents_were_told(&["ann", "bea"]).await;
         three.is(Shown::WithPerson).await;
+        // It does not wait for its next look: who has room again is asked at once.
         two.close(HandoverResult::Won).await;
-        world.after(hours(1)).await;
         world.agents_were_told(&["ann", "bea", "bea"]).await;
         three.accept().await;
         three.answer().await;
@@ -156,7 +156,7 @@ scenarios! {
         world.after(days(2)).await;
         ada.is(Shown::WithPerson).await;
         world.agents([agent("ann")]).await;
-        world.after(days(1)).await;
+        world.after(minutes(1)).await;
         world.agents_were_told(&["ann"]).await;
         ada.accept().await;
         ada.answer().await;

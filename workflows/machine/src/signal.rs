@@ -125,6 +125,9 @@ pub enum Signal {
     },
     /// The enrollment was moved to another version of its sequence.
     VersionMoved,
+    /// What the gate put it off for may be over: an agent can take a lead again. Where it waits for
+    /// that, it asks once more.
+    Freed,
 }
 
 /// The answer to a request to send.
@@ -319,6 +322,7 @@ impl Signal {
             Self::ApprovalDecided { .. } => "approval_decided",
             Self::CallDone { .. } => "call_done",
             Self::VersionMoved => "version_moved",
+            Self::Freed => "freed",
         }
     }
 
@@ -356,7 +360,8 @@ impl Signal {
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
             | Self::CallDone { .. }
-            | Self::VersionMoved => None,
+            | Self::VersionMoved
+            | Self::Freed => None,
         }
     }
 
@@ -388,7 +393,8 @@ impl Signal {
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
             | Self::CallDone { .. }
-            | Self::VersionMoved => false,
+            | Self::VersionMoved
+            | Self::Freed => false,
         }
     }
 }

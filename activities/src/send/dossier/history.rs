@@ -81,6 +81,7 @@ fn words(signal: &Signal) -> Option<String> {
         | Signal::Skipped { .. }
         | Signal::SendNow { .. }
         | Signal::ApprovalDecided { .. }
-        | Signal::VersionMoved => None,
+        | Signal::VersionMoved
+        | Signal::Freed => None,
     }
 }

@@ -8,7 +8,7 @@ use machine::calendar::Calendar;
 use machine::enrollment::Enrollment;
 use machine::ids::{AgentId, EnrollmentId, SendId};
 use machine::sequence::FirstAsked;
-use machine::signal::{Answer, Missing, Refusal};
+use machine::signal::{Answer, Missing, Refusal, Signal};
 use machine::state::{Responder, State};
 
 use super::Inner;
@@ -54,14 +54,34 @@ impl Team {
 
 impl Inner {
     /// A turn is over: who is asked anew, or goes on without an agent, is with none.
-    pub(super) fn note_handover(&mut self, id: EnrollmentId, state: &State, asks_anew: bool) {
+    /// Returns whether an agent has one lead less by it.
+    pub(super) fn note_handover(
+        &mut self,
+        id: EnrollmentId,
+        state: &State,
+        asks_anew: bool,
+    ) -> bool {
         let stays = match state {
             State::Offered { to, .. } => *to == Responder::First,
             State::Accepted { by, .. } | State::Answered { by } => *by == Responder::First,
             _ => false,
         };
-        if asks_anew || !stays {
-            self.team.with.remove(&id);
+        (asks_anew || !stays) && self.team.with.remove(&id).is_some()
+    }
+
+    /// Tells everybody else who is offered and whom no agent has to ask once more.
+    pub(super) fn tell_who_waits_for_an_agent(&mut self, except: Option<EnrollmentId>) {
+        let waits = |id: &EnrollmentId| {
+            let row = &self.enrollments[id];
+            let stored: Option<Enrollment> = serde_json::from_slice(&row.snapshot).ok();
+            let state = stored.map(|stored| stored.state);
+            matches!(state, Some(State::Offered { to: Responder::First, .. }))
+                && row.parked.is_none()
+                && !self.team.with.contains_key(id)
+        };
+        let waiting = self.order.iter().copied().filter(|id| Some(*id) != except && waits(id));
+        for id in waiting.collect::<Vec<_>>() {
+            self.tell(id, Signal::Freed, true);
         }
     }
 

@@ -223,7 +223,7 @@ impl<'a> Turn<'a> {
         self.release_put_off();
         let mut asked = self.asked.values();
         let asks_anew = asked.any(|effect| matches!(effect, Effect::OfferHandover { .. }));
-        self.inner.note_handover(self.id, &self.enrollment.state, asks_anew);
+        let frees_an_agent = self.inner.note_handover(self.id, &self.enrollment.state, asks_anew);
         for (id, effect) in std::mem::take(&mut self.asked) {
             let what = match effect {
                 Effect::Send { step, variant, .. } => What::Step { step, variant },
@@ -261,6 +261,9 @@ impl<'a> Turn<'a> {
         let row = self.inner.row(self.id);
         row.snapshot = snapshot;
         row.wake_at = wake_at;
+        if frees_an_agent {
+            self.inner.tell_who_waits_for_an_agent(Some(self.id));
+        }
     }
 
     /// A message that was put off is cancelled when nobody waits for it any more.

@@ -123,6 +123,13 @@ impl Data {
         Transition(State::Accepted { by, answer_by })
     }
 
+    /// Whether the offer lies there because no agent could be asked: its mail was put off or held, and
+    /// none is under way.
+    pub(super) fn waits_for_an_agent(&self, to: Responder, turn: &Turn<'_>) -> bool {
+        let under_way = self.open.iter().any(|open| open.step.is_none());
+        to == Responder::First && in_turn(turn) && !under_way && self.handovers.attempts > 0
+    }
+
     /// Whether `effect` is the open mail of an offer.
     pub(super) fn is_open_offer(&self, effect: EffectId) -> bool {
         self.open.iter().any(|open| open.id == effect && open.step.is_none())

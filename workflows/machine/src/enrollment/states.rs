@@ -231,6 +231,9 @@ impl Data {
             Signal::Woke if remind_at.unwrap_or(*answer_by) <= turn.context.now => {
                 self.escalate(*to, *answer_by, *remind_at, turn)
             }
+            Signal::Freed if self.waits_for_an_agent(*to, turn) => {
+                self.escalate(*to, *answer_by, *remind_at, turn)
+            }
             Signal::HandoverAccepted { by } => self.accept(*by, turn),
             Signal::HandoverAnswered => Transition(State::Answered { by: *to }),
             Signal::SendAnswered { effect, answer } if self.is_open_offer(*effect) => {
@@ -334,7 +337,8 @@ impl Data {
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }
             | Signal::CallDone { .. }
-            | Signal::VersionMoved => Handled,
+            | Signal::VersionMoved
+            | Signal::Freed => Handled,
         }
     }
 
@@ -394,7 +398,8 @@ impl Data {
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }
             | Signal::CallDone { .. }
-            | Signal::VersionMoved => Handled,
+            | Signal::VersionMoved
+            | Signal::Freed => Handled,
         }
     }
 }

@@ -344,13 +344,14 @@ impl Run {
 
     fn of_a_person(&mut self, dice: &mut Dice) -> Signal {
         let result = dice.pick(&[HandoverResult::Won, HandoverResult::Lost]);
-        match dice.below(6) {
+        match dice.below(7) {
             0 | 1 => Signal::GivenBack,
             2 => {
                 Signal::HandoverAccepted { by: dice.pick(&[Responder::First, Responder::Fallback]) }
             }
             3 => Signal::HandoverAnswered,
             4 => Signal::HandoverClosed { result },
+            5 => Signal::Freed,
             _ => Signal::HandOver,
         }
     }

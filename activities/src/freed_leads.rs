@@ -1,0 +1,45 @@
+//! Leads that the gate put off because something was taken: told as soon as it is free again, in the
+//! transaction that frees it. What others hold locked is passed by and comes at its own time, so nobody
+//! waits for anybody here.
+
+use chrono::{DateTime, Utc};
+use machine::signal::Signal;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::ids;
+use crate::store::signals::{self, Content, NewSignal};
+use crate::store::{Tx, waiting_leads};
+
+/// How many leads are told that an agent can take one. One of them gets it; the others may be there
+/// because that agent was asked about them before.
+const FOR_AN_AGENT_MAX: i64 = 20;
+
+/// Tells those who have waited longest for an agent, but not `except`, to ask again.
+pub(crate) async fn ask_for_an_agent(
+    tx: &mut Tx,
+    except: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let workspace = tx.workspace();
+    let waiting = waiting_leads::lock_for_an_agent(tx, workspace, except, FOR_AN_AGENT_MAX).await?;
+    tell(tx, waiting, now).await
+}
+
+async fn tell(tx: &mut Tx, enrollments: Vec<Uuid>, now: DateTime<Utc>) -> Result<()> {
+    if enrollments.is_empty() {
+        return Ok(());
+    }
+    let workspace = tx.workspace();
+    let source_key = format!("freed/{}", ids::new::<machine::ids::Send>());
+    let told = enrollments.into_iter().map(|enrollment| NewSignal {
+        enrollment: enrollment.into(),
+        content: Content::Known(Signal::Freed),
+        source_key: source_key.clone(),
+        event: None,
+        refs: None,
+    });
+    let told: Vec<NewSignal> = told.collect();
+    signals::write(tx, workspace, &told, now).await?;
+    Ok(())
+}
