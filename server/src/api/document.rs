@@ -144,8 +144,8 @@ fn parameters() -> [(&'static str, Value); 3] {
                     name is refused with 422",
                 "schema": {
                     "type": "string",
+                    "minLength": 1,
                     "maxLength": 255,
-                    "pattern": "^[!-~]+$",
                     "examples": ["5c9f2c1e-54b1-4a1f-8d4f-2f0b7f1f7a10"],
                 },
             }),
