@@ -9,11 +9,14 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::ids;
 use crate::store::signals::{self, Content, NewSignal};
-use crate::store::{Tx, waiting_leads};
+use crate::store::{Tx, company_holds, waiting_leads};
 
 /// How many leads are told that an agent can take one. One of them gets it; the others may be there
 /// because that agent was asked about them before.
 const FOR_AN_AGENT_MAX: i64 = 20;
+
+/// How many leads are told at once that a colleague is free.
+const OF_A_COMPANY_MAX: i64 = 500;
 
 /// Tells those who have waited longest for an agent, but not `except`, to ask again.
 pub(crate) async fn ask_for_an_agent(
@@ -23,6 +26,21 @@ pub(crate) async fn ask_for_an_agent(
 ) -> Result<()> {
     let workspace = tx.workspace();
     let waiting = waiting_leads::lock_for_an_agent(tx, workspace, except, FOR_AN_AGENT_MAX).await?;
+    tell(tx, waiting, now).await
+}
+
+/// Lets the companies go that were held on account of `enrollments`, and tells who waits for them.
+pub(crate) async fn let_companies_go(
+    tx: &mut Tx,
+    enrollments: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let workspace = tx.workspace();
+    if !company_holds::let_go(tx, workspace, enrollments).await? {
+        return Ok(());
+    }
+    // A statement of its own: it sees who came to wait while the holds were waited for.
+    let waiting = company_holds::strike_off(tx, workspace, OF_A_COMPANY_MAX).await?;
     tell(tx, waiting, now).await
 }
 
