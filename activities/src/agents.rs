@@ -27,6 +27,9 @@ const ABSENCES_MAX: i64 = 10_000;
 /// The most leads an agent may be given at once.
 pub const OPEN_MAX: u32 = 10_000;
 
+/// How many leads an agent may have where nobody says.
+pub const OPEN_MAX_DEFAULT: u32 = 10;
+
 /// Names an absence.
 pub enum AbsenceKind {}
 
@@ -281,41 +284,8 @@ pub async fn back(
 pub async fn list(at: &Store, workspace: WorkspaceId) -> Result<Vec<Agent>> {
     let mut tx = at.begin(workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
-    let rows = store::list(&mut tx, workspace, LIST_MAX).await?;
-    let absences = store::absences(&mut tx, workspace, now, ABSENCES_MAX).await?;
-    let loads = store::loads(&mut tx, workspace).await?;
-    let mut agents = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (agent, offered_at, version) = (row.agent_id, row.offered_at, row.version);
-        let load = loads.iter().find(|load| load.agent_id == agent);
-        let own = absences.iter().filter(|absence| absence.agent_id == agent);
-        let absences: Vec<Absence> = own.map(Absence::from).collect();
-        let turn_no = row.turn_no;
-        let profile = profile(row)?;
-        let open = load.map_or(0, |load| usize::try_from(load.open).unwrap_or(usize::MAX));
-        let on_roster = roster::Agent {
-            id: agent.into(),
-            name: profile.name.clone(),
-            email: profile.email.to_string(),
-            hours: Calendar { windows: profile.hours.clone(), ..Calendar::default() },
-            zone: profile.zone,
-            absences: absences.iter().map(|absence| absence.time).collect(),
-            open_max: usize::try_from(profile.open_max).unwrap_or(usize::MAX),
-            open,
-            turn_no,
-        };
-        let works_from = on_roster.works_from(now).filter(|_| profile.active);
-        agents.push(Agent {
-            id: agent.into(),
-            profile,
-            open,
-            offered_at,
-            absences,
-            works_from,
-            version,
-        });
-    }
-    Ok(agents)
+    let known = known(&mut tx, now).await?;
+    known.into_iter().map(|known| known.agent(now)).collect()
 }
 
 /// Returns an agent.
@@ -327,17 +297,74 @@ pub async fn get(at: &Store, workspace: WorkspaceId, agent: AgentId) -> Result<O
     Ok(list(at, workspace).await?.into_iter().find(|it| it.id == agent))
 }
 
+/// An agent as stored, with what others know of them.
+struct Known {
+    row: AgentRow,
+    /// Those that are not over, the earliest first.
+    absences: Vec<Absence>,
+    /// How many leads they have.
+    open: usize,
+}
+
+/// Reads every agent of the workspace, by name.
+async fn known(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Known>> {
+    let workspace = tx.workspace();
+    let rows = store::list(tx, workspace, LIST_MAX).await?;
+    let absences = store::absences(tx, workspace, now, ABSENCES_MAX).await?;
+    let loads = store::loads(tx, workspace).await?;
+    let known = rows.into_iter().map(|row| {
+        let load = loads.iter().find(|load| load.agent_id == row.agent_id);
+        let own = absences.iter().filter(|absence| absence.agent_id == row.agent_id);
+        Known {
+            absences: own.map(Absence::from).collect(),
+            open: load.map_or(0, |load| usize::try_from(load.open).unwrap_or(usize::MAX)),
+            row,
+        }
+    });
+    Ok(known.collect())
+}
+
+impl Known {
+    fn on_roster(&self) -> Result<roster::Agent> {
+        let row = &self.row;
+        Ok(roster::Agent {
+            id: row.agent_id.into(),
+            name: row.name.clone(),
+            email: row.email.clone(),
+            hours: windows(row.hours.clone())?,
+            zone: row.zone.parse().map_err(stored)?,
+            absences: self.absences.iter().map(|absence| absence.time).collect(),
+            open_max: usize::try_from(row.open_max).unwrap_or_default(),
+            open: self.open,
+            turn_no: row.turn_no,
+        })
+    }
+
+    fn agent(self, now: DateTime<Utc>) -> Result<Agent> {
+        let works_from = self.on_roster()?.works_from(now).filter(|_| self.row.active);
+        Ok(Agent {
+            id: self.row.agent_id.into(),
+            open: self.open,
+            offered_at: self.row.offered_at,
+            version: self.row.version,
+            profile: profile(self.row)?,
+            absences: self.absences,
+            works_from,
+        })
+    }
+}
+
 /// Reads stored working hours.
-fn windows(stored: Value) -> Result<Calendar> {
-    let windows = serde_json::from_value(stored)
-        .map_err(|error| ActivityError::Stored { what: "agent", why: error.to_string() })?;
+fn windows(hours: Value) -> Result<Calendar> {
+    let windows = serde_json::from_value(hours).map_err(stored)?;
     Ok(Calendar { windows, ..Calendar::default() })
 }
 
+fn stored<E: std::fmt::Display>(error: E) -> ActivityError {
+    ActivityError::Stored { what: "agent", why: error.to_string() }
+}
+
 fn profile(row: AgentRow) -> Result<Profile> {
-    fn stored<E: std::fmt::Display>(error: E) -> ActivityError {
-        ActivityError::Stored { what: "agent", why: error.to_string() }
-    }
     Ok(Profile {
         name: row.name,
         email: row.email.parse().map_err(stored)?,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api_keys::ApiKeyId;
-use crate::error::{ActivityError, Result};
+use crate::error::Result;
 use crate::store::changes::{self as store, Holder};
 use crate::store::{Store, api_keys};
 
@@ -240,13 +240,8 @@ pub async fn forget(store: &Store, workspace: WorkspaceId) -> Result<u64> {
 }
 
 /// Writes news as they are stored.
-///
-/// # Errors
-///
-/// Never: they are plain data.
-pub(crate) fn written(news: &[News]) -> Result<String> {
-    serde_json::to_string(news)
-        .map_err(|error| ActivityError::Stored { what: "news", why: error.to_string() })
+pub(crate) fn written(news: &[News]) -> String {
+    serde_json::to_string(news).expect("plain data")
 }
 
 fn before(xid: i64) -> Position {

@@ -9,7 +9,6 @@ use machine::effect::Effect;
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::signal::{HandoverResult, Signal};
 use machine::state::Responder;
-use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::enrollment_view;
@@ -20,6 +19,7 @@ use crate::store::conversations::{self as store, Act, Heard, Said, Spot};
 use crate::store::inbound_events::{Event, EventId};
 use crate::store::send_views::{self, SendView};
 use crate::store::signals::{MatchedBy, Refs};
+use crate::turn::requests::Requests;
 
 /// Something between a lead and us.
 #[derive(Debug, Clone)]
@@ -246,17 +246,9 @@ async fn of_event(room: &Mailroom, workspace: WorkspaceId, row: Heard, is_erased
     }))
 }
 
-/// What a journal row asked for.
-#[derive(Deserialize)]
-struct Asked {
-    #[serde(default)]
-    asked: Vec<Effect>,
-}
-
 fn of_act(row: &Act) -> Option<What> {
     let offer = row.effects.as_deref().and_then(|effects| {
-        let asked: Asked = serde_json::from_str(effects).ok()?;
-        asked.asked.into_iter().find_map(|effect| match effect {
+        Requests::read(effects)?.asked.iter().find_map(|effect| match *effect {
             Effect::OfferHandover { to, answer_by, .. } => {
                 Some(HandoverAct::Offered { to, answer_by })
             }

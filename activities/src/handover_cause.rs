@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use machine::effect::Effect;
 use machine::explain::{self, Shown};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use machine::key::{StepKey, TriggerKey};
@@ -10,13 +11,13 @@ use machine::sequence::Version;
 use machine::signal::{ReplyTo, Signal};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::enrollment_view::signal_of;
 use crate::store::handover_views;
 use crate::store::journal::Entry;
+use crate::turn::requests::Requests;
 
 /// Why a person is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -134,9 +135,11 @@ pub async fn causes(
 }
 
 fn triggers(effects: Option<&str>) -> Vec<TriggerKey> {
-    let effects: Option<Value> = effects.and_then(|text| serde_json::from_str(text).ok());
-    let asked = effects.as_ref().and_then(|effects| effects["asked"].as_array());
-    let offers = asked.into_iter().flatten().filter(|it| it["effect"] == "offer_handover");
-    let named = offers.filter_map(|offer| offer["triggers"].as_array()).flatten();
-    named.filter_map(|key| key.as_str()?.parse().ok()).collect()
+    let requests = effects.and_then(Requests::read);
+    let asked = requests.iter().flat_map(|requests| requests.asked.iter());
+    let named = asked.filter_map(|effect| match effect {
+        Effect::OfferHandover { triggers, .. } => Some(triggers),
+        Effect::Send { .. } | Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => None,
+    });
+    named.flatten().cloned().collect()
 }

@@ -188,6 +188,11 @@ impl KeyRing {
         self.keys.last().expect("a ring is never empty").id
     }
 
+    /// The key whose children outlive every rotation: the hashes of those who opted out.
+    pub fn oldest(&self) -> KeyId {
+        self.keys.first().expect("a ring is never empty").id
+    }
+
     /// Derives the newest key's child for `purpose` and `context`.
     pub(crate) fn derive_newest(&self, purpose: &str, context: &[u8]) -> SecretKey {
         self.keys.last().expect("a ring is never empty").secret.derive(purpose, context)

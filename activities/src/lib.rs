@@ -37,6 +37,7 @@ pub mod lease;
 pub mod mail;
 pub mod mailgun;
 pub mod mailroom;
+pub mod name;
 pub mod origin;
 pub mod outcome;
 pub mod phone;

@@ -45,6 +45,7 @@ pub mod leads;
 pub mod locks;
 pub mod matches;
 pub mod measures;
+pub mod oldest_key;
 pub mod pool;
 pub mod prepares;
 pub mod quotas;

@@ -3,6 +3,7 @@
 
 mod apply;
 pub(crate) mod facts;
+pub(crate) mod requests;
 mod write;
 
 use std::collections::HashMap;

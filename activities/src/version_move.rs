@@ -24,7 +24,7 @@ use crate::mailroom::Mailroom;
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
 use crate::store::clock::Clocks;
-use crate::store::enrollments::{self, Elsewhere, Locked};
+use crate::store::enrollments::{self, Locked, Outdated};
 use crate::store::turns::{self, Attributes};
 use crate::store::{Store, Tx, bell, clock, sequence_versions};
 use crate::turn::{self, Taken, Told, Turned, facts};
@@ -353,7 +353,7 @@ async fn look(
     tx: &mut Tx,
     versions: &Versions,
     sequence: SequenceId,
-    page: &[Elsewhere],
+    page: &[Outdated],
     preview: &mut Preview,
 ) -> Result<()> {
     let workspace = tx.workspace();
@@ -406,7 +406,7 @@ impl Preview {
 
 /// Runs a copy of the machine over the move. Also returns whether the step it comes to was done before.
 fn judge(
-    row: &Elsewhere,
+    row: &Outdated,
     current: &Arc<Loaded>,
     target: &Arc<Loaded>,
     context: Context<'_>,

@@ -23,6 +23,7 @@ mod request;
 mod senders;
 mod sends;
 mod sequences;
+mod slots;
 mod stream;
 mod suppressions;
 
@@ -39,10 +40,11 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Semaphore;
 
+use crate::serve::guesses::Guesses;
 use problem::Problem;
 use rates::Rates;
+use slots::Slots;
 use stream::Streams;
 
 /// Where the API is.
@@ -54,8 +56,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an import may take: its file comes at the pace of its sender.
 const TIMEOUT_IMPORT: Duration = Duration::from_secs(30 * 60);
 
-/// How many files are imported at once.
-const IMPORTS_MAX: usize = 4;
+/// How many files are imported at once, by all and by one workspace.
+const IMPORTS_MAX: (usize, usize) = (4, 2);
+
+/// How many long bodies are held in memory at once, of all and of one workspace.
+const LONG_BODIES_MAX: (usize, usize) = (4, 2);
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -63,17 +68,21 @@ pub struct App {
     /// The database, the keys and the versions.
     pub room: Mailroom,
     rates: Rates,
-    imports: Arc<Semaphore>,
+    guesses: Guesses,
+    imports: Slots,
+    long_bodies: Slots,
     streams: Streams,
 }
 
 impl App {
     /// Furnishes the API.
-    pub fn new(room: Mailroom) -> Self {
+    pub fn new(room: Mailroom, guesses: Guesses) -> Self {
         Self {
             room,
             rates: Rates::new(),
-            imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            guesses,
+            imports: Slots::new(IMPORTS_MAX.0, IMPORTS_MAX.1),
+            long_bodies: Slots::new(LONG_BODIES_MAX.0, LONG_BODIES_MAX.1),
             streams: Streams::new(),
         }
     }

@@ -5,6 +5,7 @@
 pub mod reader;
 pub mod values;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::private_postgres;
-use crate::webhooks::proxies::Proxies;
+use crate::serve::proxies::Proxies;
 use reader::{Environment, Faults, Reader, Setting};
 
 /// The file that is read where none is named.
@@ -64,6 +65,10 @@ pub struct RunFlags {
     /// MERIDIAN_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// Answer /metrics on this address and nowhere else [env: MERIDIAN_METRICS_LISTEN] [default: that
+    /// of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
     /// Open at most this many connections to the database [env: MERIDIAN_CONNECTIONS] [default: 20]
     #[arg(long, value_name = "N")]
     pub connections: Option<String>,
@@ -112,8 +117,17 @@ pub enum Database {
 pub enum KeySource {
     /// In the environment, in hexadecimal.
     Hex(SecretString),
-    /// In a file, made on first use.
+    /// In a file, made at the first use of a new database.
     File(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hex(_) => f.write_str("MERIDIAN_KEY"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// How logs are written.
@@ -149,6 +163,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether somebody said where.
     pub listen_was_set: bool,
+    /// Where metrics are answered, if not where the rest is.
+    pub metrics_listen: Option<SocketAddr>,
     /// The address under which the world reaches us, if somebody said so.
     pub public_url: Option<Url>,
     /// The mail domain whose mail comes back to us through a webhook.
@@ -196,6 +212,11 @@ const WORKSPACE: Setting =
     Setting { key: "workspace", flag: Some("--workspace"), variable: "MERIDIAN_WORKSPACE" };
 const LISTEN: Setting =
     Setting { key: "listen", flag: Some("--listen"), variable: "MERIDIAN_LISTEN" };
+const METRICS_LISTEN: Setting = Setting {
+    key: "metrics_listen",
+    flag: Some("--metrics-listen"),
+    variable: "MERIDIAN_METRICS_LISTEN",
+};
 const PUBLIC_URL: Setting =
     Setting { key: "public_url", flag: Some("--public-url"), variable: "MERIDIAN_PUBLIC_URL" };
 const CONNECTIONS: Setting =
@@ -223,11 +244,12 @@ const KEY_FILE: Setting = Setting { key: "key_file", flag: None, variable: "MERI
 /// A key has no flag and no place in a file: both would be read by others.
 const KEY_VARIABLE: &str = "MERIDIAN_KEY";
 
-const SETTINGS: [&Setting; 14] = [
+const SETTINGS: [&Setting; 15] = [
     &DATABASE_URL,
     &DATA_DIR,
     &WORKSPACE,
     &LISTEN,
+    &METRICS_LISTEN,
     &PUBLIC_URL,
     &CONNECTIONS,
     &LOG,
@@ -273,6 +295,7 @@ pub fn read(
         keys,
         listen_was_set: listen.is_some(),
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+        metrics_listen: reader.take(&METRICS_LISTEN, values::listen),
         public_url: reader.take(&PUBLIC_URL, values::public_url),
         reply_domain: reader.take(&REPLY_DOMAIN, values::domain),
         reach: reader.take(&ALLOW_INTERNAL_HOSTS, values::reach).unwrap_or_default(),

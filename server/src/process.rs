@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::serve::connections::Limits;
 use crate::serve::{self, Routes, Server};
 use crate::session::Session;
 
@@ -17,7 +18,7 @@ use crate::session::Session;
 pub struct Process {
     session: Session,
     runner: Runner,
-    server: Option<Server>,
+    servers: Vec<Server>,
     address: Option<SocketAddr>,
 }
 
@@ -45,7 +46,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         session.keep_database(&config);
         match Self::begin(&session, &mut config, http).await {
-            Ok((runner, server, address)) => Ok(Self { session, runner, server, address }),
+            Ok((runner, servers, address)) => Ok(Self { session, runner, servers, address }),
             Err(error) => {
                 session.close().await;
                 Err(error)
@@ -57,7 +58,7 @@ impl Process {
         session: &Session,
         config: &mut Config,
         http: Http,
-    ) -> anyhow::Result<(Runner, Option<Server>, Option<SocketAddr>)> {
+    ) -> anyhow::Result<(Runner, Vec<Server>, Option<SocketAddr>)> {
         let listener = match http {
             Http::All | Http::Probes => Some(serve::bind(config.listen).await?),
             Http::Off => None,
@@ -66,20 +67,30 @@ impl Process {
             // Of port 0 the operating system made another one.
             config.listen = listener.local_addr().context("a listener has an address")?;
         }
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(serve::bind(address).await?),
+            None => None,
+        };
         let metrics = Metrics::install().context("metrics cannot be counted")?;
         let room = session.mailroom(config)?;
         let runner = Runner::start(room.clone(), Settings::default())
             .await
             .context("the engine did not start")?;
-        let routes = match http {
-            Http::All => Routes::All { proxies: config.proxies.clone() },
-            Http::Probes | Http::Off => Routes::Probes,
+        let open = match http {
+            Http::All => Some(config.proxies.clone()),
+            Http::Probes | Http::Off => None,
         };
-        let server = listener.map(|listener| {
-            Server::start(listener, serve::router(&room, metrics, runner.ready(), routes))
+        let address = listener.as_ref().map(|_| config.listen);
+        let answered = [
+            (listener, Routes { open, metrics: metrics_listener.is_none() }),
+            (metrics_listener, Routes { open: None, metrics: true }),
+        ];
+        let servers = answered.into_iter().filter_map(|(listener, routes)| {
+            let router = serve::router(&room, metrics.clone(), runner.ready(), routes);
+            Some(Server::start(listener?, router, Limits::default()))
         });
-        let address = server.as_ref().map(|_| config.listen);
-        Ok((runner, server, address))
+        let servers = servers.collect();
+        Ok((runner, servers, address))
     }
 
     /// Returns what it works on.
@@ -100,7 +111,7 @@ impl Process {
     /// Stops: no new work, calls under way finish, then HTTP, then the database.
     pub async fn stop(self) {
         self.runner.drain().await;
-        if let Some(server) = self.server {
+        for server in self.servers {
             server.stop().await;
         }
         self.session.close().await;

@@ -2,6 +2,10 @@
 //! are bounded in size, time and number; what is logged of one is its method, its route and its
 //! answer, because paths carry secrets.
 
+pub mod connections;
+pub mod guesses;
+pub mod proxies;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -16,6 +20,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use connections::Limits;
+use guesses::Guesses;
+use proxies::Proxies;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,7 +37,6 @@ use tracing::Span;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
-use crate::webhooks::proxies::Proxies;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,23 +83,20 @@ struct Probes {
 /// A server that answers until it is told to stop.
 pub struct Server {
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 /// Told when the server stops: an answer without an end of its own ends then.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping(pub CancellationToken);
 
-/// Which routes a process answers.
+/// What is answered at an address, beside health.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Routes {
-    /// Everything.
-    All {
-        /// The proxies that are believed about whom they pass requests on for.
-        proxies: Proxies,
-    },
-    /// Health and metrics.
-    Probes,
+pub struct Routes {
+    /// The API, webhooks and links, believing these proxies about whom they pass requests on for.
+    pub open: Option<Proxies>,
+    /// Whether there are metrics.
+    pub metrics: bool,
 }
 
 /// Returns the routes with their limits and headers.
@@ -104,16 +107,18 @@ pub fn router(
     routes: Routes,
 ) -> Router {
     let probes = Probes { store: room.store.clone(), metrics, ready };
-    let mut router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(show_metrics))
+    let mut router = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    if routes.metrics {
+        router = router.route("/metrics", get(show_metrics));
+    }
+    let mut router = router
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
-    if let Routes::All { proxies } = routes {
+    if let Some(proxies) = routes.open {
+        let guesses = Guesses::new(proxies);
         router = router
-            .merge(webhooks::router(room.clone(), proxies))
-            .merge(api::router(api::App::new(room.clone())));
+            .merge(webhooks::router(room.clone(), guesses.clone()))
+            .merge(api::router(api::App::new(room.clone(), guesses)));
     }
     let mut router = router
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
@@ -152,14 +157,11 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 impl Server {
     /// Begins to answer.
-    pub fn start(listener: TcpListener, router: Router) -> Self {
+    pub fn start(listener: TcpListener, router: Router, limits: Limits) -> Self {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let router = router.layer(Extension(Stopping(stop.clone())));
-        let task = tokio::spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            axum::serve(listener, service).with_graceful_shutdown(told.cancelled_owned()).await
-        });
+        let task = tokio::spawn(connections::serve(listener, router, limits, told));
         Self { stop, task }
     }
 
@@ -167,8 +169,7 @@ impl Server {
     pub async fn stop(self) {
         self.stop.cancel();
         match tokio::time::timeout(GRACE, self.task).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the HTTP server failed"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the HTTP server panicked"),
             Err(_) => tracing::warn!("some connections were cut off"),
         }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use activities::ids;
-use activities::key_ring::KeyRing;
+use activities::key_ring::{KeyId, KeyRing};
 use activities::mailroom::Mailroom;
 use activities::store::clock::{self, Clocks};
-use activities::store::{Store, pool, schema, workspaces};
+use activities::store::{Store, oldest_key, pool, schema, workspaces};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -75,9 +75,9 @@ impl Session {
         url: String,
         postgres: Option<PrivatePostgres>,
     ) -> anyhow::Result<Self> {
-        let keys = Arc::new(keys(config)?);
         let store =
             Store::open(&url, config.connections).await.context("the database cannot be used")?;
+        let keys = Arc::new(keys(config, &store).await?);
         let workspace = workspace(&store, &config.workspace).await?;
         let postgres = postgres.map_or(Private::None, Private::Found);
         Ok(Self { store, keys, workspace, url, postgres })
@@ -164,22 +164,47 @@ pub async fn start_database(config: &Config) -> anyhow::Result<(String, Option<P
     }
 }
 
-/// Loads the master keys, making a key file where there is none.
-///
-/// # Errors
-///
-/// When there are keys and they cannot be used.
-pub fn keys(config: &Config) -> anyhow::Result<KeyRing> {
-    match &config.keys {
-        KeySource::Hex(hex) => Ok(KeyRing::from_hex(hex.expose_secret())?),
+/// Loads the master keys of this database. A key file is made for a database that was never used,
+/// and for no other: with a new key nobody who opted out would be known.
+async fn keys(config: &Config, store: &Store) -> anyhow::Result<KeyRing> {
+    let mut tx = store.begin_outside().await?;
+    let used = oldest_key::find(&mut tx).await?;
+    let ring = match &config.keys {
+        KeySource::Hex(hex) => KeyRing::from_hex(hex.expose_secret())?,
         KeySource::File(path) => {
+            if let Some(used) = used
+                && !path.exists()
+            {
+                bail!("{} is not there: {}", path.display(), wants_key(used));
+            }
             if let Some(dir) = path.parent() {
                 std::fs::create_dir_all(dir)
                     .with_context(|| format!("cannot make the directory {}", dir.display()))?;
             }
-            Ok(KeyRing::load_or_create(path)?)
+            KeyRing::load_or_create(path)?
         }
+    };
+    let used = match used {
+        Some(used) => used,
+        None => {
+            oldest_key::note(&mut tx, ring.oldest()).await?;
+            oldest_key::find(&mut tx).await?.context("the database keeps no note of its key")?
+        }
+    };
+    tx.commit().await?;
+    if used != ring.oldest() {
+        bail!("{} begins with another key, {}: {}", config.keys, ring.oldest(), wants_key(used));
     }
+    Ok(ring)
+}
+
+/// Says what a database needs that was first used with the key `used`.
+pub fn wants_key(used: KeyId) -> String {
+    format!(
+        "this database was first used with key {used}, by which it knows who opted out and opens \
+         its passwords. Restore that key from its copy, or copy it from the machine that made it; \
+         nothing runs without it"
+    )
 }
 
 async fn migrate(url: &str) -> anyhow::Result<()> {

@@ -48,7 +48,7 @@ impl Table {
         let cells = cells
             .into_iter()
             .zip(&self.alignments)
-            .map(|(cell, alignment)| Cell::new(cell).set_alignment(*alignment));
+            .map(|(cell, alignment)| Cell::new(plain(&cell)).set_alignment(*alignment));
         self.inner.add_row(Row::from(cells.collect::<Vec<_>>()));
     }
 }
@@ -66,6 +66,13 @@ impl fmt::Display for Table {
     }
 }
 
+/// What lead files and the world's mails say may hold anything: control characters other than line
+/// breaks, which could speak to the terminal, are shown as U+FFFD.
+fn plain(value: &impl fmt::Display) -> String {
+    let is_control = |c: char| c.is_control() && c != '\n';
+    value.to_string().replace(is_control, "\u{fffd}")
+}
+
 /// Facts about one thing: names at the left, what they are at the right.
 pub struct Facts(Vec<(&'static str, String)>);
 
@@ -77,7 +84,7 @@ impl Facts {
 
     /// Adds a fact.
     pub fn add(&mut self, name: &'static str, value: impl fmt::Display) -> &mut Self {
-        self.0.push((name, value.to_string()));
+        self.0.push((name, plain(&value)));
         self
     }
 
@@ -114,5 +121,15 @@ mod tests {
         table.row(["a", "1"]);
         table.row(["longer", "1000"]);
         assert_eq!(table.to_string(), "name    sent\na          1\nlonger  1000\n");
+    }
+
+    #[test]
+    fn nothing_that_is_shown_speaks_to_the_terminal() {
+        let mut table = Table::new(&[Column::Text("name")], "nobody");
+        table.row(["\u{1b}[2Jeve\r"]);
+        assert_eq!(table.to_string(), "name\n\u{fffd}[2Jeve\u{fffd}\n");
+        let mut facts = Facts::new();
+        facts.add("name", "\u{9b}31meve");
+        assert_eq!(facts.to_string(), "name  \u{fffd}31meve\n");
     }
 }

@@ -3,12 +3,10 @@
 //! it means for a lead they do not know.
 
 mod form;
-mod guesses;
 mod handover;
 mod letter;
 mod mailgun;
 mod opt_out;
-pub mod proxies;
 mod twilio;
 
 use std::time::Duration;
@@ -21,22 +19,21 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::timeout::TimeoutLayer;
 
-use guesses::Guesses;
-use proxies::Proxies;
+use crate::serve::guesses::{self, Guesses};
 
 /// How long a caller may take to send its request, and we to answer it. What was begun is stored all
 /// the same.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The routes `/webhooks/…`, `/u/{token}` and `/h/{token}`.
-pub fn router(room: Mailroom, proxies: Proxies) -> Router {
+pub fn router(room: Mailroom, guesses: Guesses) -> Router {
     Router::new()
         .route("/webhooks/mailgun/{endpoint_key}", post(mailgun::receive))
         .layer(DefaultBodyLimit::max(mailgun::MAIL_MAX))
         .merge(texts())
         .route("/u/{token}", get(opt_out::ask).post(opt_out::opt_out))
         .route("/h/{token}", get(handover::ask).post(handover::accept))
-        .layer(from_fn_with_state(Guesses::new(proxies), guesses::limit))
+        .layer(from_fn_with_state(guesses, guesses::limit))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(room)
 }

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use server::cli::Cli;
 use server::config::reader::{Environment, Faults};
 use server::config::{self, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
-use server::webhooks::proxies::Proxies;
+use server::serve::proxies::Proxies;
 
 struct Variables(Vec<(&'static str, &'static str)>);
 

@@ -45,6 +45,15 @@ impl Ground {
         Self { database, store, room, campaign }
     }
 
+    /// One that grew before and after its statements were prepared.
+    async fn grown() -> Self {
+        let ground = Self::new().await;
+        ground.grow().await;
+        ground.run(200).await;
+        ground.grow().await;
+        ground
+    }
+
     /// Lets `n` new leads run from their first turn to their last.
     async fn run(&self, n: i64) {
         let workspace = self.campaign.workspace;
@@ -143,10 +152,7 @@ impl Plan {
 
 #[tokio::test]
 async fn due_leads_are_read_in_the_order_of_their_index() {
-    let ground = Ground::new().await;
-    ground.grow().await;
-    ground.run(200).await;
-    ground.grow().await;
+    let ground = Ground::grown().await;
     for with_statistics in [false, true] {
         if with_statistics {
             ground.analyze().await;
@@ -165,10 +171,7 @@ async fn due_leads_are_read_in_the_order_of_their_index() {
 
 #[tokio::test]
 async fn a_batch_finds_its_rows_by_their_whole_keys() {
-    let ground = Ground::new().await;
-    ground.grow().await;
-    ground.run(200).await;
-    ground.grow().await;
+    let ground = Ground::grown().await;
     for with_statistics in [false, true] {
         if with_statistics {
             ground.analyze().await;

@@ -11,9 +11,9 @@ use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Responder;
 use uuid::Uuid;
 
+use super::known;
 use super::roster::{Agent, Choice, Past, Roster, Round};
-use super::{ABSENCES_MAX, LIST_MAX, windows};
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::store::{Tx, agents as store, clock};
 use crate::turn::{Ask, What};
 
@@ -160,31 +160,16 @@ impl Turns {
 
 /// Reads the active agents with their absences and what they have.
 async fn roster(tx: &mut Tx, now: DateTime<Utc>) -> Result<Roster> {
-    let workspace = tx.workspace();
-    let rows = store::list(tx, workspace, LIST_MAX).await?;
-    let absences = store::absences(tx, workspace, now, ABSENCES_MAX).await?;
-    let loads = store::loads(tx, workspace).await?;
-    let mut agents = Vec::with_capacity(rows.len());
-    for row in rows.into_iter().filter(|row| row.active) {
-        let load = loads.iter().find(|load| load.agent_id == row.agent_id);
-        let own = absences.iter().filter(|absence| absence.agent_id == row.agent_id);
-        let absences = own.map(super::Absence::from).map(|absence| absence.time).collect();
-        // What this build cannot read is that agent's trouble, not that of the others.
-        let (Ok(zone), Ok(hours)) = (row.zone.parse(), windows(row.hours)) else {
-            tracing::error!(agent.id = %row.agent_id, "the hours of an agent cannot be read");
-            continue;
-        };
-        agents.push(Agent {
-            id: AgentId::new(row.agent_id),
-            name: row.name,
-            email: row.email,
-            hours,
-            zone,
-            absences,
-            open_max: usize::try_from(row.open_max).unwrap_or_default(),
-            open: load.map_or(0, |load| usize::try_from(load.open).unwrap_or(usize::MAX)),
-            turn_no: row.turn_no,
-        });
+    let mut agents = Vec::new();
+    for known in known(tx, now).await?.into_iter().filter(|known| known.row.active) {
+        match known.on_roster() {
+            Ok(agent) => agents.push(agent),
+            // What this build cannot read is that agent's trouble, not that of the others.
+            Err(error) => {
+                let agent = known.row.agent_id;
+                tracing::error!(agent.id = %agent, error = %chain(&error), "an agent cannot be read");
+            }
+        }
     }
     Ok(Roster { agents })
 }

@@ -318,7 +318,7 @@ pub async fn behind_verb(
 /// A live enrollment that runs another version than the one that is asked about, and whose turns do
 /// not fail.
 #[derive(Debug, Clone)]
-pub struct Elsewhere {
+pub struct Outdated {
     /// Which.
     pub enrollment_id: Uuid,
     /// Whose.
@@ -338,9 +338,9 @@ pub async fn elsewhere(
     version: i32,
     after: LeadId,
     limit: i64,
-) -> sqlx::Result<Vec<Elsewhere>> {
+) -> sqlx::Result<Vec<Outdated>> {
     sqlx::query_as!(
-        Elsewhere,
+        Outdated,
         r#"
         SELECT enrollment_id, lead_id, version, snapshot
         FROM enrollments

@@ -196,7 +196,7 @@ impl Tx {
     /// An error does not mean that nothing was committed: the caller repeats under the same keys.
     pub async fn commit(mut self) -> Result<()> {
         if !self.news.is_empty() {
-            let news = written(&self.news)?;
+            let news = written(&self.news);
             changes::add(&mut self.inner, self.workspace, &news).await?;
         }
         Ok(self.inner.commit().await?)

@@ -16,6 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
+use super::requests::Requests;
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::changes::News;
 use crate::companies;
@@ -612,19 +613,10 @@ fn handed_over(applied: &Applied) -> bool {
     applied.effects.iter().any(|effect| matches!(effect, Effect::OfferHandover { .. }))
 }
 
-/// What a journal row keeps of requests.
-#[derive(Serialize)]
-struct Requests<'a> {
-    #[serde(skip_serializing_if = "<[Effect]>::is_empty")]
-    asked: &'a [Effect],
-    #[serde(skip_serializing_if = "<[EffectId]>::is_empty")]
-    withdrawn: &'a [EffectId],
-}
-
 fn effects_of(applied: &Applied) -> Option<String> {
     let Applied { effects: asked, withdrawn, .. } = applied;
     let none = asked.is_empty() && withdrawn.is_empty();
-    (!none).then(|| to_json(&Requests { asked, withdrawn }))
+    (!none).then(|| to_json(&Requests { asked: asked.into(), withdrawn: withdrawn.into() }))
 }
 
 fn to_json<T: Serialize>(value: &T) -> String {

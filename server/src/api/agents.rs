@@ -5,6 +5,7 @@ use activities::agents::roster;
 use activities::agents::{
     self, Absence, AbsenceId, Agent, LIST_MAX, NotWritten, OPEN_MAX, Profile,
 };
+use activities::name;
 use activities::store::clock;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{delete_with, get_with};
@@ -26,9 +27,6 @@ use super::page::Page;
 use super::patch::Patch;
 use super::problem::{FieldFault, Problem};
 use super::request::{Body, Path};
-
-/// How many leads an agent may have where nobody says.
-const OPEN_MAX_DEFAULT: u32 = 10;
 
 /// How many windows the hours of an agent may have.
 const HOURS_MAX: usize = 100;
@@ -199,7 +197,7 @@ async fn create(
     let email = faults.email(&new.email);
     let zone = new.zone.map_or(Some(Tz::UTC), |zone| faults.zone(&zone));
     let hours = faults.hours(new.hours);
-    let open_max = faults.open_max(new.open_max.unwrap_or(OPEN_MAX_DEFAULT));
+    let open_max = faults.open_max(new.open_max.unwrap_or(agents::OPEN_MAX_DEFAULT));
     let (Some(email), Some(zone)) = (email, zone) else { return Err(faults.into_problem()) };
     faults.none()?;
     let active = new.active.unwrap_or(true);
@@ -269,7 +267,7 @@ impl AgentChange {
         };
         let open_max = match self.open_max {
             Patch::Keep => None,
-            Patch::Clear => Some(OPEN_MAX_DEFAULT),
+            Patch::Clear => Some(agents::OPEN_MAX_DEFAULT),
             Patch::Set(open_max) => Some(faults.open_max(open_max)),
         };
         let active = self.active;
@@ -378,11 +376,10 @@ impl Faults {
     }
 
     fn name(&mut self, name: String) -> String {
-        let name = name.trim().to_owned();
-        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-            self.add("name", "use 1 to 100 characters, and no line breaks".to_owned());
-        }
-        name
+        name::read(&name).unwrap_or_else(|bad| {
+            self.add("name", bad.to_string());
+            name
+        })
     }
 
     fn email(&mut self, email: &str) -> Option<EmailAddress> {

@@ -57,7 +57,11 @@ pub(super) async fn authenticate(
 ) -> Response {
     let caller = match identify(&app, request.headers()).await {
         Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let is_guess = problem.is_unauthenticated();
+            let wait = is_guess.then(|| app.guesses.count(app.guesses.client(&request))).flatten();
+            return wait.map_or(problem, Problem::too_many).into_response();
+        }
     };
     let room = app.rates.take(caller.key);
     if let Some(seconds) = room.retry_after_s() {

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::caller::Caller;
 use super::problem::Problem;
+use super::request::JSON_MAX;
 
 /// The request's name.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -86,6 +87,10 @@ async fn named(
 ) -> Result<Response, Problem> {
     let caller = request.extensions().get::<Caller>().expect("behind `authenticate`").clone();
     let (parts, body) = request.into_parts();
+    let _slot = match length(&parts.headers) {
+        Some(length) if length <= JSON_MAX => None,
+        Some(_) | None => Some(app.long_bodies.take(caller.workspace)?),
+    };
     let body = to_bytes(body, BODY_MAX).await.map_err(|_| {
         Problem::too_long(format!(
             "with an Idempotency-Key a body may have {BODY_MAX} bytes; an import is safe to repeat \
@@ -112,6 +117,11 @@ async fn named(
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     settle(app, &claim, response).await
+}
+
+/// The announced length of the body, in bytes.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Keeps an answer that would be the same again; whatever failed may be tried again.

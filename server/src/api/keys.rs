@@ -1,6 +1,7 @@
 //! `/keys`: the keys of programs. Made and ended by admins; a secret is shown once.
 
 use activities::api_keys::{self, ApiKey, ApiKeyId, Role};
+use activities::name;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{delete_with, get_with};
 use axum::Json;
@@ -16,9 +17,6 @@ use super::caller::Admin;
 use super::page::Page;
 use super::problem::Problem;
 use super::request::{Body, Path};
-
-/// The longest name, in characters.
-const NAME_MAX: usize = 100;
 
 pub(super) fn routes() -> ApiRouter<App> {
     ApiRouter::new()
@@ -126,14 +124,12 @@ async fn create(
     caller: Admin,
     Body(new): Body<NewKey>,
 ) -> Result<Created<CreatedKey>, Problem> {
-    let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > NAME_MAX {
-        return Err(Problem::invalid_field("name", format!("use 1 to {NAME_MAX} characters")));
-    }
+    let name = name::read(&new.name);
+    let name = name.map_err(|error| Problem::invalid_field("name", error.to_string()))?;
     let Admin(caller) = caller;
     let (store, actor) = (&app.room.store, caller.actor());
     let (key, secret) =
-        api_keys::create(store, caller.workspace, name, new.role.into(), &actor).await?;
+        api_keys::create(store, caller.workspace, &name, new.role.into(), &actor).await?;
     let location = format!("/api/v1/keys/{}", key.id);
     Ok(Created { location, body: CreatedKey { key: key.into(), secret } })
 }

@@ -3,6 +3,7 @@
 use activities::header_text::HeaderText;
 use activities::held_leads;
 use activities::mail::reach::{self, Reach};
+use activities::name;
 use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::clock;
@@ -239,10 +240,10 @@ fn parse(body: SenderBody, reach: Reach) -> Result<NewSender, Problem> {
     let mut fault = |field: &str, message: String| {
         faults.push(FieldFault { field: field.to_owned(), message });
     };
-    let name = body.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 {
-        fault("name", "use 1 to 100 characters".to_owned());
-    }
+    let name = name::read(&body.name).unwrap_or_else(|error| {
+        fault("name", error.to_string());
+        String::new()
+    });
     let transport = body.url.parse::<Transport>().map_err(|error| fault("url", error.to_string()));
     if let Ok(transport) = &transport {
         if transport.script().is_some() {
@@ -324,7 +325,9 @@ async fn pause(
     Body(pausing): Body<Pausing>,
 ) -> Result<NoContent, Problem> {
     let Admin(caller) = caller;
-    let (status, reason) = (SenderStatus::Paused, pausing.reason.as_deref());
+    let reason = pausing.reason.as_deref().map(name::read_remark).transpose();
+    let reason = reason.map_err(|error| Problem::invalid_field("reason", error.to_string()))?;
+    let (status, reason) = (SenderStatus::Paused, reason.as_deref());
     let (store, actor) = (&app.room.store, caller.actor());
     match senders::set_status(store, caller.workspace, &name, status, reason, &actor).await? {
         Some(_) => Ok(NoContent),

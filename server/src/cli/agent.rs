@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use activities::address::EmailAddress;
 use activities::agents::{self, Agent, LIST_MAX, NotWritten, OPEN_MAX, Profile, roster};
-use anyhow::bail;
+use activities::name;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Subcommand;
@@ -21,9 +22,6 @@ use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
 use crate::times;
 use wording::{Hours, Moment};
-
-/// How many leads an agent may have where nobody says.
-const OPEN_MAX_DEFAULT: u32 = 10;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -251,10 +249,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 
 async fn add(command: Add, bench: Bench<'_>) -> anyhow::Result<()> {
     let (store, workspace) = (&bench.session.store, bench.session.workspace);
-    let name = command.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        bail!("the name is no name: use 1 to 100 characters, and no line breaks");
-    }
+    let name = name::read(&command.name).context("the name is no name")?;
     let known = agents::list(store, workspace).await?;
     let before = known.into_iter().find(|agent| agent.profile.name == name);
     let hours: Vec<Window> = command.hours.iter().flat_map(|hours| hours.0.clone()).collect();
@@ -280,7 +275,7 @@ async fn add(command: Add, bench: Bench<'_>) -> anyhow::Result<()> {
                 email,
                 zone: command.zone.unwrap_or(Tz::UTC),
                 hours,
-                open_max: command.open_max.unwrap_or(OPEN_MAX_DEFAULT),
+                open_max: command.open_max.unwrap_or(agents::OPEN_MAX_DEFAULT),
                 active: true,
             };
             let done = agents::add(store, workspace, &profile, ACTOR).await?;

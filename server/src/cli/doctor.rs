@@ -9,10 +9,12 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use activities::key_ring::KeyRing;
+use activities::key_ring::{KeyId, KeyRing};
 use activities::senders::{self as stored, Transport};
 use activities::store::health::{self, Health};
-use activities::store::{Store, clock, endpoint_views, reviews, schema, turns, workspaces};
+use activities::store::{
+    Store, clock, endpoint_views, oldest_key, reviews, schema, turns, workspaces,
+};
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret;
@@ -153,31 +155,42 @@ pub(super) async fn run(
 
 async fn examine(config: &Config, report: &mut Report) {
     check_programs(config, report);
-    let keys = check_keys(config, report);
     check_addresses(config, report);
     let (url, postgres) = match session::start_database(config).await {
         Ok(started) => started,
         Err(error) => {
             let fix = "mend that, or name a database that runs elsewhere in DATABASE_URL";
             report.fault("database", super::told(&error), fix);
+            check_keys(config, None, report);
             return;
         }
     };
-    if check_database(&url, config, report).await {
-        match Store::open(&url, 4).await {
-            Ok(store) => {
-                check_work(&store, config, keys.as_ref(), report).await;
-                store.close().await;
-            }
-            Err(error) => report.fault(
-                "database",
-                activities::error::chain(&error),
-                "mend what it says, then run `meridian doctor` again",
-            ),
+    match open_store(&url, config, report).await {
+        Some(store) => {
+            check_work(&store, config, report).await;
+            store.close().await;
+        }
+        None => {
+            check_keys(config, None, report);
         }
     }
     if let Some(postgres) = postgres {
         postgres.stop().await;
+    }
+}
+
+/// Returns the database if it can be worked on.
+async fn open_store(url: &str, config: &Config, report: &mut Report) -> Option<Store> {
+    if !check_database(url, config, report).await {
+        return None;
+    }
+    match Store::open(url, 4).await {
+        Ok(store) => Some(store),
+        Err(error) => {
+            let fix = "mend what it says, then run `meridian doctor` again";
+            report.fault("database", activities::error::chain(&error), fix);
+            None
+        }
     }
 }
 
@@ -197,23 +210,36 @@ fn check_programs(config: &Config, report: &mut Report) {
     }
 }
 
-fn check_keys(config: &Config, report: &mut Report) -> Option<Arc<KeyRing>> {
-    let (found, ring) = match &config.keys {
-        KeySource::Hex(hex) => ("MERIDIAN_KEY".to_owned(), KeyRing::from_hex(hex.expose_secret())),
-        KeySource::File(path) if path.exists() => (path.display().to_string(), KeyRing::load(path)),
-        KeySource::File(path) => {
+/// Returns the master keys if they are those that the database was first used with.
+fn check_keys(config: &Config, used: Option<KeyId>, report: &mut Report) -> Option<Arc<KeyRing>> {
+    let ring = match (&config.keys, used) {
+        (KeySource::Hex(hex), _) => KeyRing::from_hex(hex.expose_secret()),
+        (KeySource::File(path), _) if path.exists() => KeyRing::load(path),
+        (KeySource::File(path), Some(used)) => {
+            let found = format!("{} is not there", path.display());
+            report.fault("key", found, session::wants_key(used));
+            return None;
+        }
+        (KeySource::File(path), None) => {
             let found = format!("{} is not there yet", path.display());
-            let fix = "it is made at first use; keep a copy of it apart from the database, because \
-                       passwords cannot be read without it";
+            let fix = "it is made at the first use of a new database; keep a copy of it apart from \
+                       the database, which is of no use without it";
             report.note("key", found, fix);
             return None;
         }
     };
     match ring {
-        Ok(ring) => {
-            report.ok("key", format!("{found}, newest {}", ring.newest()));
-            Some(Arc::new(ring))
-        }
+        Ok(ring) => match used.filter(|used| *used != ring.oldest()) {
+            Some(used) => {
+                let found = format!("{} begins with another key, {}", config.keys, ring.oldest());
+                report.fault("key", found, session::wants_key(used));
+                None
+            }
+            None => {
+                report.ok("key", format!("{}, newest {}", config.keys, ring.newest()));
+                Some(Arc::new(ring))
+            }
+        },
         Err(error) => {
             let fix = "restore the key from its copy: what was sealed with it cannot be read \
                        without it";
@@ -369,25 +395,16 @@ async fn check_schema(url: &str, report: &mut Report) -> bool {
     }
 }
 
-async fn check_work(
-    store: &Store,
-    config: &Config,
-    keys: Option<&Arc<KeyRing>>,
-    report: &mut Report,
-) {
-    if let Err(error) = look_at_work(store, config, keys, report).await {
+async fn check_work(store: &Store, config: &Config, report: &mut Report) {
+    if let Err(error) = look_at_work(store, config, report).await {
         let fix = "run `meridian doctor` again; if it stays so, `meridian verify`";
         report.fault("database", super::told(&error), fix);
     }
 }
 
-async fn look_at_work(
-    store: &Store,
-    config: &Config,
-    keys: Option<&Arc<KeyRing>>,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let mut tx = store.begin_outside().await?;
+    let keys = check_keys(config, oldest_key::find(&mut tx).await?, report);
     let clocks = clock::read(&mut tx).await?;
     let living = turns::live_runners(&mut tx, clocks.wall - RUNNER_SILENCE).await?.len();
     let workspace = workspaces::find(&mut tx, &config.workspace).await?;
@@ -417,7 +434,7 @@ async fn look_at_work(
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        senders::check(sender, workspace, keys, config.reach, clocks.wall, report).await;
+        senders::check(sender, workspace, keys.as_ref(), config.reach, clocks.wall, report).await;
     }
     let reaches_us = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     if !reaches_us && senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_))) {

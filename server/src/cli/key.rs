@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use activities::api_keys::{self, ApiKey, ApiKeyId, Role};
+use activities::name;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -19,7 +20,7 @@ pub(super) enum Command {
     /// Make a key and print it, once
     Create {
         /// What it is for, as in `CRM`
-        #[arg(long, default_value = "command line")]
+        #[arg(long, default_value = "command line", value_parser = name::read)]
         name: String,
         /// What it may do: viewer reads; operator runs campaigns; admin sets up senders and keys
         #[arg(long)]
@@ -114,9 +115,8 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     let (store, workspace) = (&bench.session.store, bench.session.workspace);
     match command {
         Command::Create { name, role, output } => {
-            let name = name.trim();
             let (key, secret) =
-                api_keys::create(store, workspace, name, role, super::ACTOR).await?;
+                api_keys::create(store, workspace, &name, role, super::ACTOR).await?;
             let created = Created { id: key.id, name: key.name, role: key.role.as_str(), secret };
             bench.terminal.show(output.format(), &created)?;
         }

@@ -8,6 +8,7 @@ use activities::capture::script::Script;
 use activities::header_text::HeaderText;
 use activities::held_leads;
 use activities::mail::reach::{self, Reach};
+use activities::name;
 use activities::origin::Origin;
 use activities::senders::{self, Added, NewSender, Sender, SenderStatus, Transport};
 use activities::store::senders as store;
@@ -43,7 +44,7 @@ pub(super) enum Command {
         /// Its name
         name: String,
         /// Why, for those who see it in the list
-        #[arg(long)]
+        #[arg(long, value_parser = name::read_remark)]
         reason: Option<String>,
         #[command(flatten)]
         output: Output,
@@ -69,6 +70,7 @@ stored sealed. Examples:
   meridian sender add demo-texts capture: --from +15550100")]
 pub(super) struct Add {
     /// What campaigns call it
+    #[arg(value_parser = name::read)]
     name: String,
     /// smtp://user@host:587, smtps://user@host:465, mailgun://DOMAIN@api.mailgun.net,
     /// twilio://ACCOUNT_SID@api.twilio.com, or capture: to keep every message here

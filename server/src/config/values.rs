@@ -7,7 +7,7 @@ use activities::mail::reach::Reach;
 use url::Url;
 
 use super::LogFormat;
-use crate::webhooks::proxies::Proxies;
+use crate::serve::proxies::Proxies;
 
 pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);

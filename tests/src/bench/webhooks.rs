@@ -125,6 +125,15 @@ async fn sent(owner: &mut PgConnection, campaign: Campaign) -> anyhow::Result<Ve
     .bind(&enrollments)
     .bind(&people)
     .bind(&addresses)
+    .execute(&mut *owner)
+    .await?;
+    sqlx::query(
+        "INSERT INTO counter_deltas (workspace_id, campaign_id, step_key, measure, n) \
+         VALUES ($1, $2, 'one', 'sent', $3)",
+    )
+    .bind(campaign.workspace.uuid())
+    .bind(campaign.campaign.uuid())
+    .bind(i64::try_from(sends.len())?)
     .execute(owner)
     .await?;
     let accepted = |(send, address): (&Uuid, &&str)| Accepted {

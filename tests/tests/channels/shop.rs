@@ -19,7 +19,8 @@ use machine::ids::{EnrollmentId, WorkspaceId};
 use postgres_runner::{Runner, Settings};
 use secrecy::SecretString;
 use serde_json::Value;
-use server::webhooks::proxies::Proxies;
+use server::serve::guesses::Guesses;
+use server::serve::proxies::Proxies;
 use sqlx::{PgConnection, Row};
 use tests::cluster::Database;
 use tests::emulators::mailgun::{self, Mailgun};
@@ -67,7 +68,7 @@ impl Shop {
             None,
             Uuid::from_bytes(rand::random()),
         );
-        let router = server::webhooks::router(room.clone(), Proxies::default());
+        let router = server::webhooks::router(room.clone(), Guesses::new(Proxies::default()));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let (twilio, mailgun) = (Twilio::start().await, Mailgun::start().await);
         let texts_to = endpoint(&room, workspace, &address, "twilio", TOKEN).await;

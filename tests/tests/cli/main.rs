@@ -8,6 +8,7 @@ mod campaigns;
 mod desk;
 mod enrolling;
 mod examples;
+mod keys;
 mod leads;
 mod mails;
 mod rehearsing;

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use server::metrics::Metrics;
+use server::serve::proxies::Proxies;
 use server::serve::{self, Routes};
-use server::webhooks::proxies::Proxies;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -38,8 +38,12 @@ async fn probes_metrics_and_headers() {
     let room = Mailroom::new(desk.store.clone(), keys, url, None, uuid::Uuid::nil());
     let (is_ready, ready) = watch::channel(false);
     let metrics = Metrics::install().unwrap();
-    let router =
-        serve::router(&room, metrics.clone(), ready, Routes::All { proxies: Proxies::default() });
+    let router = serve::router(
+        &room,
+        metrics.clone(),
+        ready,
+        Routes { open: Some(Proxies::default()), metrics: true },
+    );
 
     assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -71,7 +75,17 @@ async fn probes_metrics_and_headers() {
         assert_eq!(answered.headers()["x-request-id"] == given, is_kept, "{given}");
     }
 
-    let probes = serve::router(&room, metrics, is_ready.subscribe(), Routes::Probes);
+    let probes = serve::router(
+        &room,
+        metrics.clone(),
+        is_ready.subscribe(),
+        Routes { open: None, metrics: true },
+    );
     assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&probes, "/u/nonsense").await.2, "not found\n");
+    assert_eq!(get(&probes, "/metrics").await.0, StatusCode::OK);
+    let routes = Routes { open: Some(Proxies::default()), metrics: false };
+    let open = serve::router(&room, metrics, is_ready.subscribe(), routes);
+    assert_eq!(get(&open, "/metrics").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&open, "/readyz").await.0, StatusCode::OK);
 }

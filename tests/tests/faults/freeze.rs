@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tests::cluster::Database;
 use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
@@ -17,19 +18,47 @@ use tokio_util::sync::CancellationToken;
 /// Few enough that one mail server alone holds its answer back.
 const LEADS: u32 = 16;
 
+/// A campaign that has begun, and nobody who works on it yet.
+struct Scene {
+    mail_server: Arc<MailServer>,
+    installation: Installation,
+    database: Database,
+    stop: CancellationToken,
+    /// The recipients, until `stop`.
+    playing: JoinHandle<Vec<Done>>,
+}
+
+impl Scene {
+    async fn set(delays: Delays) -> Self {
+        let seed = seed();
+        let mail_server = Arc::new(MailServer::start(delays).await);
+        let installation = Installation::create().await;
+        let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
+        let database = installation.database.clone();
+        let provider = Provider::new(&endpoint, seed);
+        let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
+        let stop = CancellationToken::new();
+        let playing = tokio::spawn(recipients.play(stop.clone()));
+        Self { mail_server, installation, database, stop, playing }
+    }
+}
+
+/// Waits until a message is given up.
+async fn until_given_up(database: &Database, serving: &mut Serving) {
+    until(PATIENCE, async || {
+        serving.assert_running();
+        let sends = oracle::sends(database).await;
+        let is_given_up = !oracle::to_review(&sends).is_empty();
+        if is_given_up { Ok(()) } else { Err("nothing is given up".to_owned()) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
-    let seed = seed();
     // Longer than the others take to give its call up: silent for 15 seconds, looked for every 5.
     let delays = Delays { before: 5, after: 5, slow: 100, hold: 25_000, ask: 0 };
-    let mail_server = Arc::new(MailServer::start(delays).await);
-    let installation = Installation::create().await;
-    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
-    let database = installation.database.clone();
-    let provider = Provider::new(&endpoint, seed);
-    let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
-    let stop = CancellationToken::new();
-    let playing = tokio::spawn(recipients.play(stop.clone()));
+    let Scene { mail_server, installation, database, stop, playing } = Scene::set(delays).await;
 
     let mut frozen = installation.work();
     let held = (0..LEADS).find(|number| Part::of(*number) == Part::Unanswered).unwrap();
@@ -78,15 +107,8 @@ async fn a_frozen_process_tells_what_it_knows_when_it_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
-    let seed = seed();
-    let mail_server = Arc::new(MailServer::start(Delays::default()).await);
-    let installation = Installation::create().await;
-    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
-    let database = installation.database.clone();
-    let provider = Provider::new(&endpoint, seed);
-    let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
-    let stop = CancellationToken::new();
-    let playing = tokio::spawn(recipients.play(stop.clone()));
+    let Scene { mail_server, installation, database, stop, playing } =
+        Scene::set(Delays::default()).await;
 
     // Past its first gate, and before it knows.
     let losses = Losses::First { changing: "send_contents", lost: Lost::Answer, then: Then::Late };
@@ -96,13 +118,7 @@ async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
     frozen.freeze();
     proxy.release();
     let mut serving = installation.serve();
-    until(PATIENCE, async || {
-        serving.assert_running();
-        let sends = oracle::sends(&database).await;
-        let is_given_up = !oracle::to_review(&sends).is_empty();
-        if is_given_up { Ok(()) } else { Err("nothing is given up".to_owned()) }
-    })
-    .await;
+    until_given_up(&database, &mut serving).await;
 
     assert_nothing_sent_twice(&installation, &mail_server, (frozen, serving), (stop, playing))
         .await;
@@ -110,16 +126,8 @@ async fn a_process_that_was_frozen_before_its_call_does_not_make_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_frozen_before_the_message_does_not_hand_it_over() {
-    let seed = seed();
     let delays = Delays { ask: 20_000, ..Delays::default() };
-    let mail_server = Arc::new(MailServer::start(delays).await);
-    let installation = Installation::create().await;
-    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
-    let database = installation.database.clone();
-    let provider = Provider::new(&endpoint, seed);
-    let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
-    let stop = CancellationToken::new();
-    let playing = tokio::spawn(recipients.play(stop.clone()));
+    let Scene { mail_server, installation, database, stop, playing } = Scene::set(delays).await;
 
     let mut frozen = installation.work();
     until(PATIENCE, async || {
@@ -129,13 +137,7 @@ async fn a_process_that_was_frozen_before_the_message_does_not_hand_it_over() {
     .await;
     frozen.freeze();
     let mut serving = installation.serve();
-    until(PATIENCE, async || {
-        serving.assert_running();
-        let sends = oracle::sends(&database).await;
-        let is_given_up = !oracle::to_review(&sends).is_empty();
-        if is_given_up { Ok(()) } else { Err("nothing is given up".to_owned()) }
-    })
-    .await;
+    until_given_up(&database, &mut serving).await;
     assert_nothing_sent_twice(&installation, &mail_server, (frozen, serving), (stop, playing))
         .await;
 }

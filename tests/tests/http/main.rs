@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod agents;
+mod attacks;
 mod audit;
 mod campaigns;
+mod connections;
 mod conversations;
 mod desk;
 mod document;

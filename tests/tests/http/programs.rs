@@ -21,6 +21,8 @@ use machine::ids::{LeadId, WorkspaceId};
 use postgres_runner::{Runner, Settings};
 use serde_json::Value;
 use server::api::{self, App};
+use server::serve::guesses::Guesses;
+use server::serve::proxies::Proxies;
 use tests::cluster::Database;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -56,7 +58,7 @@ impl Api {
         let url = "http://127.0.0.1:8080/".parse().unwrap();
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
-        let router = api::router(App::new(room.clone()));
+        let router = api::router(App::new(room.clone(), Guesses::new(Proxies::default())));
         Self { room, workspace, database, router }
     }
 

@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use machine::signal::HandoverResult;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use server::serve::guesses::Guesses;
 
 use super::town::{Town, campaign};
 
@@ -52,7 +53,8 @@ impl House {
         town.work().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = server::webhooks::router(town.room.clone(), "127.0.0.1".parse().unwrap());
+        let router =
+            server::webhooks::router(town.room.clone(), Guesses::new("127.0.0.1".parse().unwrap()));
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

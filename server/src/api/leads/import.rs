@@ -2,7 +2,6 @@
 //! it is read twice; memory holds a few batches of rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use activities::error::chain;
 use activities::import::{
@@ -28,12 +27,13 @@ use machine::ids::{LeadId, WorkspaceId};
 use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::api::App;
-use crate::api::caller::Operator;
+use crate::api::caller::{Caller, Operator};
 use crate::api::problem::Problem;
 use crate::api::request::Query;
+use crate::api::slots::Slot;
 
 /// Where it is.
 pub(in crate::api) const PATH: &str = "/leads/import";
@@ -100,7 +100,7 @@ enum Results {
 pub(super) struct CsvFile {
     file: std::fs::File,
     /// Few are worked on at once.
-    permit: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 impl FromRequest<App> for CsvFile {
@@ -113,10 +113,10 @@ impl FromRequest<App> for CsvFile {
         if !essence.eq_ignore_ascii_case("text/csv") {
             return Err(Problem::wrong_type("send a file, with `Content-Type: text/csv`"));
         }
-        let permit = Arc::clone(&app.imports).try_acquire_owned();
-        let permit = permit.map_err(|_| Problem::too_many(5))?;
+        let caller = request.extensions().get::<Caller>().expect("behind `authenticate`");
+        let slot = app.imports.take(caller.workspace)?;
         let file = put_aside(request.into_body()).await?;
-        Ok(Self { file, permit })
+        Ok(Self { file, slot })
     }
 }
 
@@ -338,9 +338,9 @@ async fn run(
     options: &Options,
 ) -> Result<Report, Problem> {
     let (store, key) = (&app.room.store, &app.room.suppressions);
-    let CsvFile { file, permit } = file;
+    let CsvFile { file, slot } = file;
     let report = activity::leads(store, key, workspace, file, options, |_| {}).await;
-    drop(permit);
+    drop(slot);
     report.map_err(problem)
 }
 

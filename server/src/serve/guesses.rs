@@ -1,5 +1,5 @@
-//! How often one client may be wrong. The secrets in our paths are too long to be guessed; who tries
-//! all the same is told to go away, and whoever is right is served whatever others at the same
+//! How often one client may be wrong. The secrets in our paths and our keys are too long to be guessed;
+//! who tries all the same is told to go away, and whoever is right is served whatever others at the same
 //! address do: a link in a mail of ours works always.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,19 +26,25 @@ const CLIENTS_MAX: usize = 10_000;
 
 /// The wrong guesses of all clients.
 #[derive(Clone)]
-pub(super) struct Guesses {
+pub struct Guesses {
     limiter: Arc<DefaultKeyedRateLimiter<IpAddr>>,
     proxies: Arc<Proxies>,
 }
 
 impl Guesses {
-    pub(super) fn new(proxies: Proxies) -> Self {
+    /// Begins to count; clients are told apart as `proxies` say.
+    pub fn new(proxies: Proxies) -> Self {
         let quota = Quota::per_minute(PER_MINUTE).allow_burst(BURST);
         Self { limiter: Arc::new(RateLimiter::keyed(quota)), proxies: Arc::new(proxies) }
     }
 
+    /// Whom a wrong guess in `request` would count for.
+    pub fn client(&self, request: &Request) -> IpAddr {
+        one_client(self.proxies.client(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
     /// Counts a wrong guess. Returns the whole seconds to wait if it was one too many.
-    fn count(&self, client: IpAddr) -> Option<u64> {
+    pub fn count(&self, client: IpAddr) -> Option<u64> {
         if self.limiter.len() > CLIENTS_MAX {
             self.limiter.retain_recent();
         }
@@ -48,18 +54,14 @@ impl Guesses {
 }
 
 /// Answers 429 instead of a refusal to clients that were wrong too often.
-pub(super) async fn limit(
-    State(guesses): State<Guesses>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let client = guesses.proxies.client(&request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+pub async fn limit(State(guesses): State<Guesses>, request: Request, next: Next) -> Response {
+    let client = guesses.client(&request);
     let response = next.run(request).await;
     let is_wrong = matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE | StatusCode::UNAUTHORIZED
     );
-    match is_wrong.then(|| guesses.count(one_client(client))).flatten() {
+    match is_wrong.then(|| guesses.count(client)).flatten() {
         Some(seconds) => {
             let wait = [(header::RETRY_AFTER, seconds.to_string())];
             (StatusCode::TOO_MANY_REQUESTS, wait, "too many wrong guesses\n").into_response()
