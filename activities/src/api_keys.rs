@@ -160,15 +160,40 @@ pub async fn authenticate(store: &Store, presented: &EndpointKey) -> Result<Opti
     Ok(Some(row.try_into()?))
 }
 
-/// Returns the keys of a workspace, the newest first, revoked ones too.
+/// Returns the newest thousand keys of a workspace, the newest first, revoked ones too.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn list(store: &Store, workspace: WorkspaceId) -> Result<Vec<ApiKey>> {
+    page(store, workspace, None, LIST_MAX).await
+}
+
+/// Returns at most `limit` keys, the newest first, revoked ones too, from behind `before`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn page(
+    store: &Store,
+    workspace: WorkspaceId,
+    before: Option<ApiKeyId>,
+    limit: i64,
+) -> Result<Vec<ApiKey>> {
     let mut tx = store.begin(workspace).await?;
-    let rows = store::list(&mut tx, workspace, LIST_MAX).await?;
+    let rows = store::list(&mut tx, workspace, before.map(|key| key.uuid()), limit).await?;
     rows.into_iter().map(ApiKey::try_from).collect()
+}
+
+/// Returns a key, in force or revoked.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(store: &Store, workspace: WorkspaceId, key: ApiKeyId) -> Result<Option<ApiKey>> {
+    let mut tx = store.begin(workspace).await?;
+    let row = store::by_id(&mut tx, workspace, key.uuid()).await?;
+    row.map(ApiKey::try_from).transpose()
 }
 
 /// Ends a key for good. Returns whether it was in force.

@@ -8,9 +8,6 @@ use crate::store::audit::{self, Act};
 use crate::store::dead_letters::{self, DeadLetterId, Subject};
 use crate::store::{Store, Tx, bell, clock, enrollments};
 
-/// More dead letters than anybody would let lie.
-const OPEN_MAX: u16 = u16::MAX;
-
 /// What became of a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
@@ -34,8 +31,8 @@ pub async fn retry(
     actor: &str,
 ) -> Result<Retried> {
     let mut tx = store.begin(workspace).await?;
-    let open = dead_letters::open(&mut tx, workspace, OPEN_MAX).await?;
-    let Some(letter) = open.into_iter().find(|letter| letter.id == id) else {
+    let found = dead_letters::find(&mut tx, workspace, id).await?;
+    let Some(letter) = found.filter(|letter| letter.resolution.is_none()) else {
         return Ok(Retried::NotOpen);
     };
     let enrollment = match letter.subject {

@@ -15,6 +15,7 @@ pub mod content;
 pub mod conversations;
 pub mod dead_letter_verb;
 pub mod endpoint_key;
+pub mod endpoints;
 pub mod enrollment_orders;
 pub mod enrollment_view;
 pub mod error;

@@ -268,6 +268,33 @@ pub async fn list(store: &Store, workspace: WorkspaceId) -> Result<Vec<Sender>> 
     rows.into_iter().map(Sender::try_from).collect()
 }
 
+/// Returns at most `limit` senders by name, from behind the name `after`.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds is not a sender.
+pub async fn page(
+    store: &Store,
+    workspace: WorkspaceId,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Sender>> {
+    let mut tx = store.begin(workspace).await?;
+    let rows = store::page(&mut tx, workspace, after, limit).await?;
+    rows.into_iter().map(Sender::try_from).collect()
+}
+
+/// Returns the sender of this name.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds is not a sender.
+pub async fn get(store: &Store, workspace: WorkspaceId, name: &str) -> Result<Option<Sender>> {
+    let mut tx = store.begin(workspace).await?;
+    let row = store::by_name(&mut tx, workspace, name).await?;
+    row.map(Sender::try_from).transpose()
+}
+
 /// Lets a sender send or stops it, on record; returns its id, or `None` if there is none of this name.
 ///
 /// # Errors

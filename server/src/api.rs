@@ -9,6 +9,7 @@ mod caller;
 mod campaigns;
 mod conversations;
 mod dead_letters;
+mod document;
 mod enrollments;
 mod handovers;
 mod idempotency;
@@ -26,14 +27,14 @@ mod sequences;
 mod slots;
 mod stream;
 mod suppressions;
+mod webhook_endpoints;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use activities::mailroom::Mailroom;
 use aide::axum::ApiRouter;
-use aide::openapi::{Info, License, OpenApi, SecurityScheme, Server};
-use aide::transform::TransformOpenApi;
+use aide::openapi::OpenApi;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode, header};
@@ -92,7 +93,8 @@ impl App {
 pub fn router(app: App) -> Router {
     let mut api = OpenApi::default();
     let routes: Router<App> = routes().finish_api(&mut api);
-    let document: Arc<str> = serde_json::to_string(&described(api)).expect("it is JSON").into();
+    let document: Arc<str> =
+        serde_json::to_string(&document::complete(api)).expect("it is JSON").into();
     let open = get(move || {
         let document = document.to_string();
         async move { ([(header::CONTENT_TYPE, "application/json")], document) }
@@ -115,7 +117,7 @@ pub fn router(app: App) -> Router {
 pub fn document() -> OpenApi {
     let mut api = OpenApi::default();
     let _: Router<App> = routes().finish_api(&mut api);
-    described(api)
+    document::complete(api)
 }
 
 fn routes() -> ApiRouter<App> {
@@ -134,38 +136,8 @@ fn routes() -> ApiRouter<App> {
         .merge(sequences::routes())
         .merge(stream::routes())
         .merge(suppressions::routes())
+        .merge(webhook_endpoints::routes())
 }
-
-fn described(mut api: OpenApi) -> OpenApi {
-    api.info = Info {
-        title: "Meridian".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        summary: Some("Durable outreach campaigns".to_owned()),
-        description: Some(DESCRIPTION.to_owned()),
-        license: Some(License {
-            name: "Apache-2.0".to_owned(),
-            identifier: Some("Apache-2.0".to_owned()),
-            ..License::default()
-        }),
-        ..Info::default()
-    };
-    api.servers = vec![Server { url: PREFIX.to_owned(), ..Server::default() }];
-    let scheme = SecurityScheme::Http {
-        scheme: "bearer".to_owned(),
-        bearer_format: None,
-        description: Some("A key made by `meridian key create`".to_owned()),
-        extensions: Default::default(),
-    };
-    let _ = TransformOpenApi::new(&mut api).security_scheme(caller::SCHEME, scheme);
-    api
-}
-
-const DESCRIPTION: &str = "\
-Every request carries a key: `Authorization: Bearer KEY`. The operation's `x-meridian-role` is the \
-role it needs. Errors are problem documents (RFC 9457) that name the field and the fix. Every POST \
-takes an `Idempotency-Key`: a repeat within a day is answered as the first time. Lists come in pages: \
-`next` of one page is `cursor` of the next. Times are RFC 3339 in UTC; campaign times run with the \
-campaign clock, which differs from the wall clock in demonstrations only.";
 
 /// Answers nobody later than they would wait.
 async fn in_time(request: Request, next: Next) -> Response {

@@ -115,10 +115,10 @@ pub fn router(
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .with_state(probes);
     if let Some(proxies) = routes.open {
-        let guesses = Guesses::new(proxies);
+        let (links, keys) = (Guesses::of_links(proxies.clone()), Guesses::of_keys(proxies));
         router = router
-            .merge(webhooks::router(room.clone(), guesses.clone()))
-            .merge(api::router(api::App::new(room.clone(), guesses)));
+            .merge(webhooks::router(room.clone(), links))
+            .merge(api::router(api::App::new(room.clone(), keys)));
     }
     let mut router = router
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })

@@ -172,10 +172,19 @@ async fn keys(config: &Config, store: &Store) -> anyhow::Result<KeyRing> {
     let ring = match &config.keys {
         KeySource::Hex(hex) => KeyRing::from_hex(hex.expose_secret())?,
         KeySource::File(path) => {
-            if let Some(used) = used
-                && !path.exists()
-            {
-                bail!("{} is not there: {}", path.display(), wants_key(used));
+            if !path.exists() {
+                match used {
+                    Some(used) => bail!("{} is not there: {}", path.display(), wants_key(used)),
+                    // Used before it kept a note of its key.
+                    None if workspaces::find(&mut tx, workspaces::DEFAULT).await?.is_some() => {
+                        bail!(
+                            "{} is not there, and this database was used before: restore the key file \
+                         from its copy, or name it in MERIDIAN_KEY_FILE",
+                            path.display()
+                        )
+                    }
+                    None => {}
+                }
             }
             if let Some(dir) = path.parent() {
                 std::fs::create_dir_all(dir)

@@ -316,6 +316,11 @@ async fn write(
 pub fn faults(document: &CampaignDocument) -> Vec<Fault> {
     let mut faults = document::compile(document).err().unwrap_or_default();
     faults.extend(document::unreachable_clicks(document));
+    // Versions that run already may have such a name.
+    if document.name.trim().contains(char::is_control) {
+        let message = "holds a line break or another control character: leave it out".to_owned();
+        faults.push(Fault { field: "name".to_owned(), message });
+    }
     faults.extend(wording::check(document));
     faults
 }

@@ -70,10 +70,32 @@ pub async fn find(
     .await
 }
 
-/// Returns the keys of a workspace, the newest first, revoked ones too.
+/// Returns a key, in force or revoked.
+pub async fn by_id(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    key: Uuid,
+) -> sqlx::Result<Option<ApiKeyRow>> {
+    sqlx::query_as!(
+        ApiKeyRow,
+        r#"
+        SELECT key_id, name, role, created_at, last_used_at, revoked_at
+        FROM api_keys
+        WHERE workspace_id = $1
+          AND key_id = $2
+        "#,
+        workspace.uuid(),
+        key
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Returns at most `limit` keys of a workspace, the newest first, revoked ones too, from behind `before`.
 pub async fn list(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
+    before: Option<Uuid>,
     limit: i64,
 ) -> sqlx::Result<Vec<ApiKeyRow>> {
     sqlx::query_as!(
@@ -82,10 +104,12 @@ pub async fn list(
         SELECT key_id, name, role, created_at, last_used_at, revoked_at
         FROM api_keys
         WHERE workspace_id = $1
+          AND ($2::uuid IS NULL OR key_id < $2)
         ORDER BY key_id DESC
-        LIMIT $2
+        LIMIT $3
         "#,
         workspace.uuid(),
+        before,
         limit
     )
     .fetch_all(conn)

@@ -25,7 +25,7 @@ pub enum Subject {
     Unmatched(EventId),
 }
 
-/// A dead letter nobody has dealt with.
+/// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its id.
@@ -34,6 +34,17 @@ pub struct DeadLetter {
     pub subject: Subject,
     /// Why.
     pub cause: String,
+    /// When, in campaign time.
+    pub at: DateTime<Utc>,
+    /// What a person made of it; `None`: nobody has dealt with it.
+    pub resolution: Option<Resolution>,
+}
+
+/// What a person made of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// `retried` or `dismissed`.
+    pub word: String,
     /// When, in campaign time.
     pub at: DateTime<Utc>,
 }
@@ -67,28 +78,57 @@ pub async fn add(
     Ok(id)
 }
 
-/// Returns the open dead letters, newest first, at most `limit`.
+/// Where a letter stands among the open ones.
+pub type Standing = (DateTime<Utc>, DeadLetterId);
+
+/// Returns the open dead letters, newest first, at most `limit`, from behind `before`.
 pub async fn open(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    limit: u16,
+    before: Option<Standing>,
+    limit: i64,
 ) -> sqlx::Result<Vec<DeadLetter>> {
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT dead_letter_id, kind, enrollment_id, event_id, cause, at
+        SELECT dead_letter_id, kind, enrollment_id, event_id, cause, at, resolution, resolved_at
         FROM dead_letters
         WHERE workspace_id = $1
           AND resolved_at IS NULL
+          AND ($2::timestamptz IS NULL OR (at, dead_letter_id) < ($2, $3::uuid))
         ORDER BY at DESC, dead_letter_id DESC
-        LIMIT $2
+        LIMIT $4
         "#,
         workspace.uuid(),
-        i64::from(limit)
+        before.map(|(at, _)| at),
+        before.map(|(_, id)| id.uuid()),
+        limit
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Returns a dead letter, open or dealt with.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: DeadLetterId,
+) -> sqlx::Result<Option<DeadLetter>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT dead_letter_id, kind, enrollment_id, event_id, cause, at, resolution, resolved_at
+        FROM dead_letters
+        WHERE workspace_id = $1
+          AND dead_letter_id = $2
+        "#,
+        workspace.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
 }
 
 /// Closes a dead letter. Returns whether it was open.
@@ -134,6 +174,8 @@ struct Row {
     event_id: Option<Uuid>,
     cause: String,
     at: DateTime<Utc>,
+    resolution: Option<String>,
+    resolved_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for DeadLetter {
@@ -148,6 +190,13 @@ impl TryFrom<Row> for DeadLetter {
                 return Err(sqlx::Error::Decode(format!("dead letter of kind {kind}").into()));
             }
         };
-        Ok(Self { id: row.dead_letter_id.into(), subject, cause: row.cause, at: row.at })
+        let resolution = row.resolution.zip(row.resolved_at);
+        Ok(Self {
+            id: row.dead_letter_id.into(),
+            subject,
+            cause: row.cause,
+            at: row.at,
+            resolution: resolution.map(|(word, at)| Resolution { word, at }),
+        })
     }
 }

@@ -5,6 +5,8 @@ use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::webhook_endpoints::EndpointId;
+
 /// An endpoint in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointView {
@@ -20,10 +22,11 @@ pub struct EndpointView {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
-/// Returns the first `limit` endpoints, newest first.
+/// Returns at most `limit` endpoints, the newest first, closed ones too, from behind `before`.
 pub async fn list(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
+    before: Option<Uuid>,
     limit: i64,
 ) -> sqlx::Result<Vec<EndpointView>> {
     sqlx::query_as!(
@@ -35,12 +38,37 @@ pub async fn list(
              WHERE i.workspace_id = $1 AND i.provider = w.provider) AS last_event_at
         FROM webhook_endpoints w
         WHERE w.workspace_id = $1
+          AND ($2::uuid IS NULL OR w.endpoint_id < $2)
         ORDER BY w.endpoint_id DESC
-        LIMIT $2
+        LIMIT $3
         "#,
         workspace.uuid(),
+        before,
         limit,
     )
     .fetch_all(conn)
+    .await
+}
+
+/// Returns an endpoint, open or closed.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    endpoint: EndpointId,
+) -> sqlx::Result<Option<EndpointView>> {
+    sqlx::query_as!(
+        EndpointView,
+        r#"
+        SELECT
+            w.endpoint_id, w.provider, w.created_at, w.revoked_at,
+            (SELECT max(i.received_at) FROM inbound_events i
+             WHERE i.workspace_id = $1 AND i.provider = w.provider) AS last_event_at
+        FROM webhook_endpoints w
+        WHERE w.workspace_id = $1 AND w.endpoint_id = $2
+        "#,
+        workspace.uuid(),
+        endpoint.uuid(),
+    )
+    .fetch_optional(conn)
     .await
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, WorkspaceId};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -41,11 +42,33 @@ pub enum Which {
     All,
 }
 
-/// Returns the first `limit` handovers, the most urgent first.
+/// Where a handover stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    closed_at: Option<DateTime<Utc>>,
+    answer_by: Option<DateTime<Utc>>,
+    enrollment_id: Uuid,
+    visit: i32,
+}
+
+impl HandoverView {
+    /// Returns where it stands in the list.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            closed_at: self.closed_at,
+            answer_by: self.answer_by,
+            enrollment_id: self.enrollment_id,
+            visit: self.visit,
+        }
+    }
+}
+
+/// Returns at most `limit` handovers, the most urgent first, from behind `after`.
 pub async fn list(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     which: Which,
+    after: Option<Standing>,
     limit: i64,
 ) -> sqlx::Result<Vec<HandoverView>> {
     sqlx::query_as!(
@@ -62,12 +85,23 @@ pub async fn list(
             h.answer_by, h.result, h.opened_at, h.closed_at
         FROM handovers h
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = h.campaign_id
-        WHERE h.workspace_id = $1 AND ($2 OR h.state NOT IN ('closed', 'given_back'))
-        ORDER BY h.closed_at NULLS FIRST, h.answer_by NULLS LAST, h.enrollment_id, h.visit
-        LIMIT $3
+        WHERE h.workspace_id = $1
+          AND ($2 OR h.state NOT IN ('closed', 'given_back'))
+          AND ($5::uuid IS NULL
+               OR (coalesce(h.closed_at, '-infinity'), coalesce(h.answer_by, 'infinity'),
+                   h.enrollment_id, h.visit)
+                > (coalesce($3::timestamptz, '-infinity'), coalesce($4::timestamptz, 'infinity'),
+                   $5, $6::int))
+        ORDER BY coalesce(h.closed_at, '-infinity'), coalesce(h.answer_by, 'infinity'),
+            h.enrollment_id, h.visit
+        LIMIT $7
         "#,
         workspace.uuid(),
         which == Which::All,
+        after.and_then(|after| after.closed_at),
+        after.and_then(|after| after.answer_by),
+        after.map(|after| after.enrollment_id),
+        after.map(|after| after.visit),
         limit,
     )
     .fetch_all(conn)

@@ -148,10 +148,42 @@ pub async fn by_ids(
     .await
 }
 
+/// Returns the sender of this name.
+pub async fn by_name(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    name: &str,
+) -> sqlx::Result<Option<SenderRow>> {
+    sqlx::query_as!(
+        SenderRow,
+        r#"
+        SELECT sender_id, name, channel, url, secret, from_address, from_name, postal_address,
+            zone, per_day, spacing_s, weight, status, status_reason, next_free_at, trouble_count,
+            trouble, trouble_until
+        FROM senders
+        WHERE workspace_id = $1 AND name = $2
+        "#,
+        workspace.uuid(),
+        name,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Returns the first `limit` senders by name.
 pub async fn list(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
+    limit: i64,
+) -> sqlx::Result<Vec<SenderRow>> {
+    page(conn, workspace, None, limit).await
+}
+
+/// Returns at most `limit` senders by name, from behind the name `after`.
+pub async fn page(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    after: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<SenderRow>> {
     sqlx::query_as!(
@@ -161,11 +193,12 @@ pub async fn list(
             zone, per_day, spacing_s, weight, status, status_reason, next_free_at, trouble_count,
             trouble, trouble_until
         FROM senders
-        WHERE workspace_id = $1
+        WHERE workspace_id = $1 AND ($2::text IS NULL OR name > $2)
         ORDER BY name
-        LIMIT $2
+        LIMIT $3
         "#,
         workspace.uuid(),
+        after,
         limit,
     )
     .fetch_all(conn)

@@ -50,6 +50,28 @@ pub async fn in_force(
     .await
 }
 
+/// Returns an entry that is in force.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: Uuid,
+) -> sqlx::Result<Option<SuppressionView>> {
+    sqlx::query_as!(
+        SuppressionView,
+        r#"
+        SELECT suppression_id, scope, value, reason, suppressed_at, lifted_at
+        FROM suppressions
+        WHERE workspace_id = $1
+          AND suppression_id = $2
+          AND lifted_at IS NULL
+        "#,
+        workspace.uuid(),
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Returns at most a thousand entries in force with one of these hashes, of addresses and domains alike.
 pub async fn by_hashes(
     conn: &mut PgConnection,

@@ -161,13 +161,6 @@ async fn show(
 /// An agent to be added.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({
-    "name": "Ada",
-    "email": "ada@example.com",
-    "zone": "Europe/Lisbon",
-    "hours": [{ "days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "17:00" }],
-    "open_max": 5
-}))]
 struct NewAgent {
     /// Unique in the workspace.
     #[schemars(length(min = 1, max = 100))]
@@ -212,7 +205,6 @@ async fn create(
 /// What is to be different: a merge patch (RFC 7396). What is absent stays, lists are replaced as a whole.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({ "open_max": 3, "hours": null }))]
 struct AgentChange {
     /// Unique in the workspace.
     name: Option<String>,
@@ -310,7 +302,6 @@ async fn list_absences(
 /// An absence to be noted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({ "until": "2026-03-09T09:00:00Z" }))]
 struct NewAbsence {
     /// Its beginning, campaign time; absent: now.
     from: Option<DateTime<Utc>>,

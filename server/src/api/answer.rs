@@ -8,6 +8,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use url::Url;
+
+use super::document;
 
 /// 201, with the place of what was made.
 #[derive(Debug)]
@@ -30,6 +33,13 @@ pub(super) struct Versioned<T> {
 /// 202: it was taken note of, and happens in the background.
 #[derive(Debug)]
 pub(super) struct Accepted<T>(pub(super) T);
+
+/// Returns the path of a thing whose name may hold any character.
+pub(super) fn place(list: &str, name: &str) -> String {
+    let mut url: Url = format!("http://localhost/api/v1/{list}").parse().expect("it is a URL");
+    url.path_segments_mut().expect("it has a path").push(name);
+    url.path().to_owned()
+}
 
 impl<T: Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
@@ -61,7 +71,7 @@ impl<T: JsonSchema> OperationOutput for Created<T> {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-        answers::<T>(ctx, operation, 201)
+        answers::<T>(ctx, operation, 201, Some("Location"))
     }
 }
 
@@ -76,7 +86,7 @@ impl<T: JsonSchema> OperationOutput for Versioned<T> {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-        answers::<T>(ctx, operation, 200)
+        answers::<T>(ctx, operation, 200, Some("ETag"))
     }
 }
 
@@ -91,7 +101,7 @@ impl<T: JsonSchema> OperationOutput for Accepted<T> {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-        answers::<T>(ctx, operation, 202)
+        answers::<T>(ctx, operation, 202, None)
     }
 }
 
@@ -99,7 +109,11 @@ fn answers<T: JsonSchema>(
     ctx: &mut GenContext,
     operation: &mut Operation,
     status: u16,
+    header: Option<&str>,
 ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-    let response = Json::<T>::operation_response(ctx, operation);
-    response.map(|it| (Some(ApiStatus::Code(status)), it)).into_iter().collect()
+    let response = Json::<T>::operation_response(ctx, operation).map(|mut response| {
+        response.headers.extend(header.map(|name| (name.to_owned(), document::header(name))));
+        (Some(ApiStatus::Code(status)), response)
+    });
+    response.into_iter().collect()
 }

@@ -58,7 +58,9 @@ pub(super) async fn authenticate(
     let caller = match identify(&app, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) => {
-            let is_guess = problem.is_unauthenticated();
+            // Who shows no key at all guesses none.
+            let is_guess = problem.is_unauthenticated()
+                && request.headers().contains_key(header::AUTHORIZATION);
             let wait = is_guess.then(|| app.guesses.count(app.guesses.client(&request))).flatten();
             return wait.map_or(problem, Problem::too_many).into_response();
         }

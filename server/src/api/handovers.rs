@@ -3,7 +3,7 @@
 use activities::handover_cause::{self, Cause};
 use activities::handovers::{self, Order, Ordered};
 use activities::store::clock;
-use activities::store::handover_views::{self, HandoverView, Which};
+use activities::store::handover_views::{self, HandoverView, Standing, Which};
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use axum::Json;
@@ -18,12 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::caller::{Operator, Viewer};
-use super::page::Page;
+use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{Body, Path, Query};
-
-/// The most handovers a list shows.
-const LIST_MAX: i64 = 1_000;
 
 pub(super) fn routes() -> ApiRouter<App> {
     ApiRouter::new()
@@ -117,6 +114,11 @@ struct ListQuery {
     /// Also those that are over.
     #[serde(default)]
     all: bool,
+    /// Items of the page.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u16>,
+    /// `next` of the page before.
+    cursor: Option<String>,
 }
 
 async fn list(
@@ -126,16 +128,22 @@ async fn list(
 ) -> Result<Json<Page<Handover>>, Problem> {
     let Viewer(caller) = caller;
     let which = if query.all { Which::All } else { Which::Open };
+    let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
+    let list = ("handovers", query.all);
+    let after: Option<Standing> = wanted.after(&list)?;
     let mut tx = app.room.store.begin(caller.workspace).await?;
     let now = clock::read(&mut tx).await?.campaign;
-    let views = handover_views::list(&mut tx, caller.workspace, which, LIST_MAX).await?;
-    let named: Vec<_> = views.iter().map(|view| (view.enrollment_id.into(), view.visit)).collect();
+    let rows = wanted.rows();
+    let views = handover_views::list(&mut tx, caller.workspace, which, after, rows).await?;
+    let Page { items, next }: Page<HandoverView> =
+        wanted.page(&list, views, HandoverView::standing);
+    let named: Vec<_> = items.iter().map(|view| (view.enrollment_id.into(), view.visit)).collect();
     let mut causes = handover_cause::causes(&mut tx, caller.workspace, &named).await?;
-    let items = views.into_iter().map(|view| {
+    let items = items.into_iter().map(|view| {
         let cause = causes.remove(&(view.enrollment_id.into(), view.visit));
         Handover::of(view, cause, now)
     });
-    Ok(Json(Page { items: items.collect(), next: None }))
+    Ok(Json(Page { items: items.collect(), next }))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -11,12 +11,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use machine::ids::WorkspaceId;
 use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::caller::Caller;
 use super::problem::Problem;
 use super::request::JSON_MAX;
+use super::slots::Slot;
 
 /// The request's name.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -87,16 +91,7 @@ async fn named(
 ) -> Result<Response, Problem> {
     let caller = request.extensions().get::<Caller>().expect("behind `authenticate`").clone();
     let (parts, body) = request.into_parts();
-    let _slot = match length(&parts.headers) {
-        Some(length) if length <= JSON_MAX => None,
-        Some(_) | None => Some(app.long_bodies.take(caller.workspace)?),
-    };
-    let body = to_bytes(body, BODY_MAX).await.map_err(|_| {
-        Problem::too_long(format!(
-            "with an Idempotency-Key a body may have {BODY_MAX} bytes; an import is safe to repeat \
-             without one"
-        ))
-    })?;
+    let (body, _slot) = whole(app, caller.workspace, body).await?;
     let mut hash = Sha256::new();
     hash.update(parts.uri.path());
     hash.update([0]);
@@ -119,9 +114,29 @@ async fn named(
     settle(app, &claim, response).await
 }
 
-/// The announced length of the body, in bytes.
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Reads a body; of long ones only few are held at once.
+async fn whole(
+    app: &App,
+    workspace: WorkspaceId,
+    body: Body,
+) -> Result<(Bytes, Option<Slot>), Problem> {
+    let mut slot = None;
+    let mut whole = BytesMut::new();
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Problem::malformed("the body did not arrive whole"))?;
+        whole.extend_from_slice(&piece);
+        if whole.len() > BODY_MAX {
+            return Err(Problem::too_long(format!(
+                "with an Idempotency-Key a body may have {BODY_MAX} bytes; an import is safe to \
+                 repeat without one"
+            )));
+        }
+        if whole.len() > JSON_MAX && slot.is_none() {
+            slot = Some(app.long_bodies.take(workspace)?);
+        }
+    }
+    Ok((whole.freeze(), slot))
 }
 
 /// Keeps an answer that would be the same again; whatever failed may be tried again.

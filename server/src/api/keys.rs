@@ -3,7 +3,7 @@
 use activities::api_keys::{self, ApiKey, ApiKeyId, Role};
 use activities::name;
 use aide::axum::ApiRouter;
-use aide::axum::routing::{delete_with, get_with};
+use aide::axum::routing::get_with;
 use axum::Json;
 use axum::extract::State;
 use axum::response::NoContent;
@@ -14,9 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::answer::Created;
 use super::caller::Admin;
-use super::page::Page;
+use super::page::{Page, PageQuery, Wanted};
 use super::problem::Problem;
-use super::request::{Body, Path};
+use super::request::{Body, Path, Query};
+
+/// Tells the list's cursors from others.
+const LIST: &str = "keys";
 
 pub(super) fn routes() -> ApiRouter<App> {
     ApiRouter::new()
@@ -27,7 +30,10 @@ pub(super) fn routes() -> ApiRouter<App> {
         )
         .api_route(
             "/keys/{key}",
-            delete_with(revoke, |op| op.id("revokeKey").summary("End a key for good").tag("keys")),
+            get_with(show, |op| op.id("getKey").summary("Show a key").tag("keys"))
+                .delete_with(revoke, |op| {
+                    op.id("revokeKey").summary("End a key for good").tag("keys")
+                }),
         )
 }
 
@@ -94,9 +100,26 @@ impl From<ApiKey> for KeyView {
     }
 }
 
-async fn list(State(app): State<App>, caller: Admin) -> Result<Json<Page<KeyView>>, Problem> {
-    let keys = api_keys::list(&app.room.store, caller.0.workspace).await?;
-    Ok(Json(Page { items: keys.into_iter().map(KeyView::from).collect(), next: None }))
+async fn list(
+    State(app): State<App>,
+    caller: Admin,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<KeyView>>, Problem> {
+    let Admin(caller) = caller;
+    let wanted = Wanted::of(&query)?;
+    let before: Option<ApiKeyId> = wanted.after(&LIST)?;
+    let keys = api_keys::page(&app.room.store, caller.workspace, before, wanted.rows()).await?;
+    Ok(Json(wanted.page(&LIST, keys, |key| key.id)))
+}
+
+async fn show(
+    State(app): State<App>,
+    caller: Admin,
+    Path(KeyPath { key }): Path<KeyPath>,
+) -> Result<Json<KeyView>, Problem> {
+    let found = api_keys::get(&app.room.store, caller.0.workspace, key).await?;
+    let found = found.ok_or_else(|| Problem::not_found(format!("there is no key {key}")))?;
+    Ok(Json(found.into()))
 }
 
 /// A key to be made.

@@ -28,6 +28,17 @@ pub(super) struct Page<T> {
     pub(super) next: Option<String>,
 }
 
+/// The query of a list without filters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    /// Items of the page.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u16>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
 /// Which page is wanted. Part of every list's query; flattening is not possible in a query string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
@@ -53,6 +64,11 @@ impl<'a> Wanted<'a> {
             return Err(Problem::invalid_field("limit", format!("use 1 to {LIMIT_MAX}")));
         }
         Ok(Self { limit, cursor })
+    }
+
+    /// As [`Wanted::new`], of a query without filters.
+    pub(super) fn of(query: &'a PageQuery) -> Result<Self, Problem> {
+        Self::new(query.limit, query.cursor.as_deref())
     }
 
     /// How many rows to read: one more than is shown, which tells whether there is a next page.

@@ -21,11 +21,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::answer::Created;
+use super::answer::{self, Created};
 use super::caller::{Admin, Caller, Viewer};
-use super::page::Page;
+use super::page::{Page, PageQuery, Wanted};
 use super::problem::{FieldFault, Problem};
-use super::request::{Body, Path};
+use super::request::{Body, Path, Query};
+
+/// Tells the list's cursors from others.
+const LIST: &str = "senders";
 
 /// The longest spacing, in seconds.
 const SPACING_MAX_S: u32 = 86_400;
@@ -43,6 +46,12 @@ pub(super) fn routes() -> ApiRouter<App> {
                 op.id("setSender")
                     .summary("Set a sender up, or change the one of this name")
                     .tag("senders")
+            }),
+        )
+        .api_route(
+            "/senders/{name}",
+            get_with(show, |op| {
+                op.id("getSender").summary("Show a sender with what it sent today").tag("senders")
             }),
         )
         .api_route(
@@ -142,9 +151,37 @@ impl SenderView {
     }
 }
 
-async fn list(State(app): State<App>, caller: Viewer) -> Result<Json<Page<SenderView>>, Problem> {
+async fn list(
+    State(app): State<App>,
+    caller: Viewer,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<SenderView>>, Problem> {
     let Viewer(caller) = caller;
-    let senders = senders::list(&app.room.store, caller.workspace).await?;
+    let wanted = Wanted::of(&query)?;
+    let after: Option<String> = wanted.after(&LIST)?;
+    let (store, workspace) = (&app.room.store, caller.workspace);
+    let senders = senders::page(store, workspace, after.as_deref(), wanted.rows()).await?;
+    let Page { items, next } = wanted.page(&LIST, senders, |sender| sender.name.clone());
+    Ok(Json(Page { items: with_use(&app, &caller, items).await?, next }))
+}
+
+async fn show(
+    State(app): State<App>,
+    caller: Viewer,
+    Path(SenderPath { name }): Path<SenderPath>,
+) -> Result<Json<SenderView>, Problem> {
+    let Viewer(caller) = caller;
+    let found = senders::get(&app.room.store, caller.workspace, &name).await?;
+    let shown = with_use(&app, &caller, found.into_iter().collect()).await?.pop();
+    Ok(Json(shown.ok_or_else(|| unknown(&name))?))
+}
+
+/// Tells what senders sent today.
+async fn with_use(
+    app: &App,
+    caller: &Caller,
+    senders: Vec<Sender>,
+) -> Result<Vec<SenderView>, Problem> {
     let mut tx = app.room.store.begin(caller.workspace).await?;
     let clocks = clock::read(&mut tx).await?;
     let now = clocks.campaign;
@@ -155,7 +192,7 @@ async fn list(State(app): State<App>, caller: Viewer) -> Result<Json<Page<Sender
         let today = used.iter().find(|(id, _)| *id == sender.id).map(|(_, used)| *used);
         SenderView::of(sender, today.unwrap_or_default(), clocks.wall)
     });
-    Ok(Json(Page { items: items.collect(), next: None }))
+    Ok(items.collect())
 }
 
 /// A sender to be set up.
@@ -230,7 +267,7 @@ async fn set(
         Added::Changed(id) => (id, false),
     };
     let woken = wake_held(&app, &caller, id).await?;
-    let location = format!("/api/v1/senders/{}", new.name);
+    let location = answer::place("senders", &new.name);
     Ok(Created { location, body: SetSender { id, name: new.name, is_new, woken } })
 }
 

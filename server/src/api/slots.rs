@@ -41,11 +41,11 @@ impl Slots {
     pub(super) fn take(&self, workspace: WorkspaceId) -> Result<Slot, Problem> {
         let mut taken = self.taken.lock().expect("no holder panics");
         let all: usize = taken.values().sum();
-        let own = taken.entry(workspace).or_default();
-        if all >= self.all || *own >= self.each {
+        let own = taken.get(&workspace).copied().unwrap_or_default();
+        if all >= self.all || own >= self.each {
             return Err(Problem::too_many(AGAIN_S));
         }
-        *own += 1;
+        taken.insert(workspace, own + 1);
         Ok(Slot { slots: self.clone(), workspace })
     }
 }

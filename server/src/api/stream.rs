@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::caller::{Caller, Viewer};
+use super::document;
 use super::problem::Problem;
 use crate::serve::Stopping;
 use watch::Watch;
@@ -148,7 +149,9 @@ impl<S: Sync> FromRequestParts<S> for Opening {
 }
 
 impl OperationInput for Opening {
-    fn operation_input(_: &mut GenContext, _: &mut Operation) {}
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        operation.parameters.push(document::parameter("Last-Event-ID"));
+    }
 }
 
 async fn open(

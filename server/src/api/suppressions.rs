@@ -5,7 +5,7 @@ use activities::store::suppression_views::{self, SuppressionView};
 use activities::store::suppressions::SuppressionId;
 use activities::suppression_list::{self, Suppressed};
 use aide::axum::ApiRouter;
-use aide::axum::routing::{delete_with, get_with};
+use aide::axum::routing::get_with;
 use axum::Json;
 use axum::extract::State;
 use axum::response::NoContent;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::App;
 use super::answer::Created;
 use super::caller::{Operator, Viewer};
-use super::page::{Page, Wanted};
+use super::page::{Page, PageQuery, Wanted};
 use super::problem::Problem;
 use super::request::{Body, Path, Query};
 
@@ -39,7 +39,12 @@ pub(super) fn routes() -> ApiRouter<App> {
         )
         .api_route(
             "/suppressions/{suppression}",
-            delete_with(lift, |op| {
+            get_with(show, |op| {
+                op.id("getSuppression")
+                    .summary("Show an entry that is in force")
+                    .tag("suppressions")
+            })
+            .delete_with(lift, |op| {
                 op.id("liftSuppression").summary("Take an entry off the list").tag("suppressions")
             }),
         )
@@ -74,23 +79,13 @@ impl From<SuppressionView> for Suppression {
     }
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Items of the page.
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u16>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 async fn list(
     State(app): State<App>,
     caller: Viewer,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Suppression>>, Problem> {
     let Viewer(caller) = caller;
-    let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
+    let wanted = Wanted::of(&query)?;
     let before: Option<Uuid> = wanted.after(&LIST)?;
     let mut tx = app.room.store.begin(caller.workspace).await?;
     let rows =
@@ -143,6 +138,17 @@ struct SuppressionPath {
     suppression: SuppressionId,
 }
 
+async fn show(
+    State(app): State<App>,
+    caller: Viewer,
+    Path(SuppressionPath { suppression }): Path<SuppressionPath>,
+) -> Result<Json<Suppression>, Problem> {
+    let Viewer(caller) = caller;
+    let mut tx = app.room.store.begin(caller.workspace).await?;
+    let found = suppression_views::find(&mut tx, caller.workspace, suppression.uuid()).await?;
+    Ok(Json(found.ok_or_else(|| none(suppression))?.into()))
+}
+
 async fn lift(
     State(app): State<App>,
     caller: Operator,
@@ -152,6 +158,10 @@ async fn lift(
     let actor = caller.actor();
     match suppression_list::lift(&app.room, caller.workspace, suppression, &actor).await? {
         true => Ok(NoContent),
-        false => Err(Problem::not_found(format!("there is no entry {suppression} in force"))),
+        false => Err(none(suppression)),
     }
+}
+
+fn none(suppression: SuppressionId) -> Problem {
+    Problem::not_found(format!("there is no entry {suppression} in force"))
 }

@@ -18,9 +18,6 @@ use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
 use crate::times;
 
-/// More dead letters than anybody would let lie.
-const OPEN_MAX: u16 = u16::MAX;
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List what was given up, newest first
@@ -127,14 +124,14 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     match command {
         Command::List { output } => {
             let mut tx = store.begin(workspace).await?;
-            let letters = dead_letters::open(&mut tx, workspace, 1_000).await?;
+            let letters = dead_letters::open(&mut tx, workspace, None, 1_000).await?;
             let dead_letters = letters.into_iter().map(Listed::from).collect();
             bench.terminal.show(output.format(), &List { dead_letters })?;
         }
         Command::Show { id, output } => {
             let mut tx = store.begin(workspace).await?;
-            let letters = dead_letters::open(&mut tx, workspace, OPEN_MAX).await?;
-            let Some(dead) = letters.into_iter().find(|letter| letter.id == id) else {
+            let found = dead_letters::find(&mut tx, workspace, id).await?;
+            let Some(dead) = found.filter(|letter| letter.resolution.is_none()) else {
                 bail!("there is no such dead letter: run `meridian dead-letter list`");
             };
             let event = match dead.subject {

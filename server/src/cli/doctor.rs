@@ -451,7 +451,7 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         let fix = "run `meridian review list`, look into the mailboxes, and say";
         report.note("sends in doubt", nobody_knows(in_doubt), fix);
     }
-    let endpoints = endpoint_views::list(&mut tx, workspace, 1_000).await?;
+    let endpoints = endpoint_views::list(&mut tx, workspace, None, 1_000).await?;
     let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();
     let is_open = |provider: &str| open.iter().any(|endpoint| endpoint.provider == provider);
     let mails =

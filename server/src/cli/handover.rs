@@ -182,7 +182,7 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     let now = session.now().await?;
     let which = if all { Which::All } else { Which::Open };
     let mut tx = session.store.begin(session.workspace).await?;
-    let handovers = handover_views::list(&mut tx, session.workspace, which, 1_000).await?;
+    let handovers = handover_views::list(&mut tx, session.workspace, which, None, 1_000).await?;
     let named: Vec<_> =
         handovers.iter().map(|view| (view.enrollment_id.into(), view.visit)).collect();
     let mut causes = handover_cause::causes(&mut tx, session.workspace, &named).await?;

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use activities::endpoint_key::{EndpointKey, KeyUse};
-use activities::ids;
-use activities::store::audit::{self, Act};
+use activities::endpoints;
 use activities::store::endpoint_views::{self, EndpointView};
-use activities::store::webhook_endpoints::{self, EndpointId};
-use anyhow::bail;
+use activities::store::webhook_endpoints::EndpointId;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
@@ -55,10 +53,7 @@ pub(super) enum Provider {
 
 impl Provider {
     fn as_str(self) -> &'static str {
-        match self {
-            Self::Mailgun => "mailgun",
-            Self::Twilio => "twilio",
-        }
+        endpoints::Provider::from(self).as_str()
     }
 
     /// What its posts are signed with, as its own pages call it.
@@ -81,6 +76,15 @@ impl Provider {
                  message comes in (HTTP POST), for each number or for the messaging service.\n\
                  What becomes of texts we send is reported without further set-up.\n"
             }
+        }
+    }
+}
+
+impl From<Provider> for endpoints::Provider {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::Mailgun => Self::Mailgun,
+            Provider::Twilio => Self::Twilio,
         }
     }
 }
@@ -172,7 +176,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { output } => {
             let session = bench.session;
             let mut tx = session.store.begin(session.workspace).await?;
-            let endpoints = endpoint_views::list(&mut tx, session.workspace, 1_000).await?;
+            let endpoints = endpoint_views::list(&mut tx, session.workspace, None, 1_000).await?;
             let endpoints = endpoints.into_iter().map(Listed::from).collect();
             bench.terminal.show(output.format(), &List { endpoints })?;
         }
@@ -184,18 +188,18 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
 async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let signing_key = signing_key(provider, &mut bench)?;
     let session = bench.session;
-    let id: EndpointId = ids::new();
-    let key = EndpointKey::generate(KeyUse::Webhook, session.workspace.uuid());
-    let wall = session.clocks().await?.wall;
-    let mut tx = session.store.begin(session.workspace).await?;
-    let secret = signing_key.expose_secret().trim().as_bytes();
-    let name = provider.as_str();
-    webhook_endpoints::add(&mut tx, &session.keys, id, &key, name, secret, wall).await?;
-    let subject = format!("endpoint/{id}");
-    let act = Act { actor: super::ACTOR, act: "endpoint.create", subject: &subject, details: None };
-    audit::record(&mut tx, session.workspace, &act, wall).await?;
-    tx.commit().await?;
-    let url = format!("{}/webhooks/{name}/{}", bench.config.link_base(), key.reveal());
+    let (store, workspace) = (&session.store, session.workspace);
+    let made = endpoints::add(
+        store,
+        &session.keys,
+        workspace,
+        provider.into(),
+        &signing_key,
+        super::ACTOR,
+    );
+    let made = made.await?;
+    let base = bench.config.link_base().parse().context("MERIDIAN_PUBLIC_URL")?;
+    let url = made.address(&base);
     if bench.config.public_url.is_none() {
         bench.terminal.remark(
             "warning: MERIDIAN_PUBLIC_URL is not set, so the address below is this machine's own",
@@ -203,7 +207,12 @@ async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow
     }
     bench.terminal.show(
         output.format(),
-        &Added { id, provider: name, url, instructions: provider.instructions() },
+        &Added {
+            id: made.id,
+            provider: provider.as_str(),
+            url,
+            instructions: provider.instructions(),
+        },
     )?;
     Ok(())
 }
@@ -225,15 +234,9 @@ fn signing_key(provider: Provider, bench: &mut Bench<'_>) -> anyhow::Result<Secr
 
 async fn revoke(endpoint: EndpointId, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
-    let wall = session.clocks().await?.wall;
-    let mut tx = session.store.begin(session.workspace).await?;
-    if !webhook_endpoints::revoke(&mut tx, session.workspace, endpoint, wall).await? {
+    if !endpoints::revoke(&session.store, session.workspace, endpoint, super::ACTOR).await? {
         bail!("there is no open endpoint {endpoint}: run `meridian webhook list`");
     }
-    let subject = format!("endpoint/{endpoint}");
-    let act = Act { actor: super::ACTOR, act: "endpoint.revoke", subject: &subject, details: None };
-    audit::record(&mut tx, session.workspace, &act, wall).await?;
-    tx.commit().await?;
     bench.terminal.show(output.format(), &Revoked { id: endpoint })?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -22,15 +23,22 @@ pub struct Limits {
     /// How many connections there are at once; more wait to be accepted.
     pub connections: usize,
     /// How long the header of a request may take to arrive, also the next one's of a connection that
-    /// stays open.
+    /// stays open: longer than usual proxies keep theirs, or they would find them closed.
     pub header_time: Duration,
+    /// How long a client may take nothing of its answer.
+    pub unread_time: Duration,
     /// The longest header of a request, in bytes; also what is kept of its body at a time.
     pub header_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 2_048, header_time: Duration::from_secs(30), header_bytes: 64 * 1024 }
+        Self {
+            connections: 2_048,
+            header_time: Duration::from_secs(75),
+            unread_time: Duration::from_secs(30),
+            header_bytes: 64 * 1024,
+        }
     }
 }
 
@@ -52,6 +60,9 @@ pub(super) async fn serve(
     let free = Arc::new(Semaphore::new(limits.connections));
     let open = GracefulShutdown::new();
     while let Some((stream, peer, permit)) = accept(&listener, &free, &stop).await {
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unread_time)) {
+            tracing::warn!(%error, "a connection has no limit for answers that are not read");
+        }
         let service = Extension(ConnectInfo(peer)).layer(router.clone());
         let service = TowerToHyperService::new(service);
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));

@@ -21,6 +21,12 @@ const BURST: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 /// Wrong guesses a minute a client may make in the long run.
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
+/// The same of keys, where it is about the look-ups that they cost: programs are many behind one address.
+const KEYS_BURST: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
+
+/// As [`PER_MINUTE`], of keys.
+const KEYS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
+
 /// How many clients are remembered before those that rest are forgotten.
 const CLIENTS_MAX: usize = 10_000;
 
@@ -32,9 +38,17 @@ pub struct Guesses {
 }
 
 impl Guesses {
-    /// Begins to count; clients are told apart as `proxies` say.
-    pub fn new(proxies: Proxies) -> Self {
-        let quota = Quota::per_minute(PER_MINUTE).allow_burst(BURST);
+    /// Counts wrong links and webhook addresses; clients are told apart as `proxies` say.
+    pub fn of_links(proxies: Proxies) -> Self {
+        Self::new(proxies, Quota::per_minute(PER_MINUTE).allow_burst(BURST))
+    }
+
+    /// Counts wrong keys.
+    pub fn of_keys(proxies: Proxies) -> Self {
+        Self::new(proxies, Quota::per_minute(KEYS_PER_MINUTE).allow_burst(KEYS_BURST))
+    }
+
+    fn new(proxies: Proxies, quota: Quota) -> Self {
         Self { limiter: Arc::new(RateLimiter::keyed(quota)), proxies: Arc::new(proxies) }
     }
 

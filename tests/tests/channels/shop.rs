@@ -68,7 +68,7 @@ impl Shop {
             None,
             Uuid::from_bytes(rand::random()),
         );
-        let router = server::webhooks::router(room.clone(), Guesses::new(Proxies::default()));
+        let router = server::webhooks::router(room.clone(), Guesses::of_links(Proxies::default()));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let (twilio, mailgun) = (Twilio::start().await, Mailgun::start().await);
         let texts_to = endpoint(&room, workspace, &address, "twilio", TOKEN).await;

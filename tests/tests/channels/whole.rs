@@ -173,8 +173,9 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
         json!({ "name": "texts", "url": twilio.url(), "password": TOKEN, "from": "+15550100" });
     program.post("/senders", texts_from, 201).await;
     let endpoint = |added: Value| added["url"].as_str().unwrap().to_owned();
-    let texts_in = endpoint(installation.json(&["webhook", "add", "twilio"]).await);
-    let mails_in = endpoint(installation.json(&["webhook", "add", "mailgun"]).await);
+    let at = |provider: &str| json!({ "provider": provider, "signing_key": SIGNING_KEY });
+    let texts_in = endpoint(program.post("/webhook-endpoints", at("twilio"), 201).await);
+    let mails_in = endpoint(program.post("/webhook-endpoints", at("mailgun"), 201).await);
     let mut ids = Vec::new();
     for (name, phone, sms) in PEOPLE {
         let lead = json!({

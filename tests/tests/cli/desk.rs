@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use activities::key_ring::KeyRing;
 use activities::store::{Store, workspaces};
 use clap::Parser as _;
 use machine::ids::WorkspaceId;
@@ -52,6 +53,7 @@ impl Desk {
         let store = database.store().await;
         let workspace = workspaces::ensure(&store, workspaces::DEFAULT).await.unwrap();
         let place = tempfile::tempdir().unwrap();
+        KeyRing::load_or_create(&place.path().join("key")).unwrap();
         let data_dir = place.path().display().to_string();
         let variables = Variables(vec![
             ("DATABASE_URL".to_owned(), database.url.clone()),

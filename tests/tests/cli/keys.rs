@@ -4,9 +4,16 @@ use crate::desk::Desk;
 
 #[tokio::test]
 async fn a_database_is_not_worked_on_without_the_key_it_was_first_used_with() {
-    let desk = Desk::new().await;
-    desk.types("suppression add ann@example.com").await.well();
+    let mut desk = Desk::new().await;
     let key = desk.place.path().join("key");
+    let (before, aside) = (key.clone(), desk.place.path().join("aside"));
+    std::fs::rename(&before, &aside).unwrap();
+    // Used before it kept a note of its key.
+    let error = desk.types("suppression list").await.error();
+    assert!(error.contains("was used before") && !key.exists(), "{error}");
+    std::fs::rename(&aside, &before).unwrap();
+    desk.types("suppression add ann@example.com").await.well();
+    assert_eq!(desk.count("SELECT count(*) FROM oldest_key").await, 1);
     let (kept, other) = (desk.place.path().join("copy"), desk.place.path().join("other"));
     std::fs::rename(&key, &kept).unwrap();
 

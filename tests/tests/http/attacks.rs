@@ -76,10 +76,7 @@ async fn every_operation_admits_its_roles_and_nobody_else() {
     for operation in &OPERATIONS {
         let nobody = api.program_with("mk_nonsense");
         let status = nobody.tries(operation, &nothing, operation.example()).await;
-        assert!(
-            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS),
-            "{operation} without a key: {status}"
-        );
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{operation} with a wrong key");
     }
     for role in [Role::Viewer, Role::Operator, Role::Admin] {
         let program = api.program(role).await;
@@ -123,10 +120,9 @@ async fn what_is_one_tenant_s_is_not_there_for_another() {
     assert_eq!((&entered["added"], &entered["skipped"]), (&json!(0), &json!(1)), "{entered}");
     // Cursors of one tenant's lists lead nowhere in another's.
     let first = owner.get("/leads?limit=1").await.json(200);
-    if let Some(next) = first["next"].as_str() {
-        let listed = stranger.get(&format!("/leads?limit=1&cursor={next}")).await;
-        assert!(!String::from_utf8_lossy(&listed.bytes).contains("example.com"));
-    }
+    let next = first["next"].as_str().expect("there are two leads");
+    let listed = stranger.get(&format!("/leads?limit=1&cursor={next}")).await;
+    assert!(!String::from_utf8_lossy(&listed.bytes).contains("example.com"));
     for (before, after) in before.into_iter().zip(seen(&owner, &property).await) {
         assert!(before == after, "{} changed", before.0);
     }
@@ -162,8 +158,7 @@ async fn fields_that_are_nobodys_to_set_are_refused_by_name() {
             let request = admin.json(operation.method(), &path, &body);
             let answer = admin.send(request).await;
             if operation.is_choice(&document) {
-                let status = answer.status;
-                assert!(status.is_client_error(), "{operation} with `{field}`: {status}");
+                assert_eq!(answer.status, 422, "{operation} with `{field}`");
                 continue;
             }
             assert_eq!(answer.problem(422).0, "invalid", "{operation} with `{field}`");
@@ -228,10 +223,10 @@ async fn a_key_counts_in_its_header_only_and_whole() {
 async fn who_tries_many_keys_is_told_to_wait_and_nobody_else_is() {
     let api = Api::new().await;
     let mut statuses = Vec::new();
-    for n in 0..40 {
+    for n in 0..1_100 {
         let guess = Request::get("/api/v1/leads")
             .header("authorization", format!("Bearer mk_{n:032}"))
-            .header("x-forwarded-for", format!("203.0.113.{n}"));
+            .header("x-forwarded-for", format!("203.0.113.{}", n % 250));
         let answer = api.send(guess.body(Body::empty()).unwrap()).await;
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             assert!(answer.headers.contains_key(header::RETRY_AFTER));
@@ -239,7 +234,7 @@ async fn who_tries_many_keys_is_told_to_wait_and_nobody_else_is() {
         statuses.push(answer.status.as_u16());
     }
     assert_eq!(statuses[0], 401);
-    assert_eq!(statuses[39], 429, "{statuses:?}");
+    assert_eq!(statuses[1_099], 429);
     assert_eq!(api.program(Role::Viewer).await.get("/leads").await.status, 200);
 }
 

@@ -23,6 +23,7 @@ impl Open {
     async fn with(limits: Limits) -> Self {
         let router = Router::new()
             .route("/", get(async || "here\n"))
+            .route("/long", get(async || "x".repeat(1024 * 1024)))
             .route("/post", post(async |body: String| body));
         let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -92,6 +93,20 @@ async fn who_never_says_what_it_wants_is_cut_off() {
     let mut idle = open.connect().await;
     idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(all_of(&mut idle).await.ends_with("here\n"));
+    open.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_its_answers_is_cut_off() {
+    let limits =
+        Limits { connections: 1, unread_time: Duration::from_millis(500), ..Limits::default() };
+    let open = Open::with(limits).await;
+    let mut greedy = open.connect().await;
+    // Until neither side has room for more.
+    let asking =
+        async { while greedy.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(1), asking).await;
+    assert!(open.is_served().await, "its connection is free again");
     open.server.stop().await;
 }
 

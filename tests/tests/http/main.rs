@@ -16,6 +16,7 @@ mod files;
 mod idempotency;
 mod keys;
 mod leads;
+mod lists;
 mod moves;
 mod programs;
 mod running;

@@ -58,7 +58,7 @@ impl Api {
         let url = "http://127.0.0.1:8080/".parse().unwrap();
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
-        let router = api::router(App::new(room.clone(), Guesses::new(Proxies::default())));
+        let router = api::router(App::new(room.clone(), Guesses::of_keys(Proxies::default())));
         Self { room, workspace, database, router }
     }
 

@@ -53,8 +53,10 @@ impl House {
         town.work().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router =
-            server::webhooks::router(town.room.clone(), Guesses::new("127.0.0.1".parse().unwrap()));
+        let router = server::webhooks::router(
+            town.room.clone(),
+            Guesses::of_links("127.0.0.1".parse().unwrap()),
+        );
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

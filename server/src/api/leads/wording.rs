@@ -73,13 +73,6 @@ pub(super) struct ConsentWords {
 /// A lead to be added. It has an address or a number.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({
-    "emails": ["ada@example.com"],
-    "zone": "Europe/Lisbon",
-    "consent": { "email": "granted" },
-    "attributes": { "first_name": "Ada", "rooms": 40 },
-    "tags": ["hotel"]
-}))]
 pub(super) struct NewLead {
     /// Its mail addresses.
     #[serde(default)]
@@ -107,10 +100,6 @@ pub(super) struct NewLead {
 /// are replaced as a whole.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = serde_json::json!({
-    "zone": "Europe/Lisbon",
-    "attributes": { "rooms": 41, "website": null }
-}))]
 pub(super) struct LeadChange {
     /// All its mail addresses.
     #[serde(default)]

@@ -40,10 +40,12 @@ const SENDER: &str = r#"{ "name": "spare", "url": "capture:", "from": "spare@exa
 
 const AGENT: &str = r#"{ "name": "Bea", "email": "bea@example.com" }"#;
 
+const ENDPOINT: &str = r#"{ "provider": "mailgun", "signing_key": "secret" }"#;
+
 const ENROLLING: &str = r#"{ "matching": { "tags": ["hotel"] } }"#;
 
 /// The table.
-pub(super) const OPERATIONS: [Operation; 62] = [
+pub(super) const OPERATIONS: [Operation; 70] = [
     of("GET", "/agents", Role::Viewer, None),
     of("POST", "/agents", Role::Admin, Some(AGENT)),
     of("GET", "/agents/{agent}", Role::Viewer, None),
@@ -76,6 +78,7 @@ pub(super) const OPERATIONS: [Operation; 62] = [
     of("GET", "/conversations", Role::Viewer, None),
     of("GET", "/conversations/{lead}", Role::Viewer, None),
     of("GET", "/dead-letters", Role::Viewer, None),
+    of("GET", "/dead-letters/{letter}", Role::Viewer, None),
     of("POST", "/dead-letters/{letter}/retry", Role::Operator, None),
     of("POST", "/dead-letters/{letter}/dismiss", Role::Operator, None),
     of("GET", "/enrollments/{enrollment}", Role::Viewer, None),
@@ -94,6 +97,7 @@ pub(super) const OPERATIONS: [Operation; 62] = [
     of("POST", "/handovers/{enrollment}/give-back", Role::Operator, None),
     of("GET", "/keys", Role::Admin, None),
     of("POST", "/keys", Role::Admin, Some(r#"{ "name": "CRM", "role": "viewer" }"#)),
+    of("GET", "/keys/{key}", Role::Admin, None),
     of("DELETE", "/keys/{key}", Role::Admin, None),
     of("GET", "/leads", Role::Viewer, None),
     of("POST", "/leads", Role::Operator, Some(r#"{ "emails": ["eve@example.com"] }"#)),
@@ -104,6 +108,7 @@ pub(super) const OPERATIONS: [Operation; 62] = [
     of("GET", "/leads/export", Role::Viewer, None),
     of("GET", "/senders", Role::Viewer, None),
     of("POST", "/senders", Role::Admin, Some(SENDER)),
+    of("GET", "/senders/{name}", Role::Viewer, None),
     of("POST", "/senders/{name}/pause", Role::Admin, Some("{}")),
     of("POST", "/senders/{name}/resume", Role::Admin, None),
     of("GET", "/sends", Role::Viewer, None),
@@ -115,7 +120,12 @@ pub(super) const OPERATIONS: [Operation; 62] = [
     of("GET", "/stream", Role::Viewer, None),
     of("GET", "/suppressions", Role::Viewer, None),
     of("POST", "/suppressions", Role::Operator, Some(r#"{ "address": "gone@example.com" }"#)),
+    of("GET", "/suppressions/{suppression}", Role::Viewer, None),
     of("DELETE", "/suppressions/{suppression}", Role::Operator, None),
+    of("GET", "/webhook-endpoints", Role::Admin, None),
+    of("POST", "/webhook-endpoints", Role::Admin, Some(ENDPOINT)),
+    of("GET", "/webhook-endpoints/{endpoint}", Role::Admin, None),
+    of("DELETE", "/webhook-endpoints/{endpoint}", Role::Admin, None),
 ];
 
 impl Operation {
@@ -220,6 +230,7 @@ pub(super) async fn property(api: &Api) -> (Runner, Property) {
     let absence = admin.post(&format!("/agents/{agent}/absences"), &json!({})).await;
     let spare = json!({ "name": "spare", "role": "viewer" });
     let gone = json!({ "address": "gone@example.com" });
+    let endpoint: Value = serde_json::from_str(ENDPOINT).unwrap();
     let campaigns = admin.get("/campaigns").await.json(200);
     let campaign = &campaigns["items"][0];
     let offered = |page: &Value| page["items"].as_array().unwrap().len() == 2;
@@ -238,6 +249,7 @@ pub(super) async fn property(api: &Api) -> (Runner, Property) {
         ("absence", id(absence.json(201))),
         ("agent", agent),
         ("campaign", read(&campaign["id"])),
+        ("endpoint", id(admin.post("/webhook-endpoints", &endpoint).await.json(201))),
         ("enrollment", enrollment),
         ("key", id(admin.post("/keys", &spare).await.json(201))),
         ("lead", read(&sends["items"][0]["lead"])),

@@ -114,10 +114,8 @@ impl Compiler {
     }
 
     fn version(&mut self, document: &CampaignDocument) -> Version {
-        let is_long = document.name.chars().count() > 100;
-        if document.name.trim().is_empty() || is_long || document.name.contains(char::is_control) {
-            let message = "give the campaign a name of 1 to 100 characters, without line breaks";
-            self.fault("name", message);
+        if document.name.trim().is_empty() || document.name.chars().count() > 100 {
+            self.fault("name", "is empty or longer than 100 characters: give the campaign a name");
         }
         let calendar = self.calendar("windows", &document.windows, &document.holidays);
         self.keywords(&document.keywords);

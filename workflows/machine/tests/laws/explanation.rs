@@ -74,7 +74,8 @@ proptest! {
         let foreseen: Vec<_> = foreseen.collect();
         let came: Vec<_> = came.into_iter().filter(|(key, _)| !is_decision(key)).collect();
         prop_assert_eq!(&came[..came.len().min(foreseen.len())], &foreseen[..]);
-        prop_assert!(foreseen.len() >= came.len().min(15));
+        // Only a plan that is full, decisions and all, may stop before the sequence does.
+        prop_assert!(foreseen.len() >= came.len() || plan.then.len() == 20);
     }
 
     /// Every state has a word, and every word is written one way.

@@ -257,6 +257,7 @@ impl Run {
                 ]),
                 retry_after_s: dice.pick(&[None, Some(30), Some(90_000)]),
             },
+            8 if dice.chance(20) => Answer::Lost,
             8 => Answer::Deferred {
                 until: self.now + TimeDelta::hours(i64::try_from(dice.below(72)).unwrap()),
                 reason: dice.pick(&[
