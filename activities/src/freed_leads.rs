@@ -10,10 +10,13 @@ use crate::agents::offers;
 use crate::error::Result;
 use crate::ids;
 use crate::store::signals::{self, Content, NewSignal};
-use crate::store::{Tx, waiting_leads};
+use crate::store::{Tx, company_holds, waiting_leads};
 
 /// How many leads that wait for an agent are looked at, the longest waiting first.
 const FOR_AN_AGENT_MAX: i64 = 500;
+
+/// How many leads are told at once that a colleague is free.
+const OF_A_COMPANY_MAX: i64 = 500;
 
 /// Tells who waits for an agent, but not `except`, to ask again: as many as there is room for, and of them
 /// only those who would be offered to somebody now.
@@ -27,6 +30,21 @@ pub(crate) async fn ask_for_an_agent(
     let next = offers::next_of(tx, &waiting, now).await?;
     let next = waiting_leads::lock_free(tx, workspace, &next).await?;
     tell(tx, next, now).await
+}
+
+/// Lets the companies go that were held on account of `enrollments`, and tells who waits for them.
+pub(crate) async fn let_companies_go(
+    tx: &mut Tx,
+    enrollments: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let workspace = tx.workspace();
+    if !company_holds::let_go(tx, workspace, enrollments).await? {
+        return Ok(());
+    }
+    // A statement of its own: it sees who came to wait while the holds were waited for.
+    let waiting = company_holds::strike_off(tx, workspace, OF_A_COMPANY_MAX).await?;
+    tell(tx, waiting, now).await
 }
 
 async fn tell(tx: &mut Tx, enrollments: Vec<Uuid>, now: DateTime<Utc>) -> Result<()> {

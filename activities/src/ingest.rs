@@ -18,6 +18,7 @@ use tracing::{Instrument as _, Span, field};
 pub use event::{NewEvent, Played, PostBody, Provider};
 
 use crate::changes::News;
+use crate::companies;
 use crate::error::{ActivityError, Result};
 use crate::ids;
 use crate::inbound::said;
@@ -26,6 +27,7 @@ use crate::send::record::{self, Known, Recorded};
 use crate::senders::trouble;
 use crate::store::audit::{self, Act};
 use crate::store::clock::{self, Clocks};
+use crate::store::company_holds;
 use crate::store::dead_letters::{self, Subject};
 use crate::store::inbound_events::{self, EventId, NewRow, Progress};
 use crate::store::matches::{self, Call, NamedSend};
@@ -342,6 +344,21 @@ async fn tell(
         })
         .collect();
     let enrollments = signals::write(tx, workspace, &new, now.campaign).await?;
+    let answers = match event.fact {
+        Fact::Mail(_) | Fact::Text(Said::Reply | Said::Start) => true,
+        Fact::Text(Said::Stop | Said::Help)
+        | Fact::Noted(_)
+        | Fact::Delivered
+        | Fact::Clicked
+        | Fact::Bounced(_)
+        | Fact::Complained
+        | Fact::OptedOut => false,
+    };
+    if let Some(own) = own.filter(|own| answers && enrollments.contains(own)) {
+        // From now on colleagues wait, too; the turn that knows what it is lets them go on.
+        let public = companies::PUBLIC_DOMAINS;
+        company_holds::hold_for_an_answer(tx, workspace, own, public).await?;
+    }
     if enrollments.is_empty() {
         match event.fact {
             Fact::Mail(author) => not_enrolled(tx, workspace, (id, author), &values, now).await?,

@@ -10,6 +10,7 @@ pub mod campaign_verb;
 pub mod campaigns;
 pub mod capture;
 pub mod changes;
+pub mod companies;
 pub mod content;
 pub mod conversations;
 pub mod dead_letter_verb;

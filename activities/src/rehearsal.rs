@@ -366,7 +366,7 @@ impl Run {
             booked: self.booking.take(),
             margin: MARGIN,
             // Who was written to a short while ago does not enter.
-            guarded_until: None,
+            guarded: None,
         };
         match stage.book.allot(&candidate, now) {
             Verdict::Go { .. } => {

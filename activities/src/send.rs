@@ -2,6 +2,7 @@
 //! leaves except through the gate, and every call ends as a row: accepted, refused, unknown.
 
 pub mod call;
+pub mod colleagues;
 pub mod content;
 pub mod dossier;
 pub mod gate;

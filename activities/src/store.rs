@@ -23,6 +23,7 @@ pub mod campaigns;
 pub mod captures;
 pub mod changes;
 pub mod clock;
+pub mod company_holds;
 pub mod contacts;
 pub mod conversations;
 pub mod dead_letters;

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use super::record;
 use crate::error::Result;
+use crate::freed_leads;
 use crate::mailroom::{LEASE_MAX, Mailroom};
 use crate::store::clock::{self, Clocks};
 use crate::store::signals::{self, Content, NewSignal};
 use crate::store::suppressions::{self, Reason, Value};
-use crate::store::{Tx, enrollments, erasures, inbound_events, leads, locks};
+use crate::store::{Tx, company_holds, enrollments, erasures, inbound_events, leads, locks};
 
 /// Leads that one call looks at again.
 const BATCH: i64 = 100;
@@ -149,6 +150,9 @@ async fn empty(
     erasures::settle_unread(tx, workspace, enrollments, &nothing).await?;
     erasures::empty_journal(tx, workspace, enrollments).await?;
     erasures::empty_sends(tx, workspace, sends).await?;
+    let ids = traces.enrollment_uuids();
+    freed_leads::let_companies_go(tx, &ids, now.campaign).await?;
+    company_holds::forget_waits(tx, workspace, &ids).await?;
     let events = erasures::events(tx, workspace, lead, sends, enrollments).await?;
     let payloads: Vec<Vec<u8>> = events
         .iter()

@@ -12,6 +12,7 @@ use machine::signal::{Answer, Missing, Refusal};
 use machine::state::Why;
 use uuid::Uuid;
 
+use super::colleagues::Colleagues;
 use super::prepare::Prepared;
 use super::recontact::{self, Contacts};
 use super::slots::{
@@ -106,6 +107,8 @@ pub async fn gate(
         (candidate.slot_at.unwrap_or(now), message.ask.wake_at, message.ask.send)
     });
     let asks = standing.iter().map(|(message, _)| &message.ask);
+    // Before the agents are locked: who lets a company go may free an agent, too.
+    let mut colleagues = Colleagues::read(&mut tx, &standing).await?;
     let mut turns = Turns::locked(&mut tx, asks, now).await?;
     // Before the rows are locked that every other gate of the same senders needs.
     let mut contacts = Contacts::read(&mut tx, &standing).await?;
@@ -124,8 +127,10 @@ pub async fn gate(
             gated.changed.push(message.ask);
             continue;
         }
-        let guarded_until = contacts.guard(&message, candidate);
-        match allot(&mut book, &message, candidate, guarded_until, now) {
+        let guarded = contacts.guard(&message, candidate);
+        let guarded = guarded.map(|until| (until, Why::RecontactGuard));
+        let guarded = colleagues.guard(&message, now).max(guarded);
+        match allot(&mut book, &message, candidate, guarded, now) {
             Verdict::Go { sender_day, campaign_day } => {
                 if let Some(agent) = message.agent {
                     turns.take(&message.ask, agent);
@@ -165,6 +170,7 @@ pub async fn gate(
         }
     }
     turns.write(&mut tx).await?;
+    colleagues.write(&mut tx).await?;
     gates::pass(&mut tx, workspace, &passed, mailroom.runner, now).await?;
     gates::put_off(&mut tx, workspace, &put_off).await?;
     close_book(&mut tx, &book, clocks).await?;
@@ -384,7 +390,7 @@ fn allot(
     book: &mut Book,
     message: &Prepared,
     candidate: &Candidate,
-    guarded_until: Option<DateTime<Utc>>,
+    guarded: Option<(DateTime<Utc>, Why)>,
     now: DateTime<Utc>,
 ) -> Verdict {
     let version = &message.ask.version.version;
@@ -415,7 +421,7 @@ fn allot(
         zones: &zones,
         booked,
         margin: MARGIN,
-        guarded_until,
+        guarded,
     };
     book.allot(&asking, now)
 }

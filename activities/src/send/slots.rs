@@ -89,8 +89,8 @@ pub struct Candidate<'a> {
     pub booked: Option<Booking>,
     /// How long before its window closes it must leave.
     pub margin: TimeDelta,
-    /// Until when another campaign's message to the lead stands against it.
-    pub guarded_until: Option<DateTime<Utc>>,
+    /// Until when another campaign's message to the lead, or a colleague, stands against it.
+    pub guarded: Option<(DateTime<Utc>, Why)>,
 }
 
 /// What a send is told.
@@ -148,9 +148,9 @@ impl Book {
         if let Some(booked) = candidate.booked {
             self.add(candidate, booked.sender_day, booked.campaign_day, Entry::Unbook);
         }
-        if let Some(until) = candidate.guarded_until.filter(|until| *until > now) {
+        if let Some((until, because)) = candidate.guarded.filter(|(until, _)| *until > now) {
             let until = open_at(candidate, until).unwrap_or(until);
-            return Verdict::Defer { until, because: Why::RecontactGuard, days: None };
+            return Verdict::Defer { until, because, days: None };
         }
         if let Some((until, because)) = closed(candidate, now) {
             return Verdict::Defer { until, because, days: None };
@@ -401,7 +401,7 @@ mod tests {
             zones: &[Tz::UTC],
             booked: None,
             margin,
-            guarded_until: None,
+            guarded: None,
         };
         book.allot(&candidate, now.parse().unwrap())
     }

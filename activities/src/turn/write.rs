@@ -9,7 +9,7 @@ use machine::enrollment::RULES;
 use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
-use machine::sequence::Channel;
+use machine::sequence::{Channel, ReplyScope};
 use machine::signal::{Answer, CallResult, HandoverResult, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::apply::{Applied, Done};
 use super::requests::Requests;
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::changes::News;
+use crate::companies;
 use crate::error::Result;
 use crate::freed_leads;
 use crate::senders;
@@ -26,7 +27,7 @@ use crate::store::clock::Clocks;
 use crate::store::dead_letters;
 use crate::store::sends::{self, Share};
 use crate::store::turns::{self, Deltas, HandoverRow, Tasks};
-use crate::store::{Tx, campaigns, enrollments, journal};
+use crate::store::{Tx, campaigns, company_holds, enrollments, journal};
 use crate::trace::TraceParent;
 
 /// What a batch of leads led to, ready to be written.
@@ -41,6 +42,10 @@ pub(super) struct Writes {
     tasks: Tasks,
     closed_tasks: (Vec<Uuid>, Vec<i32>),
     handovers: Vec<HandoverRow>,
+    /// Who is with a person, and whose colleagues wait for that.
+    with_person: Vec<Uuid>,
+    /// Who is with nobody, where colleagues would wait.
+    with_nobody: Vec<Uuid>,
     /// Campaigns of which a lead came back to life.
     revived: BTreeSet<Uuid>,
     /// Who came into which state of which campaign, if it is worth telling.
@@ -60,6 +65,7 @@ impl Writes {
         self.note_journal(&done);
         self.note_requests(&done);
         self.note_handovers(&done);
+        self.note_company(&done);
         self.note_counts(&done);
         self.note_revival(&done);
         let look_again = self.note_open_sends(clocks, &done, turned);
@@ -249,6 +255,27 @@ impl Writes {
         });
     }
 
+    /// Where colleagues wait for who is with a person, notes who is and who is not. As long as nobody has
+    /// read what came in, nobody knows.
+    fn note_company(&mut self, done: &Done) {
+        let asks_for_it = done.read.version.version.reply_scope == ReplyScope::Company;
+        let moved = done.applied.iter().any(|it| matches!(it.signal, Signal::VersionMoved));
+        let by_itself = |it: &Applied| {
+            matches!(it.signal, Signal::Enrolled | Signal::Woke | Signal::SendAnswered { .. })
+        };
+        if !asks_for_it && !moved || done.read.uninterpreted {
+            return;
+        }
+        let id = done.read.row.enrollment_id;
+        if asks_for_it && with_person(&done.read.enrollment.state) {
+            if !with_person(&done.before) || moved {
+                self.with_person.push(id);
+            }
+        } else if with_person(&done.before) || !done.applied.iter().all(by_itself) {
+            self.with_nobody.push(id);
+        }
+    }
+
     fn note_counts(&mut self, done: &Done) {
         let campaign = done.read.row.campaign_id;
         let before = done.read.row.state.as_str();
@@ -434,6 +461,8 @@ impl Writes {
         for handover in &self.handovers {
             frees_an_agent |= turns::put_handover(tx, workspace, handover).await?;
         }
+        company_holds::hold(tx, workspace, &self.with_person, companies::PUBLIC_DOMAINS).await?;
+        freed_leads::let_companies_go(tx, &self.with_nobody, clocks.campaign).await?;
         if frees_an_agent {
             freed_leads::ask_for_an_agent(tx, &self.advanced.ids, clocks.campaign).await?;
         }

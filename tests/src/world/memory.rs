@@ -2,6 +2,7 @@
 //! protocol, one after another in one process. It commits nothing and sends nothing.
 
 mod agents;
+mod colleagues;
 mod gate;
 mod judge;
 mod ledger;

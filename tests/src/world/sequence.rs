@@ -297,6 +297,13 @@ impl Sequence {
         self
     }
 
+    /// While somebody is with a person, the others of the company wait.
+    #[must_use]
+    pub fn holds_colleagues(mut self) -> Self {
+        self.document.reply.scope = ReplyScope::Company;
+        self
+    }
+
     /// There is somebody to turn to when the owner does not answer.
     #[must_use]
     pub fn with_fallback(self) -> Self {

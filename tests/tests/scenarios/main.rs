@@ -9,6 +9,7 @@ mod branches;
 mod campaigns;
 mod caps;
 mod clock_changes;
+mod colleagues;
 mod countries;
 mod handovers;
 mod holds;

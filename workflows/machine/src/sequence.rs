@@ -79,6 +79,9 @@ pub enum ReplyScope {
     Person,
     /// Only answers to this campaign count.
     Campaign,
+    /// As `person`; and while somebody is with a person, the others of the same company wait: those
+    /// whose mail addresses have the same domain, unless it is one where anybody has a mailbox.
+    Company,
 }
 
 /// One version of a sequence with the rules it runs under.

@@ -125,8 +125,8 @@ pub enum Signal {
     },
     /// The enrollment was moved to another version of its sequence.
     VersionMoved,
-    /// What the gate put it off for may be over: an agent can take a lead again. Where it waits for
-    /// that, it asks once more.
+    /// What the gate put it off for may be over: an agent can take a lead again, a colleague is with
+    /// nobody any more. Where it waits for that, it asks once more.
     Freed,
 }
 

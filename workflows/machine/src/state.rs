@@ -141,6 +141,7 @@ impl Wait {
             | Why::SenderDailyLimit
             | Why::CampaignDailyLimit
             | Why::RecontactGuard
+            | Why::ColleagueWithPerson
             | Why::SenderDisconnected
             | Why::ProviderOutage => true,
             Why::Delay
@@ -226,6 +227,8 @@ pub enum Why {
     CampaignDailyLimit,
     /// Another campaign wrote to the lead a short while ago.
     RecontactGuard,
+    /// Somebody of the same company answered and is with a person.
+    ColleagueWithPerson,
     /// The provider refused; the next try has a time.
     RetryBackoff,
     /// The sender's provider does not work; it is tried again then.
@@ -258,7 +261,7 @@ pub enum Why {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Delay,
         Self::UntilEvent,
         Self::LeadAsked,
@@ -269,6 +272,7 @@ impl Why {
         Self::SenderDailyLimit,
         Self::CampaignDailyLimit,
         Self::RecontactGuard,
+        Self::ColleagueWithPerson,
         Self::RetryBackoff,
         Self::ProviderOutage,
         Self::CampaignPaused,
@@ -303,6 +307,7 @@ impl Why {
             Self::SenderDailyLimit => "sender_daily_limit",
             Self::CampaignDailyLimit => "campaign_daily_limit",
             Self::RecontactGuard => "recontact_guard",
+            Self::ColleagueWithPerson => "colleague_with_person",
             Self::RetryBackoff => "retry_backoff",
             Self::ProviderOutage => "provider_outage",
             Self::CampaignPaused => "campaign_paused",

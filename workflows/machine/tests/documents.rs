@@ -142,6 +142,7 @@ fn a_fault_names_its_field_and_its_fix() {
             "keep one",
         ),
         (with("/reply", json!({ "rule": "hand_over" })), "reply.rule", "add `handover.to`"),
+        (with("/reply", json!({ "scope": "company" })), "reply.scope", "add `handover`"),
         (with("/handover", json!({ "to": "sales" })), "handover.to", "sales@example.com"),
         (
             with("/handover", json!({ "to": "a@b.c", "fallback": "a b@c.d" })),

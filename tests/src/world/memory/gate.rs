@@ -2,6 +2,7 @@
 //! product's own book of slots; everything else is written here once more.
 
 use activities::content::step::{BodySource, CompiledStep, RenderFault, Values};
+use activities::send::colleagues::AGAIN;
 use activities::send::slots::{
     Book, Booking, CampaignLimits, Candidate, Outage, SenderLimits, Verdict,
 };
@@ -14,6 +15,7 @@ use machine::effect::EffectId;
 use machine::ids::SendId;
 use machine::sequence::{Channel, StepKind};
 use machine::signal::{Answer, Missing, Refusal, Signal};
+use machine::state::Why;
 use serde_json::Map;
 
 use super::ledger::{Row, Slot, Stand, What};
@@ -154,7 +156,7 @@ impl Inner {
             zones,
             booked,
             margin: MARGIN,
-            guarded_until: self.guarded_until(&row),
+            guarded: self.guarded(&row),
         };
         let verdict = book.allot(&candidate, self.now);
         let days = (today(sender.about.zone), today(campaign_zone));
@@ -179,6 +181,14 @@ impl Inner {
                 self.answer(send, Answer::Deferred { until, reason: because });
             }
         }
+    }
+
+    /// What stands against a message, and until when.
+    fn guarded(&self, row: &Row) -> Option<(DateTime<Utc>, Why)> {
+        let campaign = self.guarded_until(row).map(|until| (until, Why::RecontactGuard));
+        let colleague = self.colleague_is_with_a_person(row.enrollment);
+        let colleague = colleague.then_some((self.now + AGAIN, Why::ColleagueWithPerson));
+        campaign.max(colleague)
     }
 
     /// Until when another campaign's message to the same lead stands against a first message.

@@ -32,9 +32,13 @@ impl Inner {
                 return;
             }
         };
+        let held = self.holds_its_company(id);
         let mut turn = Turn::begin(self, id, enrollment);
         turn.hear_everything(told);
         turn.write();
+        if held && !self.holds_its_company(id) {
+            self.let_colleagues_go(id);
+        }
     }
 
     /// Whether there is anything to turn.

@@ -13,8 +13,8 @@ use crate::delay::Delay;
 use crate::key::{KeywordKey, StepKey, VariantKey};
 use crate::keywords::Keywords;
 use crate::sequence::{
-    Approval, Channel, FirstAsked, HandoverRule, ReplyRule, ScoreRule, Step, StepKind, Trigger,
-    Version, WaitUntil, Weighted,
+    Approval, Channel, FirstAsked, HandoverRule, ReplyRule, ReplyScope, ScoreRule, Step, StepKind,
+    Trigger, Version, WaitUntil, Weighted,
 };
 
 /// The most steps a version may have, lanes included.
@@ -144,6 +144,13 @@ impl Compiler {
             self.fault(
                 "reply.rule",
                 "is `hand_over`, but nobody is named: add `handover.to` or `handover.agents`",
+            );
+        }
+        if document.reply.scope == ReplyScope::Company && on_reply != ReplyRule::HandOver {
+            self.fault(
+                "reply.scope",
+                "is `company`, which waits for the end of a handover, but answers are not handed over: \
+                 add `handover` and leave `reply.rule` out",
             );
         }
         if self.has_handover_step && handover.is_none() {

@@ -12,7 +12,7 @@ use crate::key::StepKey;
 use crate::outcome::Outcome;
 use crate::sequence::Wake;
 use crate::signal::{Decision, Missing, ReplyTo, Signal};
-use crate::state::{Data, Responder, Resume, State, Wait};
+use crate::state::{Data, Responder, Resume, State, Wait, Why};
 
 #[state_machine(
     // Asked for by the trait; enrollments are made by `Enrollment::begin`.
@@ -70,6 +70,7 @@ impl Data {
                 self.note_absence(signal);
                 self.reschedule(step, wait, turn)
             }
+            Signal::Freed if wait.because == Why::ColleagueWithPerson => self.ask_again(step, turn),
             Signal::VersionMoved => match turn.context.version.next(&self.history) {
                 Some(next) if next.key == *step => self.reschedule(step, wait, turn),
                 _ => self.go_on(wait.since, turn),

@@ -232,7 +232,9 @@ impl Data {
         match (to, version.reply_scope, version.on_reply) {
             (ReplyTo::Other, ReplyScope::Campaign, _) => Handled,
             // The campaign that was answered tells a person; once is enough.
-            (ReplyTo::Other, ReplyScope::Person, _) => self.end(Outcome::Replied, turn),
+            (ReplyTo::Other, ReplyScope::Person | ReplyScope::Company, _) => {
+                self.end(Outcome::Replied, turn)
+            }
             (ReplyTo::This, _, ReplyRule::Stop) => self.end(Outcome::Replied, turn),
             (ReplyTo::This, _, ReplyRule::HandOver) => self.offer(turn),
         }
@@ -310,11 +312,11 @@ impl Data {
     pub(super) fn note_reply(&mut self, signal: &Signal, turn: &Turn<'_>) {
         let Signal::Replied { to, step, said } = signal else { return };
         match (to, turn.context.version.reply_scope) {
-            (ReplyTo::This, ReplyScope::Person | ReplyScope::Campaign) => {
+            (ReplyTo::This, ReplyScope::Person | ReplyScope::Campaign | ReplyScope::Company) => {
                 self.history.replied.extend(step.clone());
                 self.history.said.extend(said.iter().cloned());
             }
-            (ReplyTo::Other, ReplyScope::Person) => {}
+            (ReplyTo::Other, ReplyScope::Person | ReplyScope::Company) => {}
             (ReplyTo::Other, ReplyScope::Campaign) => return,
         }
         self.reached = self.reached.max(Some(Outcome::Replied));

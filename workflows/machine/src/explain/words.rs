@@ -130,6 +130,7 @@ fn reason(why: Why, step: &Step, enrollment: &Enrollment, context: &Context<'_>)
         Why::SenderDailyLimit => "the sender's messages of the day are used up".to_owned(),
         Why::CampaignDailyLimit => "the campaign's messages of the day are used up".to_owned(),
         Why::RecontactGuard => "another campaign wrote to the lead a short while ago".to_owned(),
+        Why::ColleagueWithPerson => "a colleague is with a person".to_owned(),
         Why::RetryBackoff => {
             let refusals = enrollment.data.asked.get(&step.key).map_or(0, |asked| asked.refusals);
             format!("attempt {refusals} of {} failed", context.version.refusals_max)
@@ -174,6 +175,7 @@ pub(super) fn label(
         | Why::SenderDailyLimit
         | Why::CampaignDailyLimit
         | Why::RecontactGuard
+        | Why::ColleagueWithPerson
         | Why::RetryBackoff
         | Why::ProviderOutage
         | Why::CampaignPaused

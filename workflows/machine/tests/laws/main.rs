@@ -316,7 +316,7 @@ impl Fact {
 
 fn ladder(run: &Run, dice: &mut Dice) -> Vec<Fact> {
     let other = match run.versions[run.running].reply_scope {
-        ReplyScope::Person => ReplyTo::Other,
+        ReplyScope::Person | ReplyScope::Company => ReplyTo::Other,
         ReplyScope::Campaign => ReplyTo::This,
     };
     let all = [

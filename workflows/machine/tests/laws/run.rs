@@ -265,6 +265,7 @@ impl Run {
                     Why::SenderPacing,
                     Why::CampaignDailyLimit,
                     Why::RecontactGuard,
+                    Why::ColleagueWithPerson,
                     Why::SendWindow,
                     Why::QuietHours,
                     Why::ProviderOutage,
