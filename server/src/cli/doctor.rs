@@ -17,6 +17,7 @@ use activities::store::{
 };
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
+use machine::ids::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use url::{Host, Url};
@@ -27,6 +28,7 @@ use crate::config::{
     self, Config, Database, Flags, KeySource, LinkFlags, LogFormat, Needs, RunFlags,
 };
 use crate::private_postgres;
+use crate::session::Session;
 use crate::tables::{Column, Table};
 use crate::terminal::{Output, Terminal};
 use crate::{session, telemetry};
@@ -46,6 +48,15 @@ pub(super) struct Doctor {
     links: LinkFlags,
     #[command(flatten)]
     output: Output,
+}
+
+/// Who is asked whether it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    /// The providers of the senders.
+    Providers,
+    /// Only what is stored is looked at.
+    Nobody,
 }
 
 /// How a check came out.
@@ -151,6 +162,25 @@ pub(super) async fn run(
     let has_faults = report.has_faults();
     terminal.show(command.output.format(), &report)?;
     Ok(if has_faults { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Logs what is not set up as it should be, at the start of a process. Nobody else is asked.
+pub(super) async fn tell_what_lacks(session: &Session, config: &Config) {
+    let mut report = Report::default();
+    check_addresses(config, &mut report);
+    let (store, workspace, keys) = (&session.store, session.workspace, Some(&session.keys));
+    let looked = check_set_up(store, workspace, keys, config, Probe::Nobody, &mut report).await;
+    if let Err(error) = looked {
+        tracing::error!(error = super::told(&error), "nobody knows whether all is set up");
+    }
+    for check in report.checks {
+        let Check { what, verdict, found, fix } = check;
+        match verdict {
+            Verdict::Ok => {}
+            Verdict::Note => tracing::info!(what, found, fix, "worth a look"),
+            Verdict::Fault => tracing::warn!(what, found, fix, "not set up"),
+        }
+    }
 }
 
 async fn examine(config: &Config, report: &mut Report) {
@@ -429,12 +459,33 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         );
         return Ok(());
     };
+    check_set_up(store, workspace, keys.as_ref(), config, Probe::Providers, report).await?;
+    let mut tx = store.begin(workspace).await?;
+    let in_doubt = reviews::count(&mut tx, workspace, None).await?;
+    if in_doubt > 0 {
+        let fix = "run `meridian review list`, look into the mailboxes, and say";
+        report.note("sends in doubt", nobody_knows(in_doubt), fix);
+    }
+    Ok(())
+}
+
+/// What a workspace needs to send and to hear.
+async fn check_set_up(
+    store: &Store,
+    workspace: WorkspaceId,
+    keys: Option<&Arc<KeyRing>>,
+    config: &Config,
+    probe: Probe,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let senders = stored::list(store, workspace).await?;
+    let clocks = clock::read(&mut store.begin(workspace).await?).await?;
     if senders.is_empty() {
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
     for sender in &senders {
-        senders::check(sender, workspace, keys.as_ref(), config.reach, clocks.wall, report).await;
+        let (reach, wall) = (config.reach, clocks.wall);
+        senders::check(sender, workspace, keys, reach, wall, probe, report).await;
     }
     let reaches_us = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     if !reaches_us && senders.iter().any(|it| matches!(it.transport, Transport::Twilio(_))) {
@@ -446,11 +497,6 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
     }
     agents::check(store, workspace, report).await?;
     let mut tx = store.begin(workspace).await?;
-    let in_doubt = reviews::count(&mut tx, workspace, None).await?;
-    if in_doubt > 0 {
-        let fix = "run `meridian review list`, look into the mailboxes, and say";
-        report.note("sends in doubt", nobody_knows(in_doubt), fix);
-    }
     let endpoints = endpoint_views::list(&mut tx, workspace, None, 1_000).await?;
     let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();
     let is_open = |provider: &str| open.iter().any(|endpoint| endpoint.provider == provider);

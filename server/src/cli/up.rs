@@ -8,6 +8,7 @@ use std::time::Duration;
 use console::Term;
 use machine::ids::CampaignId;
 
+use super::doctor;
 use crate::config::reader::Environment;
 use crate::config::{self, Config, Flags, LogFormat, Needs, RunFlags};
 use crate::demo;
@@ -63,6 +64,9 @@ pub(super) async fn up(
         session.close().await;
         return Err(error);
     }
+    if !command.demo {
+        doctor::tell_what_lacks(&session, &config).await;
+    }
     let mut ending = Ending::listen()?;
     let process = Process::start(session, config.clone(), Http::All).await?;
     let done = if command.demo {
@@ -105,6 +109,7 @@ async fn run_until_told(
     telemetry: Telemetry,
 ) -> anyhow::Result<ExitCode> {
     let session = Session::open(&config).await?;
+    doctor::tell_what_lacks(&session, &config).await;
     let mut ending = Ending::listen()?;
     let process = Process::start(session, config, http).await?;
     tracing::info!(http.address = process.address().map(|it| it.to_string()), "running");

@@ -238,7 +238,9 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
             }
         }
     }
-    nothing(told_of_people(&installation.log())).unwrap();
+    let log = installation.log();
+    assert!(log.contains("MERIDIAN_REPLY_DOMAIN is not set"), "a start tells what is not set up");
+    nothing(told_of_people(&log)).unwrap();
 }
 
 /// The lines of a log that are no JSON, or name a person or quote a message.

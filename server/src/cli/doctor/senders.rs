@@ -16,7 +16,7 @@ use machine::ids::WorkspaceId;
 use machine::sequence::Channel;
 use secrecy::SecretString;
 
-use super::Report;
+use super::{Probe, Report};
 use crate::times;
 
 /// Examines one sender, at this wall time.
@@ -26,6 +26,7 @@ pub(super) async fn check(
     keys: Option<&Arc<KeyRing>>,
     reach: Reach,
     wall: DateTime<Utc>,
+    probe: Probe,
     report: &mut Report,
 ) {
     let what = format!("sender {}", word(&sender.name));
@@ -53,6 +54,11 @@ pub(super) async fn check(
         }
     };
     match (&sender.transport, password) {
+        (Transport::Mailgun(_) | Transport::Twilio(_), None) => {
+            let fix = format!("run `meridian sender add {} …` with its key", word(&sender.name));
+            report.fault(&what, "no key is stored", fix);
+        }
+        _ if probe == Probe::Nobody => report.ok(&what, "set up"),
         (Transport::Smtp(account), password) => {
             check_smtp(sender, account, password.as_ref(), reach, &what, report).await;
         }
@@ -72,10 +78,6 @@ pub(super) async fn check(
                 Ok(()) => report.ok(&what, format!("{account} takes the token")),
                 Err(fault) => report.fault(&what, fault.detail.as_str(), fault.fix),
             }
-        }
-        (Transport::Mailgun(_) | Transport::Twilio(_), None) => {
-            let fix = format!("run `meridian sender add {} …` with its key", word(&sender.name));
-            report.fault(&what, "no key is stored", fix);
         }
         (Transport::Capture { .. } | Transport::Discard, _) => {}
     }
