@@ -277,6 +277,7 @@ fn of_act(row: &Act) -> Option<What> {
         | Signal::Resumed { .. }
         | Signal::Skipped { .. }
         | Signal::SendNow { .. }
+        | Signal::Retried
         | Signal::Stopped
         | Signal::HandOver
         | Signal::ApprovalDecided { .. }

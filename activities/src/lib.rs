@@ -45,6 +45,7 @@ pub mod phone;
 pub mod received;
 pub mod rehearsal;
 pub mod replay;
+pub mod retries;
 pub mod reviews;
 pub mod seal;
 pub mod send;

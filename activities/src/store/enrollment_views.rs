@@ -262,6 +262,10 @@ pub struct Stored {
     pub parked_at: Option<DateTime<Utc>>,
     /// Facts on their way that no turn has seen.
     pub unseen: i32,
+    /// Where its campaign stands.
+    pub campaign_status: String,
+    /// Whether the person was erased.
+    pub is_erased: bool,
 }
 
 /// Returns one enrollment.
@@ -279,7 +283,8 @@ pub async fn one(
              WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
             l.zone, l.email_consent, l.sms_consent, l.call_consent, l.attributes,
-            s.name AS "sender?", e.parked_at, e.signal_seq - e.applied_seq AS "unseen!"
+            s.name AS "sender?", e.parked_at, e.signal_seq - e.applied_seq AS "unseen!",
+            c.status AS campaign_status, l.erased_at IS NOT NULL AS "is_erased!"
         FROM enrollments e
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
@@ -381,6 +386,56 @@ pub async fn held_for_a_sender(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(EnrollmentId::new).collect())
+}
+
+/// Returns up to `limit` enrollments of a campaign that were given up and can go on, each with its lead,
+/// behind the lead `after` in the order of their leads.
+pub async fn failed(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    after: Option<LeadId>,
+    limit: i64,
+) -> sqlx::Result<Vec<(EnrollmentId, LeadId)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT e.enrollment_id, e.lead_id
+        FROM enrollments e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.lead_id > $3 AND e.state = 'failed'
+          AND e.parked_at IS NULL AND l.erased_at IS NULL
+        ORDER BY e.lead_id
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        after.map_or(Uuid::nil(), LeadId::uuid),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.enrollment_id.into(), row.lead_id.into())).collect())
+}
+
+/// Returns how many enrollments of a campaign were given up and can go on.
+pub async fn count_failed(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "n!"
+        FROM enrollments e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.state = 'failed'
+          AND e.parked_at IS NULL AND l.erased_at IS NULL
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Returns the `limit` enrollments of a campaign that changed last. It reads all of them: for

@@ -299,6 +299,8 @@ enum OrderWord {
     Skip,
     /// Do not wait for the delay of the next step; `step` may name it. Windows and limits still count.
     SendNow,
+    /// Try again what was given up, from the step that failed; only of a lead that is `failed`.
+    Retry,
     /// End it.
     Stop,
     /// Offer the lead to a person.
@@ -380,6 +382,7 @@ impl SignalOrder {
             OrderWord::Resume => Order::Resume(self.rule.ok_or_else(|| needs("rule", "resume"))?),
             OrderWord::Skip => Order::Skip(self.step),
             OrderWord::SendNow => Order::SendNow(self.step),
+            OrderWord::Retry => Order::Retry,
             OrderWord::Stop => Order::Stop,
             OrderWord::HandOver => Order::HandOver,
             OrderWord::Replied => Order::Replied,

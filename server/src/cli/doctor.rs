@@ -2,6 +2,7 @@
 //! mend it.
 
 mod agents;
+mod failed;
 mod senders;
 mod stream;
 
@@ -445,6 +446,7 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         );
     }
     agents::check(store, workspace, report).await?;
+    failed::check(store, workspace, report).await?;
     let mut tx = store.begin(workspace).await?;
     let in_doubt = reviews::count(&mut tx, workspace, None).await?;
     if in_doubt > 0 {

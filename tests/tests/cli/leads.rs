@@ -246,3 +246,45 @@ async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_m
     let named = desk.types(&format!("lead import {file} --map Vorname=first_name")).await.well();
     assert!(!named.contains("--map"), "{named}");
 }
+
+#[tokio::test]
+async fn who_failed_is_told_and_tried_again() {
+    let mut desk = enrolled().await;
+    let error = desk.types("enrollment retry ann@example.com").await.error();
+    assert_eq!(error, "nothing of it was given up; it is queued");
+    let none = desk.types("campaign retry spring").await.well();
+    assert_eq!(none.trim(), "no lead of `spring` failed");
+    sqlx::raw_sql(
+        "UPDATE enrollments SET state = 'failed', ended_at = now(), wake_at = NULL, turn = 1,
+             snapshot = convert_to((convert_from(snapshot, 'UTF8')::jsonb
+                 || '{\"state\": {\"state\": \"ended\", \"outcome\": \"failed\"}}')::text, 'UTF8');
+         INSERT INTO counter_deltas (workspace_id, campaign_id, measure, n)
+         SELECT workspace_id, campaign_id, unnest(ARRAY['state/queued', 'state/failed']),
+                unnest(ARRAY[-2, 2])
+         FROM campaigns",
+    )
+    .execute(&mut desk.owner)
+    .await
+    .unwrap();
+    let listed = desk.types("enrollment list --campaign spring --state failed --json").await.json();
+    assert_eq!(listed["enrollments"].as_array().unwrap().len(), 2);
+    let shown = desk.types("campaign show spring").await.well();
+    for part in ["2 leads failed", "--state failed", "meridian campaign retry spring"] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    assert!(shown.contains("meridian enrollment retry"), "{shown}");
+    let doctor = desk.types("doctor").await;
+    assert!(doctor.out.contains("campaign `spring`: 2 leads failed"), "{}", doctor.out);
+    let foreseen = desk.types("campaign retry spring --dry-run --json").await.json();
+    assert_eq!((&foreseen["leads"], &foreseen["ordered"]), (&2.into(), &false.into()));
+    assert_eq!(desk.count("SELECT count(*) FROM signals").await, 0);
+    desk.types("enrollment retry ann@example.com").await.well();
+    let all = desk.types("campaign retry spring").await.well();
+    assert_eq!(all.trim(), "2 leads of `spring` go on from the step that failed");
+    assert_eq!(desk.count("SELECT count(*) FROM signals WHERE kind = 'retried'").await, 3);
+    assert_eq!(
+        desk.count("SELECT count(*) FROM audit WHERE act IN ('retried', 'campaign.retry')").await,
+        2
+    );
+}

@@ -9,7 +9,7 @@ use activities::suppression_key::SuppressionKey;
 use activities::suppression_list;
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
-use machine::explain::{Constraint, Plan};
+use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
 use serde::Serialize;
 
@@ -109,6 +109,9 @@ impl Explained {
                 "To an address that is suppressed nothing is sent: at its next message there the"
             )?;
             writeln!(f, "lead leaves the campaign instead.")?;
+        }
+        if plan.state == Shown::Failed && self.parked_at.is_none() {
+            writeln!(f, "  try it again:  meridian enrollment retry {}", self.id)?;
         }
         for send in self.sends.iter().filter(|send| send.is_in_doubt) {
             writeln!(f, "  it went out:  meridian review sent {}", send.id)?;
