@@ -4,6 +4,7 @@ use std::fmt;
 
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::enrollment_views::SendRow;
+use activities::store::send_views::Became;
 use activities::store::suppression_views::SuppressionView;
 use activities::suppression_key::SuppressionKey;
 use activities::suppression_list;
@@ -53,6 +54,9 @@ struct SendJson {
     at: Option<DateTime<Utc>>,
     slot_at: Option<DateTime<Utc>>,
     subject: Option<String>,
+    provider_id: Option<String>,
+    message_id: Option<String>,
+    outcome: Option<Became>,
     #[serde(skip)]
     is_in_doubt: bool,
 }
@@ -61,6 +65,7 @@ impl From<SendRow> for SendJson {
     fn from(row: SendRow) -> Self {
         Self {
             is_in_doubt: row.is_in_doubt(),
+            outcome: row.became(),
             id: row.send_id.into(),
             kind: row.kind,
             step: row.step_key,
@@ -72,6 +77,8 @@ impl From<SendRow> for SendJson {
             at: row.gate_at,
             slot_at: row.slot_at,
             subject: row.subject,
+            provider_id: row.provider_id,
+            message_id: row.message_id,
         }
     }
 }
