@@ -13,6 +13,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use machine::ids::EnrollmentId;
 
+pub(super) use self::list::state;
 use super::{Bench, lead};
 use crate::session::Session;
 use crate::terminal::Output;

@@ -288,3 +288,30 @@ async fn who_failed_is_told_and_tried_again() {
         2
     );
 }
+
+#[tokio::test]
+async fn leads_are_found_by_what_is_known_of_them_and_said_to_stand_somewhere() {
+    let desk = enrolled().await;
+    let file = desk.file("texts.csv", "Mobile,name\n+351 912 345 678,Carl\n,Dora\n");
+    let told = desk.types(&format!("lead import {file}")).await.well();
+    assert!(told.contains("1 new") && told.contains("there is no telephone number"), "{told}");
+    let found = async |flags: &str| -> usize {
+        let list = desk.types(&format!("lead list {flags} --json")).await.json();
+        list["leads"].as_array().unwrap().len()
+    };
+    assert_eq!(found("--has-email false").await, 1);
+    assert_eq!(found("--has-email --stage new").await, 2);
+    assert_eq!(found("--source import/texts").await, 1);
+    let said = desk.types("lead stage ann@example.com Customer").await.well();
+    assert_eq!(said.trim(), "ann@example.com is at the stage `customer`");
+    assert_eq!(found("--stage customer --state queued").await, 1);
+    assert_eq!(found("--stage new").await, 2);
+    let said = desk.types("lead stage +351912345678 lost").await.well();
+    assert!(said.contains("`lost`"), "{said}");
+    let said = desk.types("lead stage ann@example.com").await.well();
+    assert!(said.contains("`new`"), "{said}");
+    let shown = desk.types("lead show +351912345678").await.well();
+    assert!(shown.contains("lost"), "{shown}");
+    let exported = desk.types("lead export --stage lost").await.well();
+    assert!(exported.contains("+351912345678") && !exported.contains("ann@"), "{exported}");
+}

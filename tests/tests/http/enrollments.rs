@@ -370,3 +370,26 @@ async fn what_was_given_up_is_tried_again_one_by_one_or_all_at_once() {
     let refused = operator.post(&format!("{bob}/signals"), &retry).await.problem(409).1;
     assert_eq!(refused, "its campaign is stopped for good");
 }
+
+#[tokio::test]
+async fn leads_enter_by_what_leads_are_found_by() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    api.import("email,stage,tier,tags\nfay@example.com,Qualified,A,hotel\ngus@example.com,qualified,B,hotel\n")
+        .await;
+    let enrollments = format!("{path}/enrollments");
+    let added = async |matching: Value| {
+        let body = json!({ "matching": matching });
+        operator.post(&enrollments, &body).await.json(200)["added"].clone()
+    };
+    assert_eq!(added(json!({ "stage": "QUALIFIED", "tags": ["hotel"], "tier": "a" })).await, 1);
+    assert_eq!(added(json!({ "stage": "qualified", "tags": ["hotel", "seaside"] })).await, 0);
+    let large = json!({ "attribute": "rooms", "at_least": 80 });
+    assert_eq!(added(json!({ "has_email": true, "filter": large })).await, 1);
+    assert_eq!(added(json!({ "has_email": false })).await, 0);
+    assert_eq!(added(json!({ "text": "ann" })).await, 1);
+    assert_eq!(added(json!({ "stage": "new", "source": "" })).await, 1);
+    let wrong = json!({ "matching": { "stage": "a\nb" } });
+    assert_eq!(operator.post(&enrollments, &wrong).await.faulty_fields(), ["matching.stage"]);
+}
