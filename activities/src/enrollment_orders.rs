@@ -190,11 +190,7 @@ impl Order {
                 // A stronger end still counts, and after the last message a reply does.
                 Self::Stop => over_beyond(Outcome::Bounced)?,
                 Self::HandOver | Self::Replied => over_beyond(Outcome::Replied)?,
-                Self::Pause
-                | Self::Resume(_)
-                | Self::Skip(_)
-                | Self::SendNow(_)
-                | Self::Retry => {
+                Self::Pause | Self::Resume(_) | Self::Skip(_) | Self::SendNow(_) | Self::Retry => {
                     return Err(Refused::Over(shown));
                 }
                 // Told by what they need.

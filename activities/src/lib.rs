@@ -63,3 +63,4 @@ pub mod twilio;
 pub mod verify;
 pub mod version_move;
 pub mod versions;
+pub mod workspace_settings;

@@ -59,6 +59,7 @@ impl SendView {
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "MessageOutcome")]
 pub struct Became {
     /// The furthest that is known: `accepted` or `rejected` by the provider, `bounced_soft`,
     /// `delivered`, `opened`, `clicked`, `bounced_hard`, `opted_out` or `complained`.

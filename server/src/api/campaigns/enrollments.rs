@@ -198,9 +198,8 @@ impl Matching {
             (true, false) => Ok(Selection::Matching { tags, filter }),
             (false, _) => {
                 let read = tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>();
-                let read = read.map_err(|error| {
-                    Problem::invalid_field("matching.tags", error.to_string())
-                })?;
+                let read = read
+                    .map_err(|error| Problem::invalid_field("matching.tags", error.to_string()))?;
                 let mut tags = read.into_iter();
                 search.tag = tags.next();
                 Ok(Selection::Found { search: Box::new(search), tags: tags.collect(), filter })

@@ -364,7 +364,10 @@ pub(super) fn tag(text: Option<&str>) -> Result<Option<Tag>, Problem> {
 /// # Errors
 ///
 /// When it is nothing that a lead can have.
-pub(in crate::api) fn searched(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+pub(in crate::api) fn searched(
+    field: &str,
+    text: Option<String>,
+) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     if text.chars().count() > SEARCHED_MAX || text.contains(char::is_control) {
         let message = format!("use at most {SEARCHED_MAX} characters on one line");

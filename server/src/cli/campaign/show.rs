@@ -147,7 +147,10 @@ impl fmt::Display for Detail {
         if failed > 0 && listed.status != CampaignStatus::Stopped {
             let name = word(&listed.name);
             writeln!(f, "{}", given_up(failed))?;
-            writeln!(f, "  who:           meridian enrollment list --campaign {name} --state failed")?;
+            writeln!(
+                f,
+                "  who:           meridian enrollment list --campaign {name} --state failed"
+            )?;
             writeln!(f, "  try it again:  meridian campaign retry {name}\n")?;
         }
         write!(f, "{}", self.steps_table())?;

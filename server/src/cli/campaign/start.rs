@@ -27,6 +27,9 @@ use crate::{timeline, times};
 const LOOKED_AT: usize = 200;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "meridian campaign enroll [OPTIONS] <NAME> <--tag <TAG>|--file <FILE>|--all|--stage <STAGE>|...>"
+)]
 #[group(id = "whom", required = true, multiple = true, args = WHOM)]
 pub(in crate::cli) struct Enroll {
     /// The campaign
@@ -48,13 +51,32 @@ pub(in crate::cli) struct Enroll {
 
 /// What says whom to enroll.
 const WHOM: [&str; 12] = [
-    "tag", "state", "stage", "source", "has_email", "country", "tier", "score_min", "text", "since",
-    "file", "all",
+    "tag",
+    "state",
+    "stage",
+    "source",
+    "has_email",
+    "country",
+    "tier",
+    "score_min",
+    "text",
+    "since",
+    "file",
+    "all",
 ];
 
 /// What nothing else is said with than a file, or everybody.
 const OTHERS: [&str; 10] = [
-    "tag", "state", "stage", "source", "has_email", "country", "tier", "score_min", "text", "since",
+    "tag",
+    "state",
+    "stage",
+    "source",
+    "has_email",
+    "country",
+    "tier",
+    "score_min",
+    "text",
+    "since",
 ];
 
 /// Why leads are left out that other campaigns have to do with, as the end of a sentence.

@@ -45,7 +45,7 @@ const ENDPOINT: &str = r#"{ "provider": "mailgun", "signing_key": "secret" }"#;
 const ENROLLING: &str = r#"{ "matching": { "tags": ["hotel"] } }"#;
 
 /// The table.
-pub(super) const OPERATIONS: [Operation; 71] = [
+pub(super) const OPERATIONS: [Operation; 73] = [
     of("GET", "/agents", Role::Viewer, None),
     of("POST", "/agents", Role::Admin, Some(AGENT)),
     of("GET", "/agents/{agent}", Role::Viewer, None),
@@ -127,6 +127,8 @@ pub(super) const OPERATIONS: [Operation; 71] = [
     of("POST", "/webhook-endpoints", Role::Admin, Some(ENDPOINT)),
     of("GET", "/webhook-endpoints/{endpoint}", Role::Admin, None),
     of("DELETE", "/webhook-endpoints/{endpoint}", Role::Admin, None),
+    of("GET", "/workspace", Role::Viewer, None),
+    of("PATCH", "/workspace", Role::Admin, Some(r#"{ "handover_address": "sales@example.com" }"#)),
 ];
 
 impl Operation {
