@@ -6,27 +6,30 @@ use chrono::{DateTime, Utc};
 use machine::signal::Signal;
 use uuid::Uuid;
 
+use crate::agents::offers;
 use crate::error::Result;
 use crate::ids;
 use crate::store::signals::{self, Content, NewSignal};
 use crate::store::{Tx, company_holds, waiting_leads};
 
-/// How many leads are told that an agent can take one. One of them gets it; the others may be there
-/// because that agent was asked about them before.
-const FOR_AN_AGENT_MAX: i64 = 20;
+/// How many leads that wait for an agent are looked at, the longest waiting first.
+const FOR_AN_AGENT_MAX: i64 = 500;
 
 /// How many leads are told at once that a colleague is free.
 const OF_A_COMPANY_MAX: i64 = 500;
 
-/// Tells those who have waited longest for an agent, but not `except`, to ask again.
+/// Tells who waits for an agent, but not `except`, to ask again: as many as there is room for, and of them
+/// only those who would be offered to somebody now.
 pub(crate) async fn ask_for_an_agent(
     tx: &mut Tx,
     except: &[Uuid],
     now: DateTime<Utc>,
 ) -> Result<()> {
     let workspace = tx.workspace();
-    let waiting = waiting_leads::lock_for_an_agent(tx, workspace, except, FOR_AN_AGENT_MAX).await?;
-    tell(tx, waiting, now).await
+    let waiting = waiting_leads::for_an_agent(tx, workspace, except, FOR_AN_AGENT_MAX).await?;
+    let next = offers::next_of(tx, &waiting, now).await?;
+    let next = waiting_leads::lock_free(tx, workspace, &next).await?;
+    tell(tx, next, now).await
 }
 
 /// Lets the companies go that were held on account of `enrollments`, and tells who waits for them.

@@ -26,7 +26,7 @@ use crate::origin::Origin;
 use crate::seal::{self, Place};
 use crate::store::audit::{self, Act};
 use crate::store::senders::{self as store, SenderRow};
-use crate::store::{Store, Tx, clock};
+use crate::store::{Store, Tx, clock, locks};
 
 /// The most senders a list shows.
 const LIST_MAX: i64 = 1_000;
@@ -190,12 +190,15 @@ pub struct NewSender {
 }
 
 /// Whether adding made a sender or changed one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {
     /// There was none of this name.
     New(SenderId),
     /// The one of this name was changed.
     Changed(SenderId),
+    /// Nothing was written: the sender of this name sends from the same address, whose limits would
+    /// count twice.
+    SameFrom(String),
 }
 
 /// Sets a sender up under its name, or changes the one that has it, on record. Safe to repeat.
@@ -216,7 +219,12 @@ pub async fn add(
         .map_err(|error| ActivityError::Stored { what: "sender", why: error.to_string() })?;
     loop {
         let mut tx = store.begin(workspace).await?;
+        locks::lock_exclusive(&mut tx, &[locks::senders_key(workspace)]).await?;
         let before = store::lock_by_name(&mut tx, workspace, &new.name).await?;
+        let had_it = before.as_ref().is_some_and(|row| is_from(row, new));
+        if !had_it && let Some(other) = with_same_from(&mut tx, workspace, new).await? {
+            return Ok(Added::SameFrom(other));
+        }
         let id = before.as_ref().map_or_else(ids::new, |row| SenderId::from(row.sender_id));
         let url = new.transport.to_string();
         let secret = match (&new.password, before) {
@@ -239,6 +247,32 @@ pub async fn add(
         tx.commit().await?;
         return Ok(if is_new { Added::New(id) } else { Added::Changed(id) });
     }
+}
+
+/// Says what is wrong with a second sender for the address of `other`, and what to do.
+pub fn same_from(other: &str) -> String {
+    format!(
+        "the sender `{other}` sends from this address, and two would have the limits of two: \
+         change `{other}`, or give this one an address of its own"
+    )
+}
+
+/// Whether a sender that is there sends from the address of `new`, and both really send.
+fn is_from(there: &SenderRow, new: &NewSender) -> bool {
+    new.transport.leaves()
+        && there.from_address.eq_ignore_ascii_case(&new.from.to_string())
+        && there.url.parse().is_ok_and(|transport: Transport| transport.leaves())
+}
+
+/// Returns the name of another sender that sends from the address of `new`.
+async fn with_same_from(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    new: &NewSender,
+) -> Result<Option<String>> {
+    let others = store::list(tx, workspace, LIST_MAX).await?;
+    let same = others.into_iter().find(|other| other.name != new.name && is_from(other, new));
+    Ok(same.map(|other| other.name))
 }
 
 /// Whether a password is stored for the sender of this name, and the account is still the same.

@@ -66,7 +66,7 @@ pub async fn verify(
     read_windows(&mut tx, versions, &mut windows).await?;
     tx.commit().await?;
     let mut acts = Tally::new("I26", "no act on record was changed since it was sealed");
-    if let Some(act) = audit_chain::look(store, workspace).await?.broken {
+    if let Some(act) = audit_chain::look(store, workspace, None).await?.broken {
         acts.broken(&format_args!("act {act}"));
     }
     checks.extend([steps.check, windows.check, acts.check]);

@@ -109,9 +109,9 @@ pub async fn one(
     let details = Some(json!({ "version": to }));
     let act = Act { actor, act: Signal::VersionMoved.kind(), subject: &subject, details };
     audit::record(&mut tx, workspace, &act, clocks.wall).await?;
-    if !turned.asks.is_empty() {
-        // Nobody here sends: the runners find what is asked for.
-        enrollments::hurry(&mut tx, workspace, enrollment, clocks.campaign).await?;
+    // Nobody here sends: the runners find what is asked for.
+    for ask in &turned.asks {
+        enrollments::hurry(&mut tx, workspace, ask.enrollment, clocks.campaign).await?;
     }
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;

@@ -2,6 +2,7 @@
 //! activity and prints what came of it; it decides nothing itself.
 
 mod agent;
+mod audit;
 mod campaign;
 mod dead_letter;
 mod doctor;
@@ -105,6 +106,9 @@ enum Work {
     /// Webhooks: where providers bring bounces, complaints and replies
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Audit: who did what, sealed against changes
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Workspaces: one for each tenant
     #[command(subcommand)]
     Workspace(workspace::Command),
@@ -129,6 +133,7 @@ impl Work {
             | Self::DeadLetter(_)
             | Self::Key(_)
             | Self::Webhook(_)
+            | Self::Audit(_)
             | Self::Workspace(_)
             | Self::Replay(_)
             | Self::Verify(_) => None,
@@ -198,6 +203,7 @@ async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
         Work::DeadLetter(command) => dead_letter::run(command, bench).await,
         Work::Key(command) => key::run(command, bench).await,
         Work::Webhook(command) => webhook::run(command, bench).await,
+        Work::Audit(command) => audit::run(command, bench).await,
         Work::Workspace(command) => workspace::run(command, bench).await,
         Work::Replay(command) => replay::run(command, bench).await,
         Work::Verify(command) => verify::run(command, bench).await,

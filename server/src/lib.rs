@@ -22,3 +22,12 @@ pub fn init_tls() {
     // An error only means that somebody already installed one.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+/// Keeps this process and its children from leaving their memory, with keys and addresses in it, in a file
+/// when they crash. Called before any secret is read.
+pub fn forbid_core_dumps() -> std::io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    #[expect(unsafe_code, reason = "std has no call for it; the limit is a plain value of ours")]
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

@@ -11,6 +11,7 @@ use server::terminal::Terminal;
 fn main() -> ExitCode {
     server::init_tls();
     let cli = Cli::parse();
+    server::forbid_core_dumps().expect("everybody may lower a limit");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::known;
 use super::roster::{Agent, Choice, Past, Roster, Round};
 use crate::error::{Result, chain};
+use crate::store::waiting_leads::Unasked;
 use crate::store::{Tx, agents as store, clock};
 use crate::turn::{Ask, What};
 
@@ -156,6 +157,39 @@ impl Turns {
         store::offer(tx, workspace, &self.offers, self.now).await?;
         Ok(())
     }
+}
+
+/// Returns those of `waiting` that agents can be asked about now, each taking its place, in this order.
+pub(crate) async fn next_of(
+    tx: &mut Tx,
+    waiting: &[Unasked],
+    now: DateTime<Utc>,
+) -> Result<Vec<Uuid>> {
+    if waiting.is_empty() {
+        return Ok(Vec::new());
+    }
+    let workspace = tx.workspace();
+    let mut roster = roster(tx, now).await?;
+    let enrollments: Vec<Uuid> = waiting.iter().map(|one| one.enrollment_id).collect();
+    let made = store::made(tx, workspace, &enrollments).await?;
+    let mut next = Vec::new();
+    for one in waiting {
+        let about = made
+            .iter()
+            .filter(|made| (made.enrollment_id, made.visit) == (one.enrollment_id, one.visit));
+        let asked = about.map(|made| AgentId::new(made.agent_id)).collect();
+        let past = Past { asked, ..Past::default() };
+        let is_overdue = one.answer_by.is_some_and(|answer_by| answer_by <= now);
+        let round = if is_overdue { Round::Anybody } else { Round::Fresh };
+        match roster.choose(&past, round, now) {
+            Choice::Agent(agent) => {
+                roster.take(agent, &past);
+                next.push(one.enrollment_id);
+            }
+            Choice::Later { .. } | Choice::Nobody | Choice::Elsewhere => {}
+        }
+    }
+    Ok(next)
 }
 
 /// Reads the active agents with their absences and what they have.

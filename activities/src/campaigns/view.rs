@@ -1,6 +1,6 @@
 //! Campaigns with their numbers: how many leads are where, and what each step did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machine::document::{CampaignDocument, StepDocument};
 use machine::explain::Shown;
@@ -20,6 +20,9 @@ const SENDERS_MAX: i64 = 1_000;
 /// What is shown of a step's counters, in this order: the messages that were sent, and the leads of
 /// them that something was heard of.
 pub const MEASURES: [&str; 5] = ["sent", "delivered", "clicked", "replied", "bounced"];
+
+/// For how many leads each of [`MEASURES`] happened; those that never did are left out.
+pub type Counts = BTreeMap<&'static str, i64>;
 
 /// A campaign in a list.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,11 +69,10 @@ pub struct StepView {
     pub does: String,
     /// The delay before it, in words.
     pub after: Option<String>,
-    /// For how many leads each of [`MEASURES`] happened; those that never did are left out. An answer
-    /// counts at the step that the lead answered first.
-    pub counts: BTreeMap<&'static str, i64>,
-    /// How often each wording was sent, where there are several.
-    pub variants: BTreeMap<String, i64>,
+    /// Its numbers. An answer counts at the step that the lead answered first.
+    pub counts: Counts,
+    /// The same of each wording, where there are several.
+    pub variants: BTreeMap<String, Counts>,
 }
 
 /// Returns up to `limit` campaigns behind the name `after`, in the order of their names; with a
@@ -155,27 +157,31 @@ fn sum(counters: &[Counter], measure: &str) -> i64 {
     counters.iter().filter(|counter| counter.measure == measure).map(|counter| counter.n).sum()
 }
 
+fn counts<'a>(counters: impl Iterator<Item = &'a Counter> + Clone) -> Counts {
+    let count = |measure: &'static str| {
+        let of_it = counters.clone().filter(|it| it.measure == measure);
+        let n: i64 = of_it.map(|it| it.n).sum();
+        (n != 0).then_some((measure, n))
+    };
+    MEASURES.into_iter().filter_map(count).collect()
+}
+
 fn collect(steps: &[StepDocument], depth: usize, counters: &[Counter], views: &mut Vec<StepView>) {
     for step in steps {
         let own = || counters.iter().filter(|it| it.step_key.as_deref() == Some(step.key.as_str()));
-        let count = |measure: &'static str| {
-            let n = own().filter(|it| it.measure == measure).map(|it| it.n).sum::<i64>();
-            (n != 0).then_some((measure, n))
-        };
-        let mut variants = BTreeMap::new();
-        for counter in own().filter(|counter| counter.measure == "sent") {
-            if let Some(variant) = &counter.variant {
-                *variants.entry(variant.clone()).or_insert(0) += counter.n;
-            }
-        }
+        let wordings: BTreeSet<&String> = own().filter_map(|it| it.variant.as_ref()).collect();
+        let variants = wordings.into_iter().map(|variant| {
+            let counts = counts(own().filter(|it| it.variant.as_ref() == Some(variant)));
+            (variant.clone(), counts)
+        });
         views.push(StepView {
             number: views.len() + 1,
             key: step.key.clone(),
             depth,
             does: does(step),
             after: after(step),
-            counts: MEASURES.into_iter().filter_map(count).collect(),
-            variants,
+            counts: counts(own()),
+            variants: variants.collect(),
         });
         if let Some(condition) = &step.condition {
             collect(&condition.then, depth + 1, counters, views);

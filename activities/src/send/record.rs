@@ -114,7 +114,7 @@ async fn note_opt_outs(
 }
 
 /// Records what somebody outside the runners knows, as [`record`] does, and wakes the runners: a lead
-/// that is answered may be due before the time they sleep until.
+/// that is answered may be due before the time they sleep until, and what the turn asks for is theirs.
 ///
 /// # Errors
 ///
@@ -123,12 +123,16 @@ pub async fn record_and_wake(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     recorded: &[Recorded],
-) -> Result<Turned> {
+) -> Result<()> {
     let mut tx = mailroom.store.begin_batch(workspace).await?;
     let turned = record_in(&mut tx, mailroom, recorded).await?;
+    let now = clock::read(&mut tx).await?.campaign;
+    for ask in &turned.asks {
+        enrollments::hurry(&mut tx, workspace, ask.enrollment, now).await?;
+    }
     bell::ring(&mut tx, workspace).await?;
     tx.commit().await?;
-    Ok(turned)
+    Ok(())
 }
 
 async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> Result<Turned> {

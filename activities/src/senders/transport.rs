@@ -90,6 +90,14 @@ impl Transport {
         }
     }
 
+    /// Whether what is sent leaves this machine.
+    pub fn leaves(&self) -> bool {
+        match self {
+            Self::Capture { .. } | Self::Discard => false,
+            Self::Smtp(_) | Self::Mailgun(_) | Self::Twilio(_) => true,
+        }
+    }
+
     /// Whether it logs in somewhere, and so needs a password.
     pub fn needs_password(&self) -> bool {
         match self {

@@ -48,6 +48,11 @@ pub fn audit_key(workspace: WorkspaceId) -> i64 {
     key(b"audit", workspace, &[])
 }
 
+/// Returns the key under which senders are set up, one after the other. It is taken first of all.
+pub fn senders_key(workspace: WorkspaceId) -> i64 {
+    key(b"senders", workspace, &[])
+}
+
 /// Waits for exclusive locks on `keys`, in ascending order.
 pub async fn lock_exclusive(conn: &mut PgConnection, keys: &[i64]) -> sqlx::Result<()> {
     let mut keys = keys.to_vec();

@@ -1,21 +1,34 @@
-//! Leads that wait for something that others have. They are locked as they are found; one that is
+//! Leads that wait for something that others have. They are locked after they were chosen; one that is
 //! locked already is left out, because whoever asks holds locks that come later.
 
+use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// Locks enrollments that are offered and that no agent has or is asked about, the longest waiting
-/// first, without `except`.
-pub async fn lock_for_an_agent(
+/// A handover that no agent has or is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unasked {
+    /// Whose.
+    pub enrollment_id: Uuid,
+    /// Which of its handovers.
+    pub visit: i32,
+    /// When it is overdue.
+    pub answer_by: Option<DateTime<Utc>>,
+}
+
+/// Returns up to `limit` handovers that wait for an agent, the longest waiting first, without those of
+/// `except`.
+pub async fn for_an_agent(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     except: &[Uuid],
     limit: i64,
-) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
+) -> sqlx::Result<Vec<Unasked>> {
+    sqlx::query_as!(
+        Unasked,
         r#"
-        SELECT e.enrollment_id
+        SELECT h.enrollment_id, h.visit, h.answer_by
         FROM handovers AS h
         JOIN enrollments AS e USING (workspace_id, enrollment_id)
         JOIN campaigns AS c ON c.workspace_id = h.workspace_id AND c.campaign_id = h.campaign_id
@@ -28,11 +41,31 @@ pub async fn lock_for_an_agent(
           AND e.enrollment_id <> ALL ($2)
         ORDER BY h.opened_at, h.enrollment_id
         LIMIT $3
-        FOR UPDATE OF e SKIP LOCKED
         "#,
         workspace.uuid(),
         except,
         limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks those of `enrollments` that nobody else has locked, and returns them.
+pub async fn lock_free(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    enrollments: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT enrollment_id
+        FROM enrollments
+        WHERE workspace_id = $1 AND enrollment_id = ANY ($2)
+        ORDER BY enrollment_id
+        FOR UPDATE SKIP LOCKED
+        "#,
+        workspace.uuid(),
+        enrollments,
     )
     .fetch_all(conn)
     .await

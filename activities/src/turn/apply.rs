@@ -9,9 +9,9 @@ use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
 use machine::explain::{self, Summary};
 use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
-use machine::outcome::Outcome;
+use machine::key::VariantKey;
 use machine::signal::{Answer, Signal};
-use machine::state::{Open, State};
+use machine::state::{Counted, Open, State};
 
 use super::Read;
 use crate::store::clock::Clocks;
@@ -31,8 +31,10 @@ pub(super) struct Applied {
     pub(super) facts: Option<String>,
     /// The version moved, so a replay begins here.
     pub(super) begins: bool,
-    /// It tells of the message what was not known: leads are counted, not reports.
-    pub(super) is_first: bool,
+    /// What the lead is counted for.
+    pub(super) counted: Option<Counted>,
+    /// In which wording the message left that it reports on.
+    pub(super) variant: Option<VariantKey>,
 }
 
 /// What a turn made of one lead.
@@ -160,7 +162,6 @@ impl Run {
         };
         let before: Option<Enrollment> = matches!(signal, Signal::Woke | Signal::Clicked { .. })
             .then(|| read.enrollment.clone());
-        let is_first = is_first(&signal, &read.enrollment);
         let context = Context {
             now,
             workspace: self.workspace,
@@ -188,6 +189,8 @@ impl Run {
                 self.done.withdrawn.push(*withdrawn);
             }
         }
+        let variant =
+            signal.proves().and_then(|step| read.enrollment.data.history.wording_of(step)).cloned();
         let to = explain::summary(&read.enrollment, &read.version.version);
         let begins = matches!(signal, Signal::VersionMoved);
         self.done.applied.push(Applied {
@@ -199,19 +202,8 @@ impl Run {
             withdrawn: applied.withdrawn,
             facts,
             begins,
-            is_first,
+            counted: applied.counted,
+            variant,
         });
-    }
-}
-
-/// Whether what a report says of a message, or an answer of its author, was not known before.
-fn is_first(signal: &Signal, before: &Enrollment) -> bool {
-    let history = &before.data.history;
-    match signal {
-        Signal::Delivered { step } => !history.delivered.contains(step),
-        Signal::Clicked { step } => !history.clicked.contains(step),
-        Signal::Replied { step: Some(_), .. } => history.replied.is_empty(),
-        Signal::Replied { step: None, .. } => before.data.reached < Some(Outcome::Replied),
-        _ => true,
     }
 }

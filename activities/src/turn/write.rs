@@ -10,7 +10,7 @@ use machine::explain::{self, Shown};
 use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
 use machine::key::StepKey;
 use machine::sequence::{Channel, ReplyScope};
-use machine::signal::{Answer, Bounce, CallResult, HandoverResult, ReplyTo, Signal};
+use machine::signal::{Answer, CallResult, HandoverResult, Signal};
 use machine::state::{Open, Responder, State, Why};
 use serde::Serialize;
 use uuid::Uuid;
@@ -293,30 +293,18 @@ impl Writes {
             }
         }
         for applied in &done.applied {
-            let (measure, step) = match &applied.signal {
-                Signal::SendAnswered { effect, answer: Answer::Accepted } => {
-                    let open = done.open_before.iter().find(|open| open.id == *effect);
-                    if let Some((step, open)) =
-                        open.and_then(|open| Some((open.step.as_ref()?, open)))
-                    {
-                        let variant = open.variant.as_ref().map(ToString::to_string);
-                        self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
-                    }
-                    continue;
-                }
-                Signal::Delivered { step } => ("delivered", Some(step)),
-                Signal::Clicked { step } => ("clicked", Some(step)),
-                Signal::Replied { to: ReplyTo::This, step, .. } => ("replied", step.as_ref()),
-                Signal::Bounced { step, severity: Bounce::Hard } => ("bounced", step.as_ref()),
-                Signal::Bounced { step, severity: Bounce::Soft } => ("soft_bounced", step.as_ref()),
-                Signal::OptedOut => ("opted_out", None),
-                Signal::Complained => ("complained", None),
-                _ => continue,
-            };
-            if !applied.is_first {
-                continue;
+            if let Signal::SendAnswered { effect, answer: Answer::Accepted } = &applied.signal
+                && let Some(open) = done.open_before.iter().find(|open| open.id == *effect)
+                && let Some(step) = &open.step
+            {
+                let variant = open.variant.as_ref().map(ToString::to_string);
+                self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
             }
-            self.count(campaign, step.map(ToString::to_string), None, measure.to_owned(), 1);
+            if let Some(counted) = applied.counted {
+                let step = applied.signal.proves().map(ToString::to_string);
+                let variant = applied.variant.as_ref().map(ToString::to_string);
+                self.count(campaign, step, variant, counted.as_str().to_owned(), 1);
+            }
         }
     }
 

@@ -265,6 +265,9 @@ async fn set(
     let (id, is_new) = match added {
         Added::New(id) => (id, true),
         Added::Changed(id) => (id, false),
+        Added::SameFrom(other) => {
+            return Err(Problem::invalid_field("from", senders::same_from(&other)));
+        }
     };
     let woken = wake_held(&app, &caller, id).await?;
     let location = answer::place("senders", &new.name);

@@ -281,6 +281,7 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let (id, change) = match added {
         Added::New(id) => (id, "set up"),
         Added::Changed(id) => (id, "changed"),
+        Added::SameFrom(other) => bail!("--from: {}", senders::same_from(&other)),
     };
     let woken = wake_held(&bench, id).await?;
     let set = Set { id, name: command.name, change, woken, lacks };

@@ -275,9 +275,14 @@ impl Serving {
         self.signal(libc::SIGCONT);
     }
 
-    fn signal(&mut self, signal: libc::c_int) {
+    /// The number of the process.
+    pub fn id(&mut self) -> u32 {
         self.assert_running();
-        let pid = self.child.id().expect("it has not ended");
+        self.child.id().expect("it has not ended")
+    }
+
+    fn signal(&mut self, signal: libc::c_int) {
+        let pid = self.id();
         let pid = libc::pid_t::try_from(pid).expect("a process id");
         #[expect(unsafe_code, reason = "std has no call for it; the child was not waited for yet")]
         unsafe {

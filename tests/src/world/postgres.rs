@@ -19,9 +19,9 @@ use activities::ingest;
 use activities::key_ring::KeyRing;
 use activities::mailroom::Mailroom;
 use activities::replay::{self, Replayed};
+use activities::reviews::{self, Verdict};
+use activities::send::Recorded;
 use activities::send::gate::Dispatch;
-use activities::send::record::Known;
-use activities::send::{Recorded, record};
 use activities::senders::{self, NewSender, Transport};
 use activities::store::{Store, clock, leads, turns};
 use activities::turn::Ask;
@@ -234,7 +234,7 @@ impl Postgres {
     pub(super) async fn review(&self, enrollment: EnrollmentId, went: Went) {
         let mut inner = self.0.lock().await;
         let rows = sqlx::query(
-            "SELECT send_id, attempt FROM sends WHERE enrollment_id = $1 AND state = 'needs_review'",
+            "SELECT send_id FROM sends WHERE enrollment_id = $1 AND state = 'needs_review'",
         )
         .bind(enrollment.uuid())
         .fetch_all(&mut inner.owner)
@@ -242,14 +242,13 @@ impl Postgres {
         .expect("the database answers");
         assert!(!rows.is_empty(), "nothing is in review");
         for row in rows {
-            let what = match went {
-                Went::Yes => Known::ReviewedAsSent,
-                Went::No => Known::ReviewedAsLost,
+            let verdict = match went {
+                Went::Yes => Verdict::Sent,
+                Went::No => Verdict::Lost,
             };
-            let send = SendId::new(row.get("send_id"));
-            let recorded = Recorded { send, attempt: row.get("attempt"), enrollment, what };
-            for recorded in inner.times.of(recorded) {
-                record(&inner.room, inner.workspace, &[recorded]).await.expect("it is recorded");
+            for send in inner.times.of(SendId::new(row.get("send_id"))) {
+                let decided = reviews::decide(&inner.room, inner.workspace, send, verdict, "world");
+                decided.await.expect("it is recorded");
             }
         }
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a time worth seeing is told, not asserted")]
 
 mod agents;
+mod audit;
 mod campaigns;
 mod desk;
 mod enrolling;

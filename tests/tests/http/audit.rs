@@ -25,8 +25,10 @@ async fn acts_are_on_record_and_a_changed_one_breaks_the_chain() {
     let store = &api.room.store;
     assert_eq!(audit_chain::seal(store, api.workspace).await.unwrap(), 4);
     assert_eq!(audit_chain::seal(store, api.workspace).await.unwrap(), 0);
-    let chain = audit_chain::look(store, api.workspace).await.unwrap();
+    let chain = audit_chain::look(store, api.workspace, None).await.unwrap();
     assert_eq!((chain.sealed, chain.broken), (4, None));
+    let anchor = chain.end.unwrap();
+    assert_eq!(anchor.act, acts[0]["id"].as_i64().unwrap());
     let sealed = admin.get("/audit?limit=1").await.json(200);
     assert_eq!(sealed["items"][0]["seal"].as_str().unwrap().len(), 64);
 
@@ -41,7 +43,7 @@ async fn acts_are_on_record_and_a_changed_one_breaks_the_chain() {
     .execute(&mut owner)
     .await
     .unwrap();
-    let chain = audit_chain::look(store, api.workspace).await.unwrap();
+    let chain = audit_chain::look(store, api.workspace, None).await.unwrap();
     assert_eq!((chain.sealed, chain.broken), (2, Some(third)));
     let checks = verify::verify(store, &api.room.versions, api.workspace).await.unwrap();
     let broken: Vec<_> = checks.iter().filter(|check| check.broken > 0).collect();

@@ -95,6 +95,12 @@ async fn a_sender_is_set_up_stopped_and_resumed_and_keeps_its_password_to_itself
     let set = admin.post("/senders", &ada).await.json(201);
     assert_eq!(set["is_new"], true);
     assert_eq!(admin.post("/senders", &ada).await.json(201)["is_new"], false);
+    // A second one would have the limits of two.
+    let mut twin = ada.clone();
+    twin["name"] = json!("twin");
+    twin["from"] = json!("Ada@Harbour.example");
+    let refused = admin.post("/senders", &twin).await.problem(422).1;
+    assert!(refused.starts_with("from: the sender `ada`"), "{refused}");
     assert_eq!(admin.post("/senders/ada/pause", &json!({ "reason": "moving" })).await.status, 204);
     let listed = admin.get("/senders").await;
     assert!(!String::from_utf8_lossy(&listed.bytes).contains("s3cret"));

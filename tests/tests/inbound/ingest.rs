@@ -167,6 +167,37 @@ async fn a_click_counts_once_where_a_person_made_it_and_moves_who_waits_for_it()
 }
 
 #[tokio::test]
+async fn what_is_reported_counts_at_the_wording_that_was_sent() {
+    let mut town = Town::new(&[ADA, BOB]).await;
+    let mut document = campaign("spring");
+    let wording = |key: &str| json!({ "key": key, "weight": 1, "subject": "Hello", "body": key });
+    document["steps"][0]["email"] = json!({ "variants": [wording("plain"), wording("bold")] });
+    town.start(document).await;
+    town.work().await;
+    for (address, nth) in [(ADA, "first"), (ADA, "second"), (BOB, "first")] {
+        let send = town.send("spring", address, "intro").await;
+        for kind in ["delivered", "clicked", "complained"] {
+            let event = town.event(&format!("{address}-{kind}-{nth}"), about(kind, send)).await;
+            town.signal(event).await;
+            town.work().await;
+        }
+    }
+    let sums = |rows: &str| {
+        format!(
+            "SELECT string_agg(variant || ' ' || n, ', ' ORDER BY variant)
+             FROM (SELECT variant, sum(n) AS n FROM {rows} AND step_key = 'intro' GROUP BY variant) AS v"
+        )
+    };
+    let sent = sums("(SELECT *, 1 AS n FROM sends) AS s WHERE state = 'accepted'");
+    let sent = town.one(&sent, &[]).await;
+    for measure in ["sent", "delivered", "clicked"] {
+        let counted = sums("counter_deltas WHERE measure = $1");
+        assert_eq!(town.one(&counted, &[measure]).await, sent, "{measure}");
+    }
+    assert_eq!(town.count("counter_deltas WHERE measure = 'complained'").await, 2);
+}
+
+#[tokio::test]
 async fn a_caller_that_hangs_up_loses_nothing() {
     let addresses: Vec<String> = (0..60).map(|n| format!("lead{n}@example.com")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();

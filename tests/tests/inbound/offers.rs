@@ -248,16 +248,22 @@ async fn whoever_waits_for_an_agent_is_told_as_soon_as_one_is_free() {
     house.order(Order::Close(HandoverResult::Lost)).await;
     let away = Absence { from: house.town.now().await, until: None };
     agents::add_absence(&store, workspace, ann, away, "test").await.unwrap().unwrap();
-    house.town.import("email\nzoe@example.com\n").await;
+    house.town.import("email\nzoe@example.com\nmoe@example.com\n").await;
     house.town.start(in_turn("autumn")).await;
     house.town.work().await;
-    let send = house.town.send("autumn", "zoe@example.com", "intro").await;
-    house.town.replies("zoe@example.com", send, "Tell me more").await;
-    house.town.work().await;
+    for address in ["zoe@example.com", "moe@example.com"] {
+        let send = house.town.send("autumn", address, "intro").await;
+        house.town.replies(address, send, "Tell me more").await;
+        house.town.work().await;
+    }
     assert_eq!(house.town.one(&with("state = 'offered'"), &[]).await, "1");
     assert_eq!(agents::back(&store, workspace, ann, "test").await.unwrap(), Some(1));
     house.town.work().await;
     assert_eq!(house.town.one(&with("state = 'offered'"), &[]).await, "2");
+    // There is room for one, so only one was told, and a change that makes no room tells nobody.
+    assert_eq!(house.town.count("signals WHERE kind = 'freed'").await, 2);
+    let renamed = |profile| Profile { name: "ann b".to_owned(), ..profile };
+    agents::change(&store, workspace, ann, |_| true, renamed, "test").await.unwrap().unwrap();
     assert_eq!(house.town.count("signals WHERE kind = 'freed'").await, 2);
 }
 

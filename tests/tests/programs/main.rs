@@ -6,6 +6,7 @@
 mod contract;
 mod demonstration;
 mod example;
+mod secrets;
 #[cfg(feature = "otlp")]
 mod traces;
 mod watching;

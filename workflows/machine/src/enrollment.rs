@@ -18,10 +18,10 @@ use crate::key::TriggerKey;
 use crate::outcome::Outcome;
 use crate::sequence::Step;
 use crate::signal::Signal;
-use crate::state::{Data, State, Wait, Why};
+use crate::state::{Counted, Data, State, Wait, Why};
 
 /// The rules this build applies. It rises when code changes what a journal would replay to.
-pub const RULES: u32 = 2;
+pub const RULES: u32 = 3;
 
 /// One lead's run through one campaign, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Applied {
     pub effects: Vec<Effect>,
     /// Open requests that are not wanted any more; none of them is past the gate.
     pub withdrawn: Vec<EffectId>,
+    /// What the lead is counted for: the signal reports it for the first time.
+    pub counted: Option<Counted>,
 }
 
 /// One application of the machine: what it may read, and what it asks for.
@@ -80,7 +82,8 @@ impl Enrollment {
     /// Applies one signal. Every state answers every signal; a repeated one changes nothing.
     pub fn apply(&mut self, signal: &Signal, context: Context<'_>) -> Applied {
         self.rules = RULES;
-        let mut turn = Turn { context, applied: Applied::default() };
+        let counted = self.data.count(signal);
+        let mut turn = Turn { context, applied: Applied { counted, ..Applied::default() } };
         let was_with_person = matches!(
             self.state,
             State::Offered { .. } | State::Accepted { .. } | State::Answered { .. }

@@ -408,6 +408,20 @@ pub struct History {
     pub said: BTreeSet<KeywordKey>,
 }
 
+impl History {
+    /// Returns the wording in which the message of a step left, where it has several.
+    pub fn wording_of(&self, step: &StepKey) -> Option<&VariantKey> {
+        match self.done.get(step)? {
+            Done::Sent { variant } => variant.as_ref(),
+            Done::Waited { .. }
+            | Done::Lane { .. }
+            | Done::Called { .. }
+            | Done::HandedOver
+            | Done::Skipped => None,
+        }
+    }
+}
+
 /// An effect that is not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
@@ -452,6 +466,44 @@ pub struct Data {
     /// The strongest outcome that facts have claimed so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached: Option<Outcome>,
+    /// What the lead was counted for, beside what the history tells of its messages.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub counted: BTreeSet<Counted>,
+}
+
+/// What a lead is counted for once, however often it is reported; once a message, where it is about one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// A message arrived.
+    Delivered,
+    /// A link in a message was followed.
+    Clicked,
+    /// It answered a message of this campaign.
+    Replied,
+    /// Its address is bad.
+    Bounced,
+    /// A message did not get through, this time.
+    SoftBounced,
+    /// It wants no more.
+    OptedOut,
+    /// It called a message spam.
+    Complained,
+}
+
+impl Counted {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Clicked => "clicked",
+            Self::Replied => "replied",
+            Self::Bounced => "bounced",
+            Self::SoftBounced => "soft_bounced",
+            Self::OptedOut => "opted_out",
+            Self::Complained => "complained",
+        }
+    }
 }
 
 /// What a step has been through before it is done. Kept by step: when a version moves a lead to

@@ -9,10 +9,11 @@ use machine::context::{Context, Facts};
 use machine::document::compile;
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::{Applied, Enrollment};
+use machine::key::StepKey;
 use machine::outcome::Outcome;
 use machine::sequence::Version;
 use machine::signal::{Answer, Bounce, Missing, PauseScope, Refusal, ReplyTo, ResumeRule, Signal};
-use machine::state::{Done, Responder, State, Why};
+use machine::state::{Counted, Done, Responder, State, Why};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -115,6 +116,24 @@ fn with_team() -> Value {
 
 fn skipped(step: &str) -> Signal {
     Signal::Skipped { step: step.parse().unwrap() }
+}
+
+#[test]
+fn a_lead_is_counted_once_for_what_is_reported_again() {
+    let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), json!({}));
+    lead.sends();
+    let intro: StepKey = "intro".parse().unwrap();
+    let at_intro = Signal::replied(ReplyTo::This, Some(intro.clone()));
+    let bounced = |step| Signal::Bounced { step, severity: Bounce::Hard };
+    assert_eq!(lead.hears(&Signal::replied(ReplyTo::Other, None)).counted, None);
+    assert_eq!(lead.hears(&replied()).counted, Some(Counted::Replied));
+    assert_eq!(lead.hears(&at_intro).counted, None);
+    assert_eq!(lead.hears(&Signal::Complained).counted, Some(Counted::Complained));
+    assert_eq!(lead.hears(&bounced(Some(intro))).counted, Some(Counted::Bounced));
+    assert_eq!(lead.hears(&bounced(None)).counted, None);
+    assert_eq!(lead.hears(&Signal::Complained).counted, None);
+    assert_eq!(lead.hears(&Signal::OptedOut).counted, Some(Counted::OptedOut));
+    assert_eq!(lead.hears(&Signal::OptedOut).counted, None);
 }
 
 #[test]

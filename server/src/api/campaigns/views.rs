@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use activities::campaigns::CampaignStatus;
-use activities::campaigns::view::{Detail, Overview, StepView};
+use activities::campaigns::view::{Counts, Detail, Overview, StepView};
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
 use machine::ids::{CampaignId, SequenceId};
@@ -81,9 +81,9 @@ struct CampaignStep {
     /// How many leads its message was `sent` to, and of how many it was `delivered`, `clicked`,
     /// `replied` to or `bounced`; what never happened is left out. An answer counts at the step that
     /// the lead answered first.
-    counts: BTreeMap<&'static str, i64>,
-    /// How often each wording was sent, where there are several.
-    variants: BTreeMap<String, i64>,
+    counts: Counts,
+    /// The same of each wording, where there are several.
+    variants: BTreeMap<String, Counts>,
 }
 
 /// A campaign after its document was taken.

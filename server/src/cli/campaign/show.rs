@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use activities::campaigns::CampaignStatus;
-use activities::campaigns::view::{self, MEASURES, Overview, StepView};
+use activities::campaigns::view::{self, Counts, MEASURES, Overview, StepView};
 use activities::shell::word;
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
@@ -120,8 +120,8 @@ struct StepRow {
     depth: usize,
     does: String,
     after: Option<String>,
-    counts: BTreeMap<&'static str, i64>,
-    variants: BTreeMap<String, i64>,
+    counts: Counts,
+    variants: BTreeMap<String, Counts>,
 }
 
 impl fmt::Display for Detail {
@@ -185,19 +185,21 @@ impl Detail {
                 step.does.clone(),
                 step.after.clone().unwrap_or_default(),
             ];
-            cells.extend(MEASURES.map(|measure| match step.counts.get(measure) {
-                Some(n) => n.to_string(),
-                None => String::new(),
-            }));
+            cells.extend(MEASURES.map(|measure| number(&step.counts, measure)));
             table.row(cells);
-            for (variant, sent) in &step.variants {
+            for (variant, counts) in &step.variants {
                 let name = format!("{indent}  variant {variant}");
-                let cells = [String::new(), name, String::new(), String::new(), sent.to_string()];
+                let mut cells = vec![String::new(), name, String::new(), String::new()];
+                cells.extend(MEASURES.map(|measure| number(counts, measure)));
                 table.row(cells);
             }
         }
         table
     }
+}
+
+fn number(counts: &Counts, measure: &str) -> String {
+    counts.get(measure).map(ToString::to_string).unwrap_or_default()
 }
 
 pub(super) async fn one(name: &str, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {

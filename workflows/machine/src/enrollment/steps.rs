@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::schedule::{self, Earliest};
 use crate::sequence::{ReplyRule, ReplyScope, Step, StepKind, WaitUntil, Wake};
 use crate::signal::{Bounce, ReplyTo, ResumeRule, Signal};
-use crate::state::{Data, Done, Lane, Resume, State, Wait, Why};
+use crate::state::{Counted, Data, Done, Lane, Resume, State, Wait, Why};
 
 /// Soft bounces on this many different days make a hard one.
 const SOFT_BOUNCE_DAYS: usize = 3;
@@ -333,6 +333,49 @@ impl Data {
             (ReplyTo::Other, ReplyScope::Campaign) => return,
         }
         self.reached = self.reached.max(Some(Outcome::Replied));
+    }
+
+    /// Notes what the lead is counted for by a signal that has not been applied: nothing, if it was
+    /// counted for it before.
+    pub(super) fn count(&mut self, signal: &Signal) -> Option<Counted> {
+        let history = &self.history;
+        match signal {
+            Signal::Delivered { step } => {
+                (!history.delivered.contains(step)).then_some(Counted::Delivered)
+            }
+            Signal::Clicked { step } => {
+                (!history.clicked.contains(step)).then_some(Counted::Clicked)
+            }
+            Signal::Replied { to: ReplyTo::This, .. } => self.count_lead(Counted::Replied),
+            Signal::Bounced { severity: Bounce::Hard, .. } => self.count_lead(Counted::Bounced),
+            Signal::Bounced { severity: Bounce::Soft, .. } => self.count_lead(Counted::SoftBounced),
+            Signal::OptedOut => self.count_lead(Counted::OptedOut),
+            Signal::Complained => self.count_lead(Counted::Complained),
+            Signal::Replied { to: ReplyTo::Other, .. }
+            | Signal::Enrolled
+            | Signal::Woke
+            | Signal::SendAnswered { .. }
+            | Signal::AutoReplied { .. }
+            | Signal::AttributeChanged
+            | Signal::Paused { .. }
+            | Signal::Resumed { .. }
+            | Signal::Skipped { .. }
+            | Signal::SendNow { .. }
+            | Signal::Stopped
+            | Signal::HandOver
+            | Signal::HandoverAccepted { .. }
+            | Signal::HandoverAnswered
+            | Signal::HandoverClosed { .. }
+            | Signal::GivenBack
+            | Signal::ApprovalDecided { .. }
+            | Signal::CallDone { .. }
+            | Signal::VersionMoved
+            | Signal::Freed => None,
+        }
+    }
+
+    fn count_lead(&mut self, as_one_that: Counted) -> Option<Counted> {
+        self.counted.insert(as_one_that).then_some(as_one_that)
     }
 
     /// A later return replaces an earlier one; an absence is never shortened by a second notice.
