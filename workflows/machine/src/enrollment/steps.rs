@@ -361,6 +361,7 @@ impl Data {
             | Signal::Resumed { .. }
             | Signal::Skipped { .. }
             | Signal::SendNow { .. }
+            | Signal::Retried
             | Signal::Stopped
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
