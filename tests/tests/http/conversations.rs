@@ -149,6 +149,16 @@ async fn everything_between_a_lead_and_us_is_one_thread() {
     assert_eq!(items[0]["message_id"], format!("{spring}@meridian.example"));
     assert_eq!(items[1]["outcome"]["what"], "opted_out");
     assert_eq!(items[2]["message_id"], "Tellmemore.@q.example");
+    assert_eq!((&items[2]["campaign"], &items[2]["proven"]), (&json!("spring"), &json!(true)));
+    // Page by page it is the same.
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = operator.get(&format!("{thread}?limit=2{cursor}")).await.json(200);
+        paged.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(&paged, items);
     let heard =
         |played| NewEvent::of_played(spring.parse().unwrap(), format!("{played:?}"), played);
     for (played, outcome) in [
@@ -162,16 +172,6 @@ async fn everything_between_a_lead_and_us_is_one_thread() {
         let send = sends["items"].as_array().unwrap().iter().find(|it| it["id"] == spring.as_str());
         assert_eq!(send.unwrap()["outcome"]["what"], outcome);
     }
-    assert_eq!((&items[2]["campaign"], &items[2]["proven"]), (&json!("spring"), &json!(true)));
-    // Page by page it is the same.
-    let (mut paged, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = operator.get(&format!("{thread}?limit=2{cursor}")).await.json(200);
-        paged.extend(page["items"].as_array().unwrap().clone());
-        let Some(next) = page["next"].as_str() else { break };
-        cursor = format!("&cursor={next}");
-    }
-    assert_eq!(&paged, items);
 
     writes(&api, BOB, &to_bob, "", "Back again.").await;
     let first = operator.get("/conversations?limit=1").await.json(200);
