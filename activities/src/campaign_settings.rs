@@ -33,6 +33,14 @@ pub struct HandoverAddresses {
     /// Told when the first does not answer in time.
     #[serde(default)]
     pub fallback: Option<String>,
+    /// Whether `to` is the workspace's own address, and changes with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_default: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl CampaignSettings {

@@ -90,6 +90,10 @@ pub struct Received {
     pub proven: bool,
     /// Who says to have written it.
     pub from: Option<String>,
+    /// Who brought it.
+    pub provider: String,
+    /// The name that it came with: a mail's Message-ID, a provider's id of a text.
+    pub message_id: Option<String>,
     /// What it says.
     pub body: Body,
 }
@@ -222,14 +226,16 @@ async fn of_event(room: &Mailroom, workspace: WorkspaceId, row: Heard, is_erased
     };
     let refs: Option<Refs> = row.refs.and_then(|refs| serde_json::from_value(refs).ok());
     let id = EventId::new(row.event_id);
-    let (from, body) = if is_erased {
-        (None, Body::Erased)
+    let (from, message_id, body) = if is_erased {
+        (None, None, Body::Erased)
     } else {
         let (at, attempts) = (row.at, row.attempts);
         let event = Event { id, at, attempts, sealed: row.payload };
         match received::letter(&room.keys, workspace, event).await {
-            Letter::Read { from, subject, text } => (from, Body::Text { subject, text }),
-            Letter::Unreadable(why) => (None, Body::Unreadable(why)),
+            Letter::Read { from, message_id, subject, text } => {
+                (from, message_id, Body::Text { subject, text })
+            }
+            Letter::Unreadable(why) => (None, None, Body::Unreadable(why)),
         }
     };
     What::Received(Box::new(Received {
@@ -242,6 +248,8 @@ async fn of_event(room: &Mailroom, workspace: WorkspaceId, row: Heard, is_erased
         proven: refs.as_ref().is_some_and(|refs| refs.by != MatchedBy::Sender),
         step: refs.and_then(|refs| refs.step).map(|step| step.to_string()),
         from,
+        provider: row.provider,
+        message_id,
         body,
     }))
 }
@@ -277,6 +285,7 @@ fn of_act(row: &Act) -> Option<What> {
         | Signal::Resumed { .. }
         | Signal::Skipped { .. }
         | Signal::SendNow { .. }
+        | Signal::Retried
         | Signal::Stopped
         | Signal::HandOver
         | Signal::ApprovalDecided { .. }

@@ -27,6 +27,8 @@ pub enum Order {
     Skip(Option<StepKey>),
     /// Do not wait for the delay of the next step: of this one, where the person named it.
     SendNow(Option<StepKey>),
+    /// Try again what was given up, from the step that failed.
+    Retry,
     /// End it.
     Stop,
     /// Offer the lead to a person.
@@ -45,6 +47,18 @@ pub enum Refused {
     /// The enrollment has ended.
     #[error("it is over: {0}")]
     Over(Shown),
+    /// Nothing of it was given up.
+    #[error("nothing of it was given up; it is {0}")]
+    NotFailed(Shown),
+    /// Its turns fail, and no order reaches it.
+    #[error("its turns fail: put it back to work with its dead letter")]
+    Parked,
+    /// Its campaign ended for good.
+    #[error("its campaign is stopped for good")]
+    CampaignStopped,
+    /// The person was erased.
+    #[error("the person was erased")]
+    Erased,
     /// A person paused it before.
     #[error("it is paused already")]
     PausedAlready,
@@ -137,6 +151,7 @@ impl Order {
             Self::Resume(rule) => Signal::Resumed { scope, rule },
             Self::Skip(named) => Signal::Skipped { step: next_step(view, named)? },
             Self::SendNow(named) => Signal::SendNow { step: next_step(view, named)? },
+            Self::Retry => Signal::Retried,
             Self::Stop => Signal::Stopped,
             Self::HandOver if view.version.version.handover.is_none() => {
                 return Err(Refused::NobodyNamed);
@@ -167,12 +182,15 @@ impl Order {
             Some(outcome) if outcome > strongest => Err(Refused::Over(shown)),
             Some(_) | None => Ok(()),
         };
+        if *self == Self::Retry {
+            return check_retry(view);
+        }
         if outcome.is_some() {
             match self {
                 // A stronger end still counts, and after the last message a reply does.
                 Self::Stop => over_beyond(Outcome::Bounced)?,
                 Self::HandOver | Self::Replied => over_beyond(Outcome::Replied)?,
-                Self::Pause | Self::Resume(_) | Self::Skip(_) | Self::SendNow(_) => {
+                Self::Pause | Self::Resume(_) | Self::Skip(_) | Self::SendNow(_) | Self::Retry => {
                     return Err(Refused::Over(shown));
                 }
                 // Told by what they need.
@@ -212,11 +230,24 @@ impl Order {
             Self::Pause
             | Self::Resume(_)
             | Self::Skip(_)
+            | Self::Retry
             | Self::Stop
             | Self::Replied
             | Self::Decide(_)
             | Self::Called(_) => Ok(()),
         }
+    }
+}
+
+fn check_retry(view: &EnrollmentView) -> Result<(), Refused> {
+    match view.enrollment.outcome() {
+        _ if view.stored.parked_at.is_some() => Err(Refused::Parked),
+        Some(Outcome::Failed) if view.stored.campaign_status == "stopped" => {
+            Err(Refused::CampaignStopped)
+        }
+        Some(Outcome::Failed) if view.stored.is_erased => Err(Refused::Erased),
+        Some(Outcome::Failed) => Ok(()),
+        Some(_) | None => Err(Refused::NotFailed(view.plan.state)),
     }
 }
 

@@ -277,7 +277,8 @@ fn read_rows(
             Parsed::Refused => batch.refused.push(record.line),
             Parsed::Person(mut person) => match seen.first_line(&person) {
                 None => {
-                    if let Some(of_line) = seen.first_line_of_number(&person) {
+                    let is_known_by_it = person.address.is_none();
+                    if !is_known_by_it && let Some(of_line) = seen.first_line_of_number(&person) {
                         let (line, field) = (person.line, columns.phone_header().to_owned());
                         let reason = Reason::PhoneOnLine { of_line };
                         batch.faults.push(RowFault { line, field, reason });
@@ -287,8 +288,11 @@ fn read_rows(
                 }
                 Some(of_line) => {
                     batch.refused.push(person.line);
-                    let field = columns.address_header().to_owned();
-                    let reason = Reason::Duplicate { of_line };
+                    let (field, reason) = match &person.address {
+                        Some(_) => (columns.address_header(), Reason::Duplicate { of_line }),
+                        None => (columns.phone_header(), Reason::SameNumber { of_line }),
+                    };
+                    let field = field.to_owned();
                     batch.faults.push(RowFault { line: person.line, field, reason });
                 }
             },
@@ -312,9 +316,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// Returns the line on which the address of `person` stood before.
+    /// Returns the line on which that stood before by which `person` is known: its address, else its
+    /// number.
     fn first_line(&mut self, person: &Person) -> Option<u64> {
-        self.note(person.address.as_str(), person.line)
+        match &person.address {
+            Some(address) => self.note(address.as_str(), person.line),
+            None => self.first_line_of_number(person),
+        }
     }
 
     /// Returns the line on which the number of `person` stood before.

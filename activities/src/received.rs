@@ -18,6 +18,9 @@ use crate::store::signals::{MatchedBy, Refs};
 /// The longest text that is shown, in characters. Nobody types more; what is longer is quoted.
 const TEXT_MAX: usize = 20_000;
 
+/// The longest name of an author or a message that is shown, in characters.
+const NAME_MAX: usize = 1_000;
+
 /// A mail or a text that a lead was told to have written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Received {
@@ -53,6 +56,8 @@ pub enum Letter {
     Read {
         /// Who says to have written it.
         from: Option<String>,
+        /// The name that it came with: a mail's Message-ID, a provider's id of a text.
+        message_id: Option<String>,
         /// Its subject; a text has none.
         subject: Option<String>,
         /// What the person wrote, without what was quoted, as far as one can tell.
@@ -101,9 +106,9 @@ pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -
             StoredMail::open(payload.expose_secret()).map_err(|error| error.to_string())?;
         let mail = match opened {
             Opened::Mail(mail) => mail,
-            Opened::Text { number, text } => {
-                let from = number.map(|number| plain(&number).replace('\n', " "));
-                return Ok(Letter::Read { from, subject: None, text: plain(&text) });
+            Opened::Text { number, id, text } => {
+                let (from, message_id) = (number.as_deref().map(line), id.as_deref().map(line));
+                return Ok(Letter::Read { from, message_id, subject: None, text: plain(&text) });
             }
         };
         let text = match mail.stripped_text.trim() {
@@ -112,6 +117,7 @@ pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -
         };
         Ok(Letter::Read {
             from: mail.from.map(|from| from.address),
+            message_id: mail.message_id.as_deref().map(line),
             subject: Some(plain(&mail.subject).replace('\n', " ")),
             text: plain(text),
         })
@@ -121,6 +127,12 @@ pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -
         Ok(Err(why)) => Letter::Unreadable(why),
         Err(_) => Letter::Unreadable("reading it panicked".to_owned()),
     }
+}
+
+/// Returns a short text on one line.
+fn line(text: &str) -> String {
+    let line: String = text.chars().take(NAME_MAX).collect();
+    plain(&line).replace('\n', " ")
 }
 
 /// Returns `text` without what could steer a terminal, and not longer than anybody reads.

@@ -28,6 +28,7 @@ mod slots;
 mod stream;
 mod suppressions;
 mod webhook_endpoints;
+mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +138,7 @@ fn routes() -> ApiRouter<App> {
         .merge(stream::routes())
         .merge(suppressions::routes())
         .merge(webhook_endpoints::routes())
+        .merge(workspace::routes())
 }
 
 /// Answers nobody later than they would wait.

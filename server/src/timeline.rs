@@ -163,6 +163,7 @@ fn sentence(
         Signal::Resumed { scope, rule } => resumed(*scope, *rule),
         Signal::Skipped { step } => format!("a person skipped `{step}`"),
         Signal::SendNow { step } => format!("a person ordered `{step}` without further delay"),
+        Signal::Retried => "a person had it tried again".to_owned(),
         Signal::Stopped => "stopped by a person".to_owned(),
         Signal::HandOver => "a person asked for a handover".to_owned(),
         Signal::HandoverAccepted { by: Responder::First } => "the team took the lead".to_owned(),

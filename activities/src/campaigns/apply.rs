@@ -23,7 +23,7 @@ use crate::store::audit::{self, Act};
 use crate::store::campaigns::{self as store, CampaignRow};
 use crate::store::senders::{self, SenderRow};
 use crate::store::sequence_versions::{self, SequenceVersionRow};
-use crate::store::{Store, Tx, clock};
+use crate::store::{Store, Tx, clock, workspaces};
 use crate::versions;
 
 /// The senders that are made where a workspace has none, by the channel they serve, and from whom the
@@ -350,7 +350,7 @@ async fn check(
             ),
         });
     }
-    let handover = handover(document, &mut faults);
+    let handover = handover(tx, document, &mut faults).await?;
     let (senders, capture_made) = senders(tx, workspace, document, &mut faults, now).await?;
     if !faults.is_empty() {
         return Ok(Err(faults));
@@ -371,7 +371,30 @@ async fn check(
     Ok(Ok(Checked { settings, capture_made, unserved, nameless }))
 }
 
-fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<HandoverAddresses> {
+/// Returns whom a campaign hands over to; where it names nobody, that is the workspace's own address.
+async fn handover(
+    tx: &mut Tx,
+    document: &CampaignDocument,
+    faults: &mut Vec<Fault>,
+) -> Result<Option<HandoverAddresses>> {
+    let Some(addresses) = named(document, faults) else { return Ok(None) };
+    let names_agents = document.handover.as_ref().is_some_and(|it| it.agents.is_some());
+    if addresses.to.is_some() || names_agents {
+        return Ok(Some(addresses));
+    }
+    let workspace = tx.workspace();
+    let to = workspaces::hold_handover_address(tx, workspace).await?;
+    if to.is_none() {
+        let message = "names nobody, and the workspace has no address for that: add \
+                       `to: sales@example.com` or `agents: in_turn`, or run `meridian handover \
+                       address sales@example.com`";
+        faults.push(Fault { field: "handover".to_owned(), message: message.to_owned() });
+    }
+    Ok(Some(HandoverAddresses { to, is_default: true, ..addresses }))
+}
+
+/// Reads the addresses that a campaign names.
+fn named(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<HandoverAddresses> {
     let mut read = |field: &str, text: &str| match text.parse::<EmailAddress>() {
         Ok(address) => Some(address),
         Err(error) => {
@@ -391,7 +414,7 @@ fn handover(document: &CampaignDocument, faults: &mut Vec<Fault>) -> Option<Hand
         Some(read) => Some(read?.to_string()),
         None => None,
     };
-    Some(HandoverAddresses { to, fallback: fallback.map(String::from) })
+    Some(HandoverAddresses { to, fallback: fallback.map(String::from), is_default: false })
 }
 
 /// Resolves the senders that the document names; where a workspace has none at all, one that keeps

@@ -22,13 +22,15 @@ use super::{Campaign, CampaignStatus};
 use crate::changes::News;
 use crate::error::{ActivityError, Result};
 use crate::ids;
+use crate::leads::search::{self, Query};
 use crate::shell::word;
 use crate::store::audience::{self, Candidate, Entry, LiveAddress, Wanted};
 use crate::store::audit::{self, Act};
 use crate::store::campaigns as store;
 use crate::store::contacts::{self, Elsewhere};
-use crate::store::{Store, Tx, clock, suppressions};
+use crate::store::{Store, Tx, clock, leads, suppressions};
 use crate::suppression_key::{SuppressionHash, SuppressionKey};
+use crate::tag::Tag;
 
 /// Leads in one transaction.
 const PAGE: usize = 5_000;
@@ -43,6 +45,15 @@ pub enum Selection {
         /// The tags. None: every lead.
         tags: Vec<String>,
         /// What has to hold, beside the tags.
+        filter: Option<Box<Condition>>,
+    },
+    /// Leads that a search finds, with all of these tags, for which the filter holds.
+    Found {
+        /// What is looked for.
+        search: Box<Query>,
+        /// The tags, beside the one that is looked for.
+        tags: Vec<Tag>,
+        /// What has to hold.
         filter: Option<Box<Condition>>,
     },
     /// These leads.
@@ -265,6 +276,7 @@ impl Guard {
 enum Source {
     Everyone,
     Tagged { tag: String, more: Vec<String> },
+    Found { search: Box<Query>, more: Vec<Tag> },
     Leads(std::vec::IntoIter<LeadId>),
 }
 
@@ -290,6 +302,7 @@ impl Pages {
         let (tags, filter) = match selection {
             Selection::Audience => (audience.tags, audience.filter),
             Selection::Matching { tags, filter } => (tags.clone(), filter.as_deref().cloned()),
+            Selection::Found { filter, .. } => (Vec::new(), filter.as_deref().cloned()),
             Selection::Leads(_) => (Vec::new(), None),
         };
         let mut tags = tags.into_iter();
@@ -298,6 +311,9 @@ impl Pages {
                 let leads: BTreeSet<LeadId> = leads.iter().copied().collect();
                 Source::Leads(leads.into_iter().collect::<Vec<_>>().into_iter())
             }
+            (Selection::Found { search, tags, .. }, _) => {
+                Source::Found { search: search.clone(), more: tags.clone() }
+            }
             (_, Some(tag)) => Source::Tagged { tag, more: tags.collect() },
             (_, None) => Source::Everyone,
         };
@@ -305,7 +321,8 @@ impl Pages {
         Self { source, filter, channels: channels(version), guard, after: Uuid::nil() }
     }
 
-    /// Returns how many leads there are to look at; a little more where several tags are wanted.
+    /// Returns how many leads there are to look at; more where several tags are wanted, or leads are
+    /// searched for.
     ///
     /// # Errors
     ///
@@ -313,7 +330,9 @@ impl Pages {
     pub async fn total(&self, tx: &mut Tx) -> Result<u64> {
         let workspace = tx.workspace();
         let total = match &self.source {
-            Source::Everyone => audience::count_everyone(tx, workspace).await?,
+            Source::Everyone | Source::Found { .. } => {
+                audience::count_everyone(tx, workspace).await?
+            }
             Source::Tagged { tag, .. } => audience::count_tagged(tx, workspace, tag).await?,
             Source::Leads(leads) => i64::try_from(leads.len()).unwrap_or(i64::MAX),
         };
@@ -333,6 +352,24 @@ impl Pages {
             Source::Everyone => audience::everyone(tx, workspace, wanted, self.after, rows).await?,
             Source::Tagged { tag, more } => {
                 audience::tagged(tx, workspace, wanted, tag, more, self.after, rows).await?
+            }
+            Source::Found { search, more } => {
+                let after = Some(LeadId::new(self.after));
+                let mut found = search::ids(tx, workspace, search, after, rows).await?;
+                let Some(last) = found.last() else { return Ok(None) };
+                self.after = last.uuid();
+                if !more.is_empty() {
+                    let tags = leads::tags_of(tx, workspace, &found).await?;
+                    let has = |lead: &LeadId, tag: &Tag| {
+                        let tags = tags.get(lead);
+                        tags.is_some_and(|tags| tags.iter().any(|one| one == tag.as_str()))
+                    };
+                    found.retain(|lead| more.iter().all(|tag| has(lead, tag)));
+                }
+                let candidates = audience::named(tx, workspace, wanted, &found).await?;
+                let mut page = self.sort_out(candidates);
+                self.guard.apply(tx, &mut page).await?;
+                return Ok(Some(page));
             }
             Source::Leads(leads) => {
                 let leads: Vec<LeadId> = leads.by_ref().take(limit).collect();

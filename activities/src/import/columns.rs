@@ -6,7 +6,10 @@ use csv::StringRecord;
 use machine::key::AttributeName;
 
 use super::Headers;
-use super::source::Unreadable;
+use super::source::{COLUMNS_MAX, Unreadable};
+
+/// Headers that a message names.
+const HEADERS_TOLD: usize = 20;
 
 /// Columns of our own export that nobody sets.
 const OURS: [&str; 4] = ["lead_id", "lead_source", "lead_since", "other_emails"];
@@ -186,6 +189,9 @@ pub(super) struct Columns {
 impl Columns {
     /// Reads the header; what is mapped goes before what a header says by itself.
     pub(super) fn of(header: &StringRecord, mapping: &Mapping) -> Result<Self, Unreadable> {
+        if header.len() > COLUMNS_MAX {
+            return Err(Unreadable::TooManyColumns { columns: header.len() });
+        }
         let mut columns: Vec<(String, Column)> = Vec::with_capacity(header.len());
         let mut ignored = Vec::new();
         let mut missing: Vec<&str> = mapping.0.keys().map(String::as_str).collect();
@@ -212,23 +218,30 @@ impl Columns {
             }
             columns.push((cell, column));
         }
-        let headers = || {
-            let headers: Vec<_> = columns.iter().map(|(cell, _)| format!("`{cell}`")).collect();
-            headers.join(", ")
-        };
         if let Some(header) = missing.first() {
-            return Err(Unreadable::NoSuchColumn {
-                header: (*header).to_owned(),
-                headers: headers(),
-            });
+            let header = header.chars().take(100).collect();
+            return Err(Unreadable::NoSuchColumn { header, headers: told(&columns) });
         }
-        if columns.iter().any(|(_, column)| *column == Column::Email) {
-            return Ok(Self { columns, ignored });
+        let columns = Self { columns, ignored };
+        if columns.holds_addresses() || columns.holds_numbers() {
+            return Ok(columns);
         }
-        let mut named = columns.iter().map(|(cell, _)| cell.as_str());
-        let likely = named.find(|cell| cell.to_lowercase().contains("mail"));
-        let example = likely.unwrap_or("HEADER").to_owned();
-        Err(Unreadable::NoAddresses { headers: headers(), example })
+        let (headers, example) = (told(&columns.columns), columns.likely());
+        Err(Unreadable::NoAddresses { headers, example })
+    }
+
+    /// Returns how the column would be mapped that most likely says where people are reached.
+    fn likely(&self) -> String {
+        let is_mail = |header: &&str| header.to_lowercase().contains("mail");
+        if let Some(header) = self.iter().map(|(header, _)| header).find(is_mail) {
+            return format!("{header}=email");
+        }
+        let is_phone =
+            |header: &&str| FOREIGN.iter().any(|it| *it == (name(header).as_str(), "phone"));
+        match self.iter().map(|(header, _)| header).find(is_phone) {
+            Some(header) => format!("{header}=phone"),
+            None => "HEADER=email".to_owned(),
+        }
     }
 
     /// Returns what is worth a word about them.
@@ -261,10 +274,20 @@ impl Columns {
         self.columns.iter().map(|(header, column)| (header.as_str(), column))
     }
 
-    /// The header of the column with the addresses.
+    /// Whether one holds mail addresses.
+    pub(super) fn holds_addresses(&self) -> bool {
+        self.iter().any(|(_, column)| *column == Column::Email)
+    }
+
+    /// Whether one holds telephone numbers.
+    pub(super) fn holds_numbers(&self) -> bool {
+        self.iter().any(|(_, column)| matches!(column, Column::Phone | Column::Numbers))
+    }
+
+    /// The header of the column with the addresses; with the numbers, where there are no addresses.
     pub(super) fn address_header(&self) -> &str {
         let mut addresses = self.iter().filter(|(_, column)| **column == Column::Email);
-        addresses.next().map_or("email", |(header, _)| header)
+        addresses.next().map_or_else(|| self.phone_header(), |(header, _)| header)
     }
 
     /// The header of the column with the numbers.
@@ -273,6 +296,16 @@ impl Columns {
         let mut numbers = self.iter().filter(|(_, column)| holds(column));
         numbers.next().map_or("phone", |(header, _)| header)
     }
+}
+
+/// Names columns in a message.
+fn told(columns: &[(String, Column)]) -> String {
+    let shown = columns.iter().take(HEADERS_TOLD).map(|(cell, _)| format!("`{cell}`"));
+    let mut told = shown.collect::<Vec<_>>().join(", ");
+    if columns.len() > HEADERS_TOLD {
+        told = format!("{told} and {} more", columns.len() - HEADERS_TOLD);
+    }
+    told
 }
 
 impl Column {
@@ -384,6 +417,31 @@ mod tests {
             let refused = read(&header, &Mapping::default()).unwrap_err();
             assert!(matches!(refused, Unreadable::NoAddresses { .. }));
             assert!(refused.to_string().ends_with(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_numbers_is_enough_and_one_of_another_language_is_guessed() {
+        for header in [["Mobile", "town"], ["text_numbers", "town"]] {
+            assert!(read(&header, &Mapping::default()).unwrap().holds_numbers());
+        }
+        let refused = read(&["Telemóvel", "Nome"], &Mapping::default()).unwrap_err();
+        assert!(refused.to_string().ends_with("--map \"Telemóvel=phone\""), "{refused}");
+    }
+
+    #[test]
+    fn a_file_with_more_columns_than_anybody_means_is_refused_in_few_words() {
+        let header = |columns: usize| -> Vec<String> {
+            (0..columns).map(|number| format!("column {number}")).collect()
+        };
+        let refused = |columns: usize| {
+            let header = StringRecord::from(header(columns));
+            Columns::of(&header, &Mapping::default()).unwrap_err().to_string()
+        };
+        assert!(refused(1_000).contains("`column 19` and 980 more;"), "{}", refused(1_000));
+        for columns in [1_001, 1_000_000] {
+            let refused = refused(columns);
+            assert!(refused.contains(&format!("{columns} columns")) && refused.len() < 200);
         }
     }
 

@@ -25,6 +25,10 @@ pub struct RowFault {
 pub enum Reason {
     /// No address to write to.
     MissingAddress,
+    /// No telephone number, in a file that has no addresses.
+    MissingNumber,
+    /// Neither an address nor a telephone number.
+    MissingBoth,
     /// The address is none.
     Address(InvalidEmail),
     /// The mailbox has a name in another script than ASCII. It is kept, though many servers take no
@@ -64,6 +68,11 @@ pub enum Reason {
     Formula,
     /// Not a telephone number. It is kept as text, and nobody is texted there.
     Phone(InvalidPhone),
+    /// The number was on another line before, and the row has nothing else to know its person by.
+    SameNumber {
+        /// Which.
+        of_line: u64,
+    },
     /// The number was on another line before, and a telephone is one person's here.
     PhoneOnLine {
         /// Which.
@@ -96,6 +105,9 @@ impl Reason {
             | Self::PhoneOnLine { .. }
             | Self::PhoneOfAnother => false,
             Self::MissingAddress
+            | Self::MissingNumber
+            | Self::MissingBoth
+            | Self::SameNumber { .. }
             | Self::Address(_)
             | Self::SeveralAddresses
             | Self::Duplicate { .. }
@@ -116,6 +128,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingAddress => f.write_str("there is no address"),
+            Self::MissingNumber => f.write_str("there is no telephone number"),
+            Self::MissingBoth => f.write_str(
+                "there is neither an address nor a telephone number that can be dialled",
+            ),
+            Self::SameNumber { of_line } => write!(f, "the same number is on line {of_line}"),
             Self::Address(error) => error.fmt(f),
             Self::MailboxName => f.write_str(
                 "the name before the @ has letters that many mail servers do not take (SMTPUTF8); \

@@ -1,7 +1,7 @@
 //! What a file's people become among the leads we have. As a rule a value the file gives wins over
 //! the one we had, an empty one changes nothing, and tags are added.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use machine::context::{Consent, Consents};
 use machine::ids::{LeadId, WorkspaceId};
@@ -45,9 +45,16 @@ pub(super) async fn store(
     }
     let mut tx = store.begin_batch(workspace).await?;
     locks::lock_exclusive(&mut tx, &[locks::import_key(workspace)]).await?;
-    let addresses: Vec<_> = people.iter().map(|person| &person.address).collect();
+    let addresses: Vec<_> = people.iter().filter_map(|person| person.address.as_ref()).collect();
     let known = leads::ids_at(&mut tx, workspace, &addresses).await?;
-    let id_of = |person: &Person| known.get(person.address.as_str()).copied();
+    let numbers: Vec<&PhoneNumber> = people.iter().filter_map(|it| it.phone.as_ref()).collect();
+    let holders = leads::ids_at_numbers(&mut tx, workspace, &numbers).await?;
+    // Who has no address in the file is known by the number.
+    let id_of = |person: &Person| match (&person.address, &person.phone) {
+        (Some(address), _) => known.get(address.as_str()).copied(),
+        (None, Some(number)) => holders.get(number.as_str()).copied(),
+        (None, None) => None,
+    };
     // Consent that is withdrawn stops: no gate may be under way that has not seen it.
     let refusing: Vec<i64> = people
         .iter()
@@ -55,12 +62,12 @@ pub(super) async fn store(
         .filter_map(|person| Some(locks::lead_key(workspace, id_of(person)?)))
         .collect();
     locks::lock_exclusive(&mut tx, &refusing).await?;
-    let ids: Vec<LeadId> = known.values().copied().collect();
+    let ids: HashSet<LeadId> = people.iter().filter_map(id_of).collect();
+    let ids: Vec<LeadId> = ids.into_iter().collect();
     let current = leads::lock(&mut tx, workspace, &ids).await?;
-    let current: HashMap<LeadId, Lead> = current.into_iter().map(|lead| (lead.id, lead)).collect();
+    let mut current: HashMap<LeadId, Lead> =
+        current.into_iter().map(|lead| (lead.id, lead)).collect();
     let tags = leads::tags_of(&mut tx, workspace, &ids).await?;
-    let numbers: Vec<&PhoneNumber> = people.iter().filter_map(|it| it.phone.as_ref()).collect();
-    let holders = leads::ids_at_numbers(&mut tx, workspace, &numbers).await?;
     let hashes = hashes(key, people, &known, &holders);
     let erased = suppressions::erased(&mut tx, workspace, &hashes).await?;
     let is_erased = |text: &str| !erased.is_empty() && erased.contains(&key.address(text));
@@ -76,7 +83,8 @@ pub(super) async fn store(
     for person in people {
         let known = id_of(person).and_then(|id| current.get(&id));
         let number = person.phone.as_ref();
-        let merged = if known.is_none() && is_erased(person.address.as_str()) {
+        let address = person.address.as_ref();
+        let merged = if known.is_none() && address.is_some_and(|it| is_erased(it.as_str())) {
             Merged::AddressErased
         } else if number.is_some_and(|number| is_erased(number.as_str())) {
             Merged::NumberErased
@@ -86,7 +94,12 @@ pub(super) async fn store(
                 .filter(|_| !keeps)
                 .map(|number| Number { number, holder: holders.get(number.as_str()).copied() });
             match known {
-                Some(known) => changes.meet(known, person, number, &tags, options.policy),
+                Some(known) => {
+                    let (lead, merged) = changes.meet(known, person, number, &tags, options.policy);
+                    // Another row may be about the same person: one by the address, one by the number.
+                    current.insert(lead.id, lead);
+                    merged
+                }
                 None => changes.add(person, number),
             }
         };
@@ -95,13 +108,18 @@ pub(super) async fn store(
     let new: Vec<NewLead<'_>> = changes
         .added
         .iter()
-        .map(|(lead, person)| NewLead { lead, addresses: vec![Address::Email(&person.address)] })
+        .map(|(lead, person)| NewLead {
+            lead,
+            addresses: person.address.iter().map(Address::Email).collect(),
+        })
         .collect();
     leads::insert(&mut tx, workspace, &new, &options.source, now).await?;
-    let versions = leads::update(&mut tx, workspace, &changes.changed, now).await?;
+    let changed: Vec<Lead> = changes.changed.into_values().collect();
+    let versions = leads::update(&mut tx, workspace, &changed, now).await?;
     leads::set_numbers(&mut tx, workspace, &changes.numbers).await?;
     leads::add_tags(&mut tx, workspace, &changes.tags).await?;
-    tell_changed(&mut tx, workspace, &changes.to_tell, &versions, now).await?;
+    let to_tell: Vec<LeadId> = changes.to_tell.into_iter().collect();
+    tell_changed(&mut tx, workspace, &to_tell, &versions, now).await?;
     tx.commit().await?;
     Ok(results)
 }
@@ -110,12 +128,12 @@ pub(super) async fn store(
 #[derive(Default)]
 struct Changes<'p> {
     added: Vec<(Lead, &'p Person)>,
-    changed: Vec<Lead>,
+    changed: BTreeMap<LeadId, Lead>,
     tags: Vec<(LeadId, &'p Tag)>,
     /// Numbers that are new to their leads.
     numbers: Vec<(LeadId, &'p PhoneNumber)>,
     /// Leads of which the machine may read something new.
-    to_tell: Vec<LeadId>,
+    to_tell: BTreeSet<LeadId>,
 }
 
 /// The hashes of what people would be reached by and are not yet.
@@ -125,7 +143,7 @@ fn hashes(
     known: &HashMap<String, LeadId>,
     holders: &HashMap<String, LeadId>,
 ) -> Vec<SuppressionHash> {
-    let addresses = people.iter().map(|person| person.address.as_str());
+    let addresses = people.iter().filter_map(|person| Some(person.address.as_ref()?.as_str()));
     let addresses = addresses.filter(|address| !known.contains_key(*address));
     let numbers = people.iter().filter_map(|person| Some(person.phone.as_ref()?.as_str()));
     let numbers = numbers.filter(|number| !holders.contains_key(*number));
@@ -152,7 +170,7 @@ impl<'p> Changes<'p> {
         }
     }
 
-    /// A person we know.
+    /// A person we know. Returns what we know of it now.
     fn meet(
         &mut self,
         known: &Lead,
@@ -160,9 +178,9 @@ impl<'p> Changes<'p> {
         number: Option<Number<'p>>,
         tags: &HashMap<LeadId, Vec<String>>,
         policy: Policy,
-    ) -> Merged {
+    ) -> (Lead, Merged) {
         if policy == Policy::Skip {
-            return Merged::Stored(RowOutcome::Unchanged(known.id));
+            return (known.clone(), Merged::Stored(RowOutcome::Unchanged(known.id)));
         }
         let lead = merge(known, person, policy);
         let id = lead.id;
@@ -176,15 +194,16 @@ impl<'p> Changes<'p> {
         let outcome = if is_told || !new_tags.is_empty() {
             self.to_tell.extend(is_told.then_some(id));
             self.tags.extend(new_tags.into_iter().map(|tag| (id, tag)));
-            self.changed.push(lead);
+            self.changed.insert(id, lead.clone());
             RowOutcome::Changed(id)
         } else {
             RowOutcome::Unchanged(id)
         };
-        match reach {
+        let merged = match reach {
             Reach::New | Reach::AsBefore => Merged::Stored(outcome),
             Reach::Taken => Merged::WithoutNumber(outcome),
-        }
+        };
+        (lead, merged)
     }
 
     /// Gives a lead a number that nobody has.

@@ -13,11 +13,11 @@ use crate::address::EmailAddress;
 use crate::phone::{Country, PhoneNumber};
 use crate::tag::Tag;
 
-/// A row without a fault that matters.
+/// A row without a fault that matters: it has an address, a number or both.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     pub(super) line: u64,
-    pub(super) address: EmailAddress,
+    pub(super) address: Option<EmailAddress>,
     pub(super) phone: Option<PhoneNumber>,
     pub(super) zone: Option<Tz>,
     /// Unknown where the file says nothing.
@@ -79,23 +79,38 @@ pub(super) fn parse(
     if !swallows && cells.any(|cell| !trimmed(cell).is_empty()) {
         found.push(("the row", Reason::ExtraCells));
     }
+    let is_told = found.iter().any(|(_, reason)| reason.refuses());
+    if row.address.is_none() && row.phone.is_none() && !is_told {
+        found.push((columns.address_header(), Reason::missing(columns)));
+    }
     let is_refused = found.iter().any(|(_, reason)| reason.refuses());
     faults.extend(found.into_iter().map(|(field, reason)| RowFault {
         line: record.line,
         field: field.to_owned(),
         reason,
     }));
-    match row.address {
-        Some(address) if !is_refused => Parsed::Person(Box::new(Person {
-            line: record.line,
-            address,
-            phone: row.phone,
-            zone: row.zone,
-            consent: row.consent,
-            attributes: row.attributes,
-            tags: row.tags,
-        })),
-        Some(_) | None => Parsed::Refused,
+    if is_refused {
+        return Parsed::Refused;
+    }
+    Parsed::Person(Box::new(Person {
+        line: record.line,
+        address: row.address,
+        phone: row.phone,
+        zone: row.zone,
+        consent: row.consent,
+        attributes: row.attributes,
+        tags: row.tags,
+    }))
+}
+
+impl Reason {
+    /// What a row lacks that names nobody.
+    fn missing(columns: &Columns) -> Self {
+        match (columns.holds_addresses(), columns.holds_numbers()) {
+            (true, true) => Self::MissingBoth,
+            (false, true) => Self::MissingNumber,
+            (_, false) => Self::MissingAddress,
+        }
     }
 }
 
@@ -125,18 +140,7 @@ struct Row {
 impl Row {
     /// Takes a cell over, or tells what is wrong with it.
     fn cell(&mut self, column: &Column, text: &str) -> Option<Reason> {
-        match column {
-            Column::Ignored => return None,
-            Column::Email if text.is_empty() => return Some(Reason::MissingAddress),
-            Column::Email
-            | Column::Phone
-            | Column::Numbers
-            | Column::Zone
-            | Column::Tags
-            | Column::Consent(_)
-            | Column::Attribute(_) => {}
-        }
-        if text.is_empty() {
+        if text.is_empty() || *column == Column::Ignored {
             return None;
         }
         if let Some(reason) = Reason::of_text(text) {
@@ -313,7 +317,7 @@ mod tests {
             "Refused",
             "40",
         ]);
-        assert_eq!(person.address.as_str(), "ada@example.com");
+        assert_eq!(person.address.unwrap().as_str(), "ada@example.com");
         assert_eq!(person.zone, Some(chrono_tz::Europe::Lisbon));
         assert_eq!(person.consent.email, Consent::Granted);
         assert_eq!(person.consent.sms, Consent::Refused);
@@ -343,6 +347,44 @@ mod tests {
         assert_eq!(read("912 345 678", ""), (None, Some("912 345 678".to_owned()), 1));
         assert_eq!(read("ask her", "PT"), (None, Some("ask her".to_owned()), 1));
         assert_eq!(read("", "PT"), (None, None, 0));
+    }
+
+    #[test]
+    fn a_person_is_known_by_a_number_where_there_is_no_address() {
+        let read = |header: &[&str], cells: &[&str]| {
+            let header = StringRecord::from(header.to_vec());
+            let columns = Columns::of(&header, &Mapping::default()).unwrap();
+            let record =
+                Record { line: 2, cells: StringRecord::from(cells.to_vec()), delimiter: ',' };
+            let mut faults = Vec::new();
+            let parsed = parse(&columns, &record, &Given::default(), &mut faults);
+            (
+                parsed,
+                faults.into_iter().map(|fault| (fault.field, fault.reason)).collect::<Vec<_>>(),
+            )
+        };
+        for (header, cells) in [
+            (&["phone", "name"][..], &["+351 912 345 678", "Ada"][..]),
+            (&["email", "phone"], &["", "+351 912 345 678"]),
+        ] {
+            let (Parsed::Person(person), faults) = read(header, cells) else { panic!("{cells:?}") };
+            assert_eq!((person.address, faults), (None, Vec::new()));
+            assert_eq!(person.phone.map(String::from).as_deref(), Some("+351912345678"));
+        }
+        for (header, cells, field, reason) in [
+            (&["name", "phone"][..], &["Ada", ""][..], "phone", Reason::MissingNumber),
+            (&["name", "Mail", "Tel"], &["Ada"], "Mail", Reason::MissingBoth),
+            (&["name", "Mail"], &["Ada"], "Mail", Reason::MissingAddress),
+        ] {
+            let (parsed, faults) = read(header, cells);
+            assert!(matches!(parsed, Parsed::Refused));
+            assert_eq!(faults, [(field.to_owned(), reason)]);
+        }
+        let (parsed, faults) = read(&["name", "email", "phone"], &["Ada", "", "ask her"]);
+        assert!(matches!(parsed, Parsed::Refused));
+        assert_eq!(faults.last().unwrap().1, Reason::MissingBoth);
+        let (parsed, _) = read(&["email", "phone"], &["ada", "+351 912 345 678"]);
+        assert!(matches!(parsed, Parsed::Refused), "a bad address is not passed by in silence");
     }
 
     #[test]

@@ -15,6 +15,9 @@ const CHUNK: usize = 64 * 1024;
 /// The longest record, in bytes of UTF-8. What is longer lacks a closing quotation mark.
 const RECORD_MAX: u64 = 1024 * 1024;
 
+/// The most columns a file may have.
+pub(super) const COLUMNS_MAX: usize = 1_000;
+
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// Why a file cannot be read, or not to its end.
@@ -24,7 +27,7 @@ pub enum Unreadable {
     #[error("the file cannot be read")]
     Io(#[from] io::Error),
     /// Nothing in it.
-    #[error("the file is empty; its first line names the columns, one of them `email`")]
+    #[error("the file is empty; its first line names the columns, one of them `email` or `phone`")]
     Empty,
     /// A workbook, not text.
     #[error("the file is a spreadsheet; save it as CSV (UTF-8) and import that")]
@@ -32,23 +35,32 @@ pub enum Unreadable {
     /// Not text at all.
     #[error("the file is not text; save it as CSV (UTF-8) and import that")]
     NotText,
-    /// No column for addresses.
+    /// No column for addresses or numbers.
     #[error(
-        "no column is named `email`, only {headers}; say which one holds the addresses: --map \
-         \"{example}=email\""
+        "no column is named `email` or `phone`, only {headers}; say which one holds the addresses: \
+         --map \"{example}\""
     )]
     NoAddresses {
-        /// What the columns are named.
+        /// What the columns are named; the first of many.
         headers: String,
-        /// One that may hold them.
+        /// One that may hold them, and what.
         example: String,
+    },
+    /// More columns than anybody means.
+    #[error(
+        "the file has {columns} columns, and at most {COLUMNS_MAX} are read; save it with those that \
+         are needed"
+    )]
+    TooManyColumns {
+        /// How many.
+        columns: usize,
     },
     /// A column was mapped that is not there.
     #[error("the file has no column `{header}`, only {headers}")]
     NoSuchColumn {
         /// The one that was mapped.
         header: String,
-        /// What the columns are named.
+        /// What the columns are named; the first of many.
         headers: String,
     },
     /// A quotation mark without its partner, which would swallow the rest of the file.

@@ -28,7 +28,7 @@ pub(crate) enum Opened {
     /// A mail.
     Mail(Box<InboundMail>),
     /// A text.
-    Text { number: Option<String>, text: String },
+    Text { number: Option<String>, id: Option<String>, text: String },
 }
 
 /// The stored bytes are no mail that we can read.
@@ -85,12 +85,13 @@ impl StoredMail {
                 match TwilioPost::read(&fields).map_err(|error| unreadable(&error))? {
                     TwilioPost::Message(post) => {
                         let number = fields.into_iter().find(|(name, _)| name == "From");
-                        Ok(Opened::Text { number: number.map(|it| it.1), text: post.body })
+                        let (number, id) = (number.map(|it| it.1), Some(post.sid));
+                        Ok(Opened::Text { number, id, text: post.body })
                     }
                     TwilioPost::Status(_) => Err(Unreadable("not a text".to_owned())),
                 }
             }
-            Self::Text { number, text } => Ok(Opened::Text { number, text }),
+            Self::Text { number, text } => Ok(Opened::Text { number, id: None, text }),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::tag::Tag;
 const CHUNK: usize = 5_000;
 
 /// What is looked for: all of it at once.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Query {
     /// An enrollment of the lead is in this state.
     pub state: Option<Shown>,
@@ -34,6 +34,13 @@ pub struct Query {
     pub text: Option<String>,
     /// It came to us then or later, in campaign time.
     pub since: Option<DateTime<Utc>>,
+    /// What is known of how it came to us begins with this, as in `import/`.
+    pub source: Option<String>,
+    /// It stands there with us, in any case of letters: `new`, `contacted` or `replied` by what
+    /// happened, or what people say of it.
+    pub stage: Option<String>,
+    /// Whether it has a mail address.
+    pub has_email: Option<bool>,
 }
 
 impl Query {
@@ -46,6 +53,9 @@ impl Query {
             score_min: self.score_min,
             text: self.text.as_deref(),
             since: self.since,
+            source: self.source.as_deref(),
+            stage: self.stage.as_deref(),
+            has_email: self.has_email,
         }
     }
 }
@@ -55,6 +65,8 @@ impl Query {
 enum Listed<'a> {
     Tag(&'a str),
     State(&'a str),
+    /// Who may have replied.
+    Answering,
 }
 
 /// Returns up to `limit` leads that `query` asks for, behind `after` in the order of their ids. Those
@@ -70,11 +82,26 @@ pub async fn page(
     after: Option<LeadId>,
     limit: i64,
 ) -> Result<Vec<LeadView>> {
+    let found = ids(conn, workspace, query, after, limit).await?;
+    Ok(lead_views::by_ids(conn, workspace, &found).await?)
+}
+
+/// As [`page`], but the ids of the leads only.
+///
+/// # Errors
+///
+/// As [`page`].
+pub async fn ids(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    query: &Query,
+    after: Option<LeadId>,
+    limit: i64,
+) -> Result<Vec<LeadId>> {
     lead_search::plan_for_values(conn).await?;
     let after = after.map_or(Uuid::nil(), LeadId::uuid);
     let found = find(conn, workspace, &query.filter(), after, limit).await?;
-    let found: Vec<LeadId> = found.into_iter().map(LeadId::new).collect();
-    Ok(lead_views::by_ids(conn, workspace, &found).await?)
+    Ok(found.into_iter().map(LeadId::new).collect())
 }
 
 async fn find(
@@ -85,7 +112,10 @@ async fn find(
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     let mut long = None;
-    for listed in filter.tag.map(Listed::Tag).into_iter().chain(filter.state.map(Listed::State)) {
+    let replied = filter.stage.filter(|stage| stage.eq_ignore_ascii_case("replied"));
+    let lists = filter.tag.map(Listed::Tag).into_iter();
+    let lists = lists.chain(filter.state.map(Listed::State));
+    for listed in lists.chain(replied.map(|_| Listed::Answering)) {
         let chunk = listed.next(conn, workspace, after).await?;
         if chunk.len() < CHUNK {
             return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit).await;
@@ -130,6 +160,7 @@ impl Listed<'_> {
         match self {
             Self::Tag(tag) => lead_search::tagged(conn, workspace, tag, after, limit).await,
             Self::State(state) => lead_search::in_state(conn, workspace, state, after, limit).await,
+            Self::Answering => lead_search::answering(conn, workspace, after, limit).await,
         }
     }
 }

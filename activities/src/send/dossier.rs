@@ -331,7 +331,7 @@ impl Telling<'_> {
         for letter in &self.dossier.letters {
             let _ = writeln!(text, "\nWhat they said on {}", self.local(letter.at));
             match &letter.letter {
-                Letter::Read { from, subject, text: said } => {
+                Letter::Read { from, subject, text: said, .. } => {
                     let from = from.as_deref().unwrap_or("nobody");
                     let subject = subject.as_deref().map(|subject| format!(": {subject}"));
                     let _ = writeln!(text, "from {from}{}", subject.unwrap_or_default());

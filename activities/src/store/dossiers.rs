@@ -9,6 +9,8 @@ use uuid::Uuid;
 /// A message that left.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// Its id.
+    pub send_id: Uuid,
     /// Whose.
     pub enrollment_id: Uuid,
     /// The step it belongs to.
@@ -30,7 +32,7 @@ pub async fn sent(
     sqlx::query_as!(
         Sent,
         r#"
-        SELECT s.enrollment_id, s.step_key, s.gate_at AS "gate_at!", c.subject AS "subject?",
+        SELECT s.send_id, s.enrollment_id, s.step_key, s.gate_at AS "gate_at!", c.subject AS "subject?",
                c.text AS "text?"
         FROM unnest($2::uuid[]) AS u (send_id)
         JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id

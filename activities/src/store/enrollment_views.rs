@@ -6,6 +6,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::send_views::Became;
+
 /// An enrollment in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnrollmentRow {
@@ -262,6 +264,10 @@ pub struct Stored {
     pub parked_at: Option<DateTime<Utc>>,
     /// Facts on their way that no turn has seen.
     pub unseen: i32,
+    /// Where its campaign stands.
+    pub campaign_status: String,
+    /// Whether the person was erased.
+    pub is_erased: bool,
 }
 
 /// Returns one enrollment.
@@ -279,7 +285,8 @@ pub async fn one(
              WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,
             l.zone, l.email_consent, l.sms_consent, l.call_consent, l.attributes,
-            s.name AS "sender?", e.parked_at, e.signal_seq - e.applied_seq AS "unseen!"
+            s.name AS "sender?", e.parked_at, e.signal_seq - e.applied_seq AS "unseen!",
+            c.status AS campaign_status, l.erased_at IS NOT NULL AS "is_erased!"
         FROM enrollments e
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = e.campaign_id
         JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
@@ -318,9 +325,22 @@ pub struct SendRow {
     pub slot_at: Option<DateTime<Utc>>,
     /// What it said in its subject.
     pub subject: Option<String>,
+    /// The provider's name for it.
+    pub provider_id: Option<String>,
+    /// Its Message-ID.
+    pub message_id: Option<String>,
+    /// The furthest that was heard of it: of this attempt, where what was heard says of which.
+    pub heard: Option<String>,
+    /// When that was heard last, campaign time.
+    pub heard_at: Option<DateTime<Utc>>,
 }
 
 impl SendRow {
+    /// Returns what became of it, as far as anybody knows.
+    pub fn became(&self) -> Option<Became> {
+        Became::of(&self.state, self.gate_at, self.heard.as_deref(), self.heard_at)
+    }
+
     /// Whether nobody knows that it left, and a person must say.
     pub fn is_in_doubt(&self) -> bool {
         self.state == "needs_review"
@@ -338,11 +358,23 @@ pub async fn sends(
         r#"
         SELECT
             s.send_id, s.kind, s.step_key, s.attempt, s.variant, s.state, s.detail,
-            n.name AS "sender?", s.gate_at, s.slot_at, t.subject AS "subject?"
+            n.name AS "sender?", s.gate_at, s.slot_at, t.subject AS "subject?", s.provider_id,
+            s.message_id, h.kind AS "heard?", h.at AS "heard_at?"
         FROM unnest($2::uuid[]) AS u (send_id)
         JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
         LEFT JOIN send_contents t ON t.workspace_id = $1 AND t.send_id = s.send_id
+        LEFT JOIN LATERAL (
+            SELECT v.kind, v.at
+            FROM inbound_events v
+            WHERE v.workspace_id = $1 AND v.send_id = s.send_id
+              AND (v.attempt IS NULL OR v.attempt = s.attempt)
+              AND v.kind IN ('bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard',
+                             'opted_out', 'complained')
+            ORDER BY array_position(
+                ARRAY['bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard', 'opted_out',
+                      'complained'], v.kind) DESC, v.at DESC
+            LIMIT 1) AS h ON true
         ORDER BY s.gate_at NULLS LAST, s.send_id
         LIMIT 1000
         "#,
@@ -381,6 +413,56 @@ pub async fn held_for_a_sender(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(EnrollmentId::new).collect())
+}
+
+/// Returns up to `limit` enrollments of a campaign that were given up and can go on, each with its lead,
+/// behind the lead `after` in the order of their leads.
+pub async fn failed(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    after: Option<LeadId>,
+    limit: i64,
+) -> sqlx::Result<Vec<(EnrollmentId, LeadId)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT e.enrollment_id, e.lead_id
+        FROM enrollments e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.lead_id > $3 AND e.state = 'failed'
+          AND e.parked_at IS NULL AND l.erased_at IS NULL
+        ORDER BY e.lead_id
+        LIMIT $4
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+        after.map_or(Uuid::nil(), LeadId::uuid),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.enrollment_id.into(), row.lead_id.into())).collect())
+}
+
+/// Returns how many enrollments of a campaign were given up and can go on.
+pub async fn count_failed(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "n!"
+        FROM enrollments e
+        JOIN leads l ON l.workspace_id = $1 AND l.lead_id = e.lead_id
+        WHERE e.workspace_id = $1 AND e.campaign_id = $2 AND e.state = 'failed'
+          AND e.parked_at IS NULL AND l.erased_at IS NULL
+        "#,
+        workspace.uuid(),
+        campaign.uuid(),
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Returns the `limit` enrollments of a campaign that changed last. It reads all of them: for

@@ -23,6 +23,12 @@ pub struct Filter<'a> {
     pub text: Option<&'a str>,
     /// It came to us then or later, in campaign time.
     pub since: Option<DateTime<Utc>>,
+    /// What is known of how it came to us begins with this.
+    pub source: Option<&'a str>,
+    /// It stands there with us, in any case of letters.
+    pub stage: Option<&'a str>,
+    /// Whether it has a mail address.
+    pub has_email: Option<bool>,
 }
 
 /// Has the statements of this transaction planned for the values they are given: which index is right
@@ -188,6 +194,50 @@ pub async fn passing(
                         AND a.address COLLATE "C" < lower($9) || chr(1114111)
                     OFFSET 0))
             AND ($10::uuid[] IS NULL OR l.lead_id = ANY($10))
+            AND ($12::text IS NULL
+                OR (l.source COLLATE "C" >= $12 AND l.source COLLATE "C" < $12 || chr(1114111)))
+            AND ($13::bool IS NULL OR $13 = EXISTS (
+                SELECT 1
+                FROM addresses a
+                WHERE a.workspace_id = $1 AND a.lead_id = l.lead_id AND a.channel = 'email'
+                OFFSET 0))
+            AND ($14::text IS NULL OR lower($14) IN ('new', 'contacted', 'replied')
+                OR l.stage_key = lower($14))
+            AND ($14::text IS NULL OR lower($14) NOT IN ('new', 'contacted', 'replied')
+                OR lower($14) = CASE
+                    WHEN l.stage_key NOT IN ('new', 'contacted', 'replied') THEN l.stage_key
+                    WHEN l.stage_key = 'replied'
+                        OR EXISTS (
+                            SELECT 1
+                            FROM inbound_events v
+                            WHERE v.workspace_id = $1 AND v.lead_id = l.lead_id
+                                AND NOT v.is_automatic
+                                AND v.kind IN ('mail', 'text', 'text_stop', 'text_start', 'text_help')
+                            OFFSET 0)
+                        OR EXISTS (
+                            SELECT 1
+                            FROM campaigns c
+                            CROSS JOIN LATERAL (
+                                SELECT 1
+                                FROM enrollments e
+                                WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id
+                                    AND e.lead_id = l.lead_id AND e.state = 'replied'
+                                OFFSET 0) e
+                            WHERE c.workspace_id = $1
+                            OFFSET 0) THEN 'replied'
+                    WHEN l.stage_key = 'contacted'
+                        OR EXISTS (
+                            SELECT 1
+                            FROM campaigns c
+                            CROSS JOIN LATERAL (
+                                SELECT 1
+                                FROM enrollments e
+                                WHERE e.workspace_id = $1 AND e.campaign_id = c.campaign_id
+                                    AND e.lead_id = l.lead_id AND e.contacted_at IS NOT NULL
+                                OFFSET 0) e
+                            WHERE c.workspace_id = $1
+                            OFFSET 0) THEN 'contacted'
+                    ELSE 'new' END)
         ORDER BY l.lead_id
         LIMIT $11
         "#,
@@ -201,6 +251,55 @@ pub async fn passing(
         filter.state,
         filter.text,
         among,
+        limit,
+        filter.source,
+        filter.has_email,
+        filter.stage,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns the next `limit` leads behind `after` that may be at the stage `replied`: who wrote to us, whose
+/// reply a person told us of, and of whom a person says so.
+pub async fn answering(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT f.lead_id AS "lead_id!"
+        FROM (
+            (SELECT DISTINCT v.lead_id
+             FROM inbound_events v
+             WHERE v.workspace_id = $1 AND v.lead_id > $2 AND NOT v.is_automatic
+                 AND v.kind IN ('mail', 'text', 'text_stop', 'text_start', 'text_help')
+             ORDER BY v.lead_id
+             LIMIT $3)
+            UNION ALL
+            (SELECT l.lead_id
+             FROM leads l
+             WHERE l.workspace_id = $1 AND l.stage_key = 'replied' AND l.lead_id > $2
+             ORDER BY l.lead_id
+             LIMIT $3)
+            UNION ALL
+            (SELECT e.lead_id
+             FROM campaigns c
+             CROSS JOIN LATERAL (
+                 SELECT lead_id
+                 FROM enrollments
+                 WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND state = 'replied'
+                     AND lead_id > $2
+                 ORDER BY lead_id
+                 LIMIT $3) e
+             WHERE c.workspace_id = $1)) f
+        ORDER BY 1
+        LIMIT $3
+        "#,
+        workspace.uuid(),
+        after,
         limit,
     )
     .fetch_all(conn)

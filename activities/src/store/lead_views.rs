@@ -1,5 +1,7 @@
 //! Leads as people look at them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use machine::ids::{LeadId, WorkspaceId};
 use serde_json::Value;
@@ -75,4 +77,48 @@ pub async fn by_ids(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Returns where leads stand with us: what people say of it, unless that is less than what happened.
+pub async fn stages(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    leads: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, String>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            l.lead_id,
+            CASE
+                WHEN l.stage_key NOT IN ('new', 'contacted', 'replied') THEN l.stage_key
+                WHEN l.stage_key = 'replied' OR h.has_replied
+                    OR EXISTS (
+                        SELECT 1
+                        FROM inbound_events v
+                        WHERE v.workspace_id = $1 AND v.lead_id = l.lead_id AND NOT v.is_automatic
+                            AND v.kind IN ('mail', 'text', 'text_stop', 'text_start', 'text_help')
+                        OFFSET 0) THEN 'replied'
+                WHEN l.stage_key = 'contacted' OR h.was_contacted THEN 'contacted'
+                ELSE 'new' END AS "stage!"
+        FROM leads l
+        CROSS JOIN LATERAL (
+            SELECT
+                bool_or(e.state = 'replied') AS has_replied,
+                bool_or(e.contacted_at IS NOT NULL) AS was_contacted
+            FROM campaigns c
+            CROSS JOIN LATERAL (
+                SELECT state, contacted_at
+                FROM enrollments
+                WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND lead_id = l.lead_id
+                OFFSET 0) e
+            WHERE c.workspace_id = $1) h
+        WHERE l.workspace_id = $1 AND l.lead_id = ANY($2)
+        LIMIT 10000
+        "#,
+        workspace.uuid(),
+        leads,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.lead_id, row.stage)).collect())
 }

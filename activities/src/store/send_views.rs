@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
+use schemars::JsonSchema;
+use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -42,6 +44,48 @@ pub struct SendView {
     pub provider_id: Option<String>,
     /// Its Message-ID.
     pub message_id: Option<String>,
+    /// The furthest that was heard of it: of this attempt, where what was heard says of which.
+    pub heard: Option<String>,
+    /// When that was heard last, campaign time.
+    pub heard_at: Option<DateTime<Utc>>,
+}
+
+impl SendView {
+    /// Returns what became of it, as far as anybody knows.
+    pub fn became(&self) -> Option<Became> {
+        Became::of(&self.state, self.gate_at, self.heard.as_deref(), self.heard_at)
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "MessageOutcome")]
+pub struct Became {
+    /// The furthest that is known: `accepted` or `rejected` by the provider, `bounced_soft`,
+    /// `delivered`, `opened`, `clicked`, `bounced_hard`, `opted_out` or `complained`.
+    pub what: String,
+    /// When, campaign time: of what is heard again and again, the last time.
+    pub at: DateTime<Utc>,
+}
+
+impl Became {
+    /// Whether somebody told us, and not only the answer to our own call.
+    pub fn is_heard(&self) -> bool {
+        !matches!(self.what.as_str(), "accepted" | "rejected")
+    }
+
+    pub(super) fn of(
+        state: &str,
+        gate_at: Option<DateTime<Utc>>,
+        heard: Option<&str>,
+        heard_at: Option<DateTime<Utc>>,
+    ) -> Option<Self> {
+        if let (Some(what), Some(at)) = (heard, heard_at) {
+            return Some(Self { what: what.to_owned(), at });
+        }
+        let is_known = matches!(state, "accepted" | "rejected");
+        gate_at.filter(|_| is_known).map(|at| Self { what: state.to_owned(), at })
+    }
 }
 
 /// What a send said.
@@ -78,11 +122,23 @@ pub async fn by_ids(
         SELECT
             s.send_id, s.enrollment_id, c.name AS campaign, s.lead_id, s.kind, s.step_key,
             s.attempt, s.channel, s.variant, s.state, s.detail, n.name AS "sender?", s.address,
-            s.slot_at, s.gate_at, s.provider_id, s.message_id
+            s.slot_at, s.gate_at, s.provider_id, s.message_id, h.kind AS "heard?",
+            h.at AS "heard_at?"
         FROM unnest($2::uuid[]) AS u (send_id)
         JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        LEFT JOIN LATERAL (
+            SELECT v.kind, v.at
+            FROM inbound_events v
+            WHERE v.workspace_id = $1 AND v.send_id = s.send_id
+              AND (v.attempt IS NULL OR v.attempt = s.attempt)
+              AND v.kind IN ('bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard',
+                             'opted_out', 'complained')
+            ORDER BY array_position(
+                ARRAY['bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard', 'opted_out',
+                      'complained'], v.kind) DESC, v.at DESC
+            LIMIT 1) AS h ON true
         ORDER BY s.gate_at NULLS LAST, s.send_id
         LIMIT 1000
         "#,
@@ -107,10 +163,22 @@ pub async fn to_review(
         SELECT
             s.send_id, s.enrollment_id, c.name AS campaign, s.lead_id, s.kind, s.step_key,
             s.attempt, s.channel, s.variant, s.state, s.detail, n.name AS "sender?", s.address,
-            s.slot_at, s.gate_at, s.provider_id, s.message_id
+            s.slot_at, s.gate_at, s.provider_id, s.message_id, h.kind AS "heard?",
+            h.at AS "heard_at?"
         FROM sends s
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        LEFT JOIN LATERAL (
+            SELECT v.kind, v.at
+            FROM inbound_events v
+            WHERE v.workspace_id = $1 AND v.send_id = s.send_id
+              AND (v.attempt IS NULL OR v.attempt = s.attempt)
+              AND v.kind IN ('bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard',
+                             'opted_out', 'complained')
+            ORDER BY array_position(
+                ARRAY['bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard', 'opted_out',
+                      'complained'], v.kind) DESC, v.at DESC
+            LIMIT 1) AS h ON true
         WHERE s.workspace_id = $1
           AND s.state = 'needs_review'
           AND s.send_id > $2

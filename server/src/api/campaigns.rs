@@ -4,6 +4,7 @@
 mod enrollments;
 pub(super) mod moves;
 mod orders;
+mod retries;
 mod trials;
 mod views;
 
@@ -69,6 +70,7 @@ pub(super) fn routes() -> ApiRouter<App> {
         .merge(enrollments::routes())
         .merge(moves::routes())
         .merge(orders::routes())
+        .merge(retries::routes())
         .merge(trials::routes())
 }
 

@@ -5,6 +5,7 @@ use activities::conversations::{
     self, Body as Wording, Exchanged, Handover, HandoverAct, Noticed, Received, Sent, What,
 };
 use activities::store::conversations::{self as store, Author, Filter, Spot};
+use activities::store::send_views::Became;
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
 use axum::Json;
@@ -199,6 +200,15 @@ struct SentItem {
     /// The sender's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<String>,
+    /// The provider's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
+    /// Its Message-ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// What became of it, as far as anybody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Became>,
     #[serde(flatten)]
     body: MessageBody,
 }
@@ -232,6 +242,12 @@ struct ReceivedItem {
     /// Who says to have written it.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    /// Who brought it: `mailgun`, `twilio` and the like.
+    provider: String,
+    /// The name that it came with: the Message-ID of a mail, the provider's id of a text. The author's
+    /// own program wrote that of a mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
     #[serde(flatten)]
     body: MessageBody,
 }
@@ -309,6 +325,7 @@ impl SentItem {
     fn of(at: DateTime<Utc>, Sent { send, body }: Sent) -> Self {
         Self {
             at,
+            outcome: send.became(),
             channel: send.channel,
             send: send.send_id.into(),
             enrollment: send.enrollment_id.into(),
@@ -318,6 +335,8 @@ impl SentItem {
             state: send.state,
             detail: send.detail,
             sender: send.sender,
+            provider_id: send.provider_id,
+            message_id: send.message_id,
             body: body.into(),
         }
     }
@@ -336,6 +355,8 @@ impl ReceivedItem {
             step: received.step,
             proven: received.proven,
             from: received.from,
+            provider: received.provider,
+            message_id: received.message_id,
             body: received.body.into(),
         }
     }

@@ -115,7 +115,7 @@ struct Mail {
 impl From<Letter> for Mail {
     fn from(letter: Letter) -> Self {
         match letter {
-            Letter::Read { from, subject, text } => {
+            Letter::Read { from, subject, text, .. } => {
                 Self { from, subject, text: Some(text), unreadable: None }
             }
             Letter::Unreadable(why) => {

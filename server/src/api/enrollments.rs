@@ -5,6 +5,7 @@ use activities::enrollment_orders::{self, Order};
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::enrollment_views::SendRow;
 use activities::store::journal::Entry;
+use activities::store::send_views::Became;
 use activities::version_move;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -144,11 +145,21 @@ struct EnrollmentSend {
     /// Its subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// The provider's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
+    /// Its Message-ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// What became of it, as far as anybody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Became>,
 }
 
 impl From<SendRow> for EnrollmentSend {
     fn from(row: SendRow) -> Self {
         Self {
+            outcome: row.became(),
             id: row.send_id.into(),
             kind: row.kind,
             step: row.step_key,
@@ -160,6 +171,8 @@ impl From<SendRow> for EnrollmentSend {
             at: row.gate_at,
             slot_at: row.slot_at,
             subject: row.subject,
+            provider_id: row.provider_id,
+            message_id: row.message_id,
         }
     }
 }
@@ -299,6 +312,8 @@ enum OrderWord {
     Skip,
     /// Do not wait for the delay of the next step; `step` may name it. Windows and limits still count.
     SendNow,
+    /// Try again what was given up, from the step that failed; only of a lead that is `failed`.
+    Retry,
     /// End it.
     Stop,
     /// Offer the lead to a person.
@@ -380,6 +395,7 @@ impl SignalOrder {
             OrderWord::Resume => Order::Resume(self.rule.ok_or_else(|| needs("rule", "resume"))?),
             OrderWord::Skip => Order::Skip(self.step),
             OrderWord::SendNow => Order::SendNow(self.step),
+            OrderWord::Retry => Order::Retry,
             OrderWord::Stop => Order::Stop,
             OrderWord::HandOver => Order::HandOver,
             OrderWord::Replied => Order::Replied,

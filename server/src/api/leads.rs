@@ -19,6 +19,7 @@ use machine::ids::{EnrollmentId, LeadId, WorkspaceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::App;
 use super::answer::{Created, Versioned};
@@ -28,6 +29,7 @@ use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{Body, Path, Query};
 pub(super) use import::PATH as IMPORT_PATH;
+pub(super) use wording::searched;
 use wording::{ConsentWord, LeadChange, NewLead};
 
 pub(super) fn routes() -> ApiRouter<App> {
@@ -86,6 +88,10 @@ struct Lead {
     attributes: Map<String, Value>,
     /// Its tags in their order.
     tags: Vec<String>,
+    /// Where it stands with us: `new`, `contacted` once a message left, `replied` once it wrote to us; or
+    /// whatever people say of it, as in `qualified`, `customer` or `lost`. It never falls behind what
+    /// happened.
+    stage: String,
     /// How it came to us, as in `import/hotels.csv`.
     source: String,
     /// When it came to us.
@@ -141,8 +147,9 @@ struct LeadEnrollment {
     parked_at: Option<DateTime<Utc>>,
 }
 
-impl From<LeadView> for Lead {
-    fn from(view: LeadView) -> Self {
+impl Lead {
+    /// A lead at this stage.
+    fn of(view: LeadView, stage: Option<String>) -> Self {
         let attributes = match view.attributes {
             Value::Object(attributes) => attributes,
             Value::Null
@@ -164,6 +171,7 @@ impl From<LeadView> for Lead {
             },
             attributes,
             tags: view.tags,
+            stage: stage.unwrap_or_else(|| "new".to_owned()),
             source: view.source,
             created_at: view.created_at,
             changed_at: view.changed_at,
@@ -211,6 +219,12 @@ struct ListQuery {
     text: Option<String>,
     /// Those who came to us then or later.
     created_since: Option<DateTime<Utc>>,
+    /// Those whose `source` begins with this, as in `import/`.
+    source: Option<String>,
+    /// Those at this stage, in any case of letters.
+    stage: Option<String>,
+    /// Those with a mail address, or those without.
+    has_email: Option<bool>,
 }
 
 async fn list(
@@ -228,12 +242,24 @@ async fn list(
         score_min: query.score_min,
         text: wording::searched("text", query.text)?,
         since: query.created_since,
+        source: wording::searched("source", query.source)?,
+        stage: wording::searched("stage", query.stage)?,
+        has_email: query.has_email,
     };
     let list = ("leads", &search);
     let after: Option<LeadId> = wanted.after(&list)?;
     let mut tx = app.room.store.begin(caller.workspace).await?;
     let rows = search::page(&mut tx, caller.workspace, &search, after, wanted.rows()).await?;
-    Ok(Json(wanted.page(&list, rows, |row| row.lead_id)))
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.lead_id).collect();
+    let mut stages = lead_views::stages(&mut tx, caller.workspace, &ids).await?;
+    let rows: Vec<Lead> = rows
+        .into_iter()
+        .map(|row| {
+            let stage = stages.remove(&row.lead_id);
+            Lead::of(row, stage)
+        })
+        .collect();
+    Ok(Json(wanted.page(&list, rows, |lead: &Lead| lead.id)))
 }
 
 async fn create(
@@ -270,7 +296,9 @@ async fn show(
     let rows = enrollment_views::of_lead(&mut tx, caller.workspace, lead).await?;
     let enrollments = rows.into_iter().map(LeadEnrollment::from).collect();
     let version = view.version;
-    Ok(Versioned { version, body: LeadDetail { lead: view.into(), enrollments } })
+    let mut stages = lead_views::stages(&mut tx, caller.workspace, &[lead.uuid()]).await?;
+    let lead = Lead::of(view, stages.remove(&lead.uuid()));
+    Ok(Versioned { version, body: LeadDetail { lead, enrollments } })
 }
 
 async fn change(
@@ -320,7 +348,8 @@ async fn forget(
 async fn view(app: &App, workspace: WorkspaceId, lead: LeadId) -> Result<Lead, Problem> {
     let mut tx = app.room.store.begin(workspace).await?;
     let view = lead_views::by_ids(&mut tx, workspace, &[lead]).await?.pop();
-    view.map(Lead::from).ok_or_else(|| none(lead))
+    let mut stages = lead_views::stages(&mut tx, workspace, &[lead.uuid()]).await?;
+    view.map(|view| Lead::of(view, stages.remove(&lead.uuid()))).ok_or_else(|| none(lead))
 }
 
 fn none(lead: LeadId) -> Problem {

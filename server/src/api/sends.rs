@@ -2,7 +2,7 @@
 
 use activities::enrollment_view;
 use activities::reviews::{self, Verdict};
-use activities::store::send_views::{self, Content, Heard, SendView};
+use activities::store::send_views::{self, Became, Content, Heard, SendView};
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use axum::Json;
@@ -89,11 +89,14 @@ pub(super) struct Send {
     provider_id: Option<String>,
     /// Its Message-ID.
     message_id: Option<String>,
+    /// What became of it, as far as anybody knows.
+    outcome: Option<Became>,
 }
 
 impl From<SendView> for Send {
     fn from(view: SendView) -> Self {
         Self {
+            outcome: view.became(),
             id: view.send_id.into(),
             enrollment: view.enrollment_id.into(),
             lead: view.lead_id.into(),

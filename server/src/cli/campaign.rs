@@ -3,6 +3,7 @@
 mod moving;
 mod order;
 mod rehearse;
+mod retry;
 mod send_test;
 pub(super) mod show;
 mod start;
@@ -93,6 +94,8 @@ pub(super) enum Command {
     },
     /// Move every live lead to another version of the campaign
     Move(moving::Move),
+    /// Try again every lead of a campaign that failed, from the step that failed
+    Retry(retry::Retry),
     /// List the campaigns
     List {
         #[command(flatten)]
@@ -124,6 +127,7 @@ impl Command {
             | Self::Resume { .. }
             | Self::Stop { .. }
             | Self::Move(_)
+            | Self::Retry(_)
             | Self::List { .. }
             | Self::Show { .. } => None,
         }
@@ -150,6 +154,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         }
         Command::Stop { name, yes, output } => order::stop(name, yes, output, bench).await?,
         Command::Move(command) => moving::run(command, bench).await?,
+        Command::Retry(command) => retry::run(command, bench).await?,
         Command::List { output } => show::list(output, bench).await?,
         Command::Show { name, file: true, output: _ } => show::file(&name, bench).await?,
         Command::Show { name, file: false, output } => show::one(&name, output, bench).await?,

@@ -109,7 +109,7 @@ impl fmt::Display for Shown {
         write!(f, "{facts}")?;
         match mail {
             None => Ok(()),
-            Some(Letter::Read { from, subject, text }) => {
+            Some(Letter::Read { from, subject, text, .. }) => {
                 writeln!(f, "\nfrom {}", from.as_deref().unwrap_or("nobody"))?;
                 write_letter(f, subject.as_deref(), text)
             }

@@ -2,6 +2,7 @@
 //! mend it.
 
 mod agents;
+mod failed;
 mod senders;
 mod stream;
 
@@ -496,6 +497,7 @@ async fn check_set_up(
         );
     }
     agents::check(store, workspace, report).await?;
+    failed::check(store, workspace, report).await?;
     let mut tx = store.begin(workspace).await?;
     let endpoints = endpoint_views::list(&mut tx, workspace, None, 1_000).await?;
     let open: Vec<_> = endpoints.iter().filter(|it| it.revoked_at.is_none()).collect();

@@ -13,6 +13,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use machine::ids::EnrollmentId;
 
+pub(super) use self::list::state;
 use super::{Bench, lead};
 use crate::session::Session;
 use crate::terminal::Output;
@@ -52,6 +53,14 @@ pub(super) enum Command {
         #[arg(long)]
         to_version: Option<i32>,
     },
+    /// Try again what was given up, from the step that failed
+    Retry {
+        /// Its id, or the mail address of its lead
+        enrollment: String,
+        /// The campaign, where a lead is in several
+        #[arg(long)]
+        campaign: Option<String>,
+    },
     /// Give an order about an enrollment
     Signal {
         /// Its id, or the mail address of its lead
@@ -75,6 +84,9 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         }
         Command::Move { enrollment, campaign, to_version } => {
             moving::move_to(&enrollment, campaign.as_deref(), to_version, bench).await?;
+        }
+        Command::Retry { enrollment, campaign } => {
+            order::signal(&enrollment, campaign.as_deref(), order::Order::Retry, bench).await?;
         }
         Command::Signal { enrollment, campaign, order } => {
             order::signal(&enrollment, campaign.as_deref(), order, bench).await?;

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use activities::address::EmailAddress;
 use activities::handover_cause::{self, Cause};
 use activities::handovers::{self, Order, Ordered};
 use activities::store::handover_views::{self, HandoverView, Which};
+use activities::store::workspaces;
+use activities::workspace_settings;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
@@ -27,6 +30,16 @@ pub(super) enum Command {
         /// Also those that are over
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print or set the mail address to which leads are offered where a campaign names nobody
+    Address {
+        /// The address; without it the one that is set is printed
+        address: Option<EmailAddress>,
+        /// Let there be none
+        #[arg(long, conflicts_with = "address")]
+        clear: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -156,6 +169,9 @@ impl fmt::Display for List {
 pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { all, output } => list(all, output, bench).await?,
+        Command::Address { address, clear, output } => {
+            set_address(address, clear.then_some(Clear), output, bench).await?;
+        }
         Command::Accept { lead, fallback } => {
             let by = if fallback { Responder::Fallback } else { Responder::First };
             order(lead, Order::Accept(by), "is accepted", bench).await?;
@@ -192,6 +208,70 @@ async fn list(all: bool, output: Output, bench: Bench<'_>) -> anyhow::Result<()>
     });
     let handovers = handovers.collect();
     bench.terminal.show(output.format(), &List { handovers })?;
+    Ok(())
+}
+
+/// Orders that there be no address.
+struct Clear;
+
+#[derive(Serialize)]
+struct Address {
+    address: Option<String>,
+    /// Campaigns that hand over to it from now on, where it was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaigns: Option<u64>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.address, self.campaigns) {
+            (Some(address), None) => {
+                write!(f, "leads are offered to {address} where a campaign names nobody")
+            }
+            (Some(address), Some(users)) => {
+                let campaigns = match users {
+                    0 => "no campaign uses it yet: write `handover: {}` into its file".to_owned(),
+                    1 => "1 campaign uses it".to_owned(),
+                    n => format!("{n} campaigns use it"),
+                };
+                write!(
+                    f,
+                    "leads are offered to {address} where a campaign names nobody; {campaigns}"
+                )
+            }
+            (None, _) => write!(
+                f,
+                "there is no address: a campaign that hands over must name somebody; run `meridian \
+                 handover address sales@example.com`"
+            ),
+        }
+    }
+}
+
+async fn set_address(
+    address: Option<EmailAddress>,
+    clear: Option<Clear>,
+    output: Output,
+    bench: Bench<'_>,
+) -> anyhow::Result<()> {
+    let session = bench.session;
+    let (store, workspace) = (&session.store, session.workspace);
+    let campaigns = if address.is_some() || clear.is_some() {
+        let (address, admits) = (address.as_ref(), |_| true);
+        let set = workspace_settings::set_handover_address(
+            store,
+            workspace,
+            address,
+            admits,
+            super::ACTOR,
+        );
+        Some(set.await??)
+    } else {
+        None
+    };
+    let mut tx = store.begin(workspace).await?;
+    let address = workspaces::view(&mut tx, workspace).await?.handover_address;
+    bench.terminal.show(output.format(), &Address { address, campaigns })?;
     Ok(())
 }
 

@@ -3,17 +3,18 @@
 mod export;
 mod import;
 mod show;
+mod which;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use activities::import::{Mapping, Options, Policy};
-use activities::leads::erase;
 use activities::leads::search::{self, Query};
+use activities::leads::{self as people, AttributeChange, Change, NotChanged, erase};
 use activities::origin::Correspondent;
 use activities::phone::Country;
-use activities::store::lead_views::LeadView;
+use activities::store::lead_views::{self, LeadView};
 use activities::store::matches;
 use activities::tag::Tag;
 use anyhow::{Context as _, bail};
@@ -22,10 +23,12 @@ use clap::{Subcommand, ValueEnum};
 use machine::ids::LeadId;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use self::export::Over;
 pub(super) use self::import::{Imported, import_file, tell_before};
 pub(super) use self::show::SuppressionJson;
+pub(super) use self::which::Which;
 use super::{ACTOR, Bench};
 use crate::session::Session;
 use crate::tables::{Column, Table};
@@ -35,7 +38,7 @@ use crate::terminal::Output;
 pub(super) enum Command {
     /// Import leads from a CSV file; repeating it changes nothing
     Import {
-        /// The file; its first line names the columns, one of which is `email`
+        /// The file; its first line names the columns, one of which is `email` or `phone`
         file: PathBuf,
         /// Put this tag on every lead of the file
         #[arg(long)]
@@ -58,6 +61,8 @@ pub(super) enum Command {
         /// Those with this tag
         #[arg(long)]
         tag: Option<Tag>,
+        #[command(flatten)]
+        which: Box<Which>,
         /// Go on behind this lead
         #[arg(long, value_name = "ID")]
         after: Option<LeadId>,
@@ -72,6 +77,8 @@ pub(super) enum Command {
         /// Those with this tag
         #[arg(long)]
         tag: Option<Tag>,
+        #[command(flatten)]
+        which: Box<Which>,
         /// The file; without it they go to standard output
         #[arg(long)]
         file: Option<PathBuf>,
@@ -85,6 +92,13 @@ pub(super) enum Command {
         lead: String,
         #[command(flatten)]
         output: Output,
+    },
+    /// Say where a lead stands with us; its campaigns hear of it
+    Stage {
+        /// Its mail address, number or id
+        lead: String,
+        /// As in qualified, customer or lost; without it what happened says it: new, contacted or replied
+        stage: Option<String>,
     },
     /// Forget a person for good; all that is kept is the promise never to write to it
     Erase {
@@ -130,12 +144,13 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             let options = Options { tags: tag, country, mapping, policy, ..Options::default() };
             import::run(&file, options, output, bench).await?;
         }
-        Command::List { tag, after, limit, output } => {
-            list(tag, after, limit, output, bench).await?;
+        Command::List { tag, which, after, limit, output } => {
+            list(which.query(tag), after, limit, output, bench).await?;
         }
-        Command::Export { tag, file, force } => {
+        Command::Stage { lead, stage } => say_stage(&lead, stage, bench).await?,
+        Command::Export { tag, which, file, force } => {
             let over = if force { Over::Whatever } else { Over::Nothing };
-            export::run(tag, file.as_deref().map(|file| (file, over)), bench).await?;
+            export::run(which.query(tag), file.as_deref().map(|file| (file, over)), bench).await?;
         }
         Command::Show { lead, output } => show::run(&lead, output, bench).await?,
         Command::Erase { lead, for_good: _ } => forget(&lead, bench).await?,
@@ -179,14 +194,16 @@ struct LeadJson {
     sms_consent: String,
     attributes: Value,
     tags: Vec<String>,
+    stage: String,
     source: String,
     created_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     erased_at: Option<DateTime<Utc>>,
 }
 
-impl From<LeadView> for LeadJson {
-    fn from(lead: LeadView) -> Self {
+impl LeadJson {
+    /// A lead at this stage.
+    fn of(lead: LeadView, stage: Option<String>) -> Self {
         Self {
             id: lead.lead_id.into(),
             email: lead.emails.into_iter().next(),
@@ -196,6 +213,7 @@ impl From<LeadView> for LeadJson {
             sms_consent: lead.sms_consent,
             attributes: lead.attributes,
             tags: lead.tags,
+            stage: stage.unwrap_or_else(|| "new".to_owned()),
             source: lead.source,
             created_at: lead.created_at,
             erased_at: lead.erased_at,
@@ -209,14 +227,16 @@ impl fmt::Display for List {
             Column::Text("email"),
             Column::Text("name"),
             Column::Text("zone"),
+            Column::Text("stage"),
             Column::Text("tags"),
         ];
         let mut table = Table::new(&columns, "no leads: run `meridian lead import FILE`");
         for lead in &self.leads {
             table.row([
-                lead.email.clone().unwrap_or_else(|| "-".to_owned()),
+                lead.email.as_ref().or(lead.phone.as_ref()).map_or("-", String::as_str).to_owned(),
                 name_of(&lead.attributes),
                 lead.zone.clone().unwrap_or_else(|| "-".to_owned()),
+                lead.stage.clone(),
                 lead.tags.join(", "),
             ]);
         }
@@ -245,7 +265,7 @@ fn name_of(attributes: &Value) -> String {
 }
 
 async fn list(
-    tag: Option<Tag>,
+    query: Query,
     after: Option<LeadId>,
     limit: i64,
     output: Output,
@@ -253,12 +273,47 @@ async fn list(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let mut tx = session.store.begin(session.workspace).await?;
-    let query = Query { tag, ..Query::default() };
     let leads = search::page(&mut tx, session.workspace, &query, after, limit).await?;
     let is_full = i64::try_from(leads.len()).is_ok_and(|n| n == limit);
     let next = leads.last().filter(|_| is_full).map(|lead| LeadId::from(lead.lead_id));
-    let list = List { leads: leads.into_iter().map(LeadJson::from).collect(), next };
+    let ids: Vec<Uuid> = leads.iter().map(|lead| lead.lead_id).collect();
+    let mut stages = lead_views::stages(&mut tx, session.workspace, &ids).await?;
+    let leads = leads.into_iter().map(|lead| {
+        let stage = stages.remove(&lead.lead_id);
+        LeadJson::of(lead, stage)
+    });
+    let list = List { leads: leads.collect(), next };
     bench.terminal.show(output.format(), &list)?;
+    Ok(())
+}
+
+async fn say_stage(who: &str, stage: Option<String>, bench: Bench<'_>) -> anyhow::Result<()> {
+    let session = bench.session;
+    let id = find(session, who).await?;
+    let room = session.mailroom(bench.config)?;
+    let said = match stage.as_deref().map(str::trim) {
+        None => Value::Null,
+        Some(text) if text.is_empty() || text.len() > 100 || text.contains(char::is_control) => {
+            bail!("a stage has 1 to 100 characters on one line")
+        }
+        Some(text) => Value::String(text.to_owned()),
+    };
+    let patch = [("stage".to_owned(), said)].into_iter().collect();
+    let change = Change { attributes: AttributeChange::Merge(patch), ..Change::default() };
+    let (workspace, admits) = (session.workspace, |_| true);
+    match people::change(&room, workspace, id, &change, admits, ACTOR).await? {
+        Ok(_) => {}
+        Err(NotChanged::NoSuchLead) => bail!("there is no lead {id}: run `meridian lead list`"),
+        Err(NotChanged::Erased) => bail!("the person was erased"),
+        Err(NotChanged::Attributes(error)) => return Err(error.into()),
+        Err(NotChanged::Stale | NotChanged::NoAddress | NotChanged::Refused(_)) => {
+            bail!("somebody else changed it meanwhile: try again")
+        }
+    }
+    let mut tx = session.store.begin(workspace).await?;
+    let mut stages = lead_views::stages(&mut tx, workspace, &[id.uuid()]).await?;
+    let stage = stages.remove(&id.uuid()).unwrap_or_default();
+    bench.terminal.print(&format!("{who} is at the stage `{stage}`"))?;
     Ok(())
 }
 

@@ -200,6 +200,11 @@ impl Person {
         self.order(Signal::SendNow { step }).await;
     }
 
+    /// What was given up is tried again.
+    pub async fn retry(&self) {
+        self.order(Signal::Retried).await;
+    }
+
     /// The enrollment ends.
     pub async fn stop(&self) {
         self.order(Signal::Stopped).await;

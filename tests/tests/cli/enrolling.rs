@@ -101,6 +101,13 @@ async fn leads_are_added_by_tag_and_by_file() {
     assert_eq!((&filed["added"], &filed["imported"]["refused"]), (&2.into(), &1.into()));
     let again = desk.types(&format!("campaign enroll spring --file {more} --json")).await.json();
     assert_eq!((&again["added"], &again["already_in"]), (&0.into(), &2.into()));
+    let found = desk
+        .types("campaign enroll spring --tag hotel --text inland --has-email --json")
+        .await
+        .json();
+    assert_eq!((&found["added"], &found["already_in"]), (&0.into(), &1.into()));
+    let found = desk.types("campaign enroll spring --stage new --source import/leads --json").await;
+    assert_eq!(found.json()["added"], 0);
 }
 
 #[tokio::test]

@@ -246,3 +246,103 @@ async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_m
     let named = desk.types(&format!("lead import {file} --map Vorname=first_name")).await.well();
     assert!(!named.contains("--map"), "{named}");
 }
+
+#[tokio::test]
+async fn leads_are_found_by_what_is_known_of_them_and_said_to_stand_somewhere() {
+    let desk = enrolled().await;
+    let file = desk.file("texts.csv", "Mobile,name\n+351 912 345 678,Carl\n,Dora\n");
+    let told = desk.types(&format!("lead import {file}")).await.well();
+    assert!(told.contains("1 new") && told.contains("there is no telephone number"), "{told}");
+    let found = async |flags: &str| -> usize {
+        let list = desk.types(&format!("lead list {flags} --json")).await.json();
+        list["leads"].as_array().unwrap().len()
+    };
+    assert_eq!(found("--has-email false").await, 1);
+    assert_eq!(found("--has-email --stage new").await, 2);
+    assert_eq!(found("--source import/texts").await, 1);
+    let said = desk.types("lead stage ann@example.com Customer").await.well();
+    assert_eq!(said.trim(), "ann@example.com is at the stage `customer`");
+    assert_eq!(found("--stage customer --state queued").await, 1);
+    assert_eq!(found("--stage new").await, 2);
+    let said = desk.types("lead stage +351912345678 lost").await.well();
+    assert!(said.contains("`lost`"), "{said}");
+    let said = desk.types("lead stage ann@example.com").await.well();
+    assert!(said.contains("`new`"), "{said}");
+    let shown = desk.types("lead show +351912345678").await.well();
+    assert!(shown.contains("lost"), "{shown}");
+    let exported = desk.types("lead export --stage lost").await.well();
+    assert!(exported.contains("+351912345678") && !exported.contains("ann@"), "{exported}");
+}
+
+#[tokio::test]
+async fn who_failed_is_told_and_tried_again() {
+    let mut desk = enrolled().await;
+    let error = desk.types("enrollment retry ann@example.com").await.error();
+    assert_eq!(error, "nothing of it was given up; it is queued");
+    let none = desk.types("campaign retry spring").await.well();
+    assert_eq!(none.trim(), "no lead of `spring` failed");
+    sqlx::raw_sql(
+        "UPDATE enrollments SET state = 'failed', ended_at = now(), wake_at = NULL, turn = 1,
+             snapshot = convert_to((convert_from(snapshot, 'UTF8')::jsonb
+                 || '{\"state\": {\"state\": \"ended\", \"outcome\": \"failed\"}}')::text, 'UTF8');
+         INSERT INTO counter_deltas (workspace_id, campaign_id, measure, n)
+         SELECT workspace_id, campaign_id, unnest(ARRAY['state/queued', 'state/failed']),
+                unnest(ARRAY[-2, 2])
+         FROM campaigns",
+    )
+    .execute(&mut desk.owner)
+    .await
+    .unwrap();
+    let listed = desk.types("enrollment list --campaign spring --state failed --json").await.json();
+    assert_eq!(listed["enrollments"].as_array().unwrap().len(), 2);
+    let shown = desk.types("campaign show spring").await.well();
+    for part in ["2 leads failed", "--state failed", "meridian campaign retry spring"] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    assert!(shown.contains("meridian enrollment retry"), "{shown}");
+    let doctor = desk.types("doctor").await;
+    assert!(doctor.out.contains("campaign `spring`: 2 leads failed"), "{}", doctor.out);
+    let foreseen = desk.types("campaign retry spring --dry-run --json").await.json();
+    assert_eq!((&foreseen["leads"], &foreseen["ordered"]), (&2.into(), &false.into()));
+    assert_eq!(desk.count("SELECT count(*) FROM signals").await, 0);
+    desk.types("enrollment retry ann@example.com").await.well();
+    let all = desk.types("campaign retry spring").await.well();
+    assert_eq!(all.trim(), "2 leads of `spring` go on from the step that failed");
+    assert_eq!(desk.count("SELECT count(*) FROM signals WHERE kind = 'retried'").await, 3);
+    assert_eq!(
+        desk.count("SELECT count(*) FROM audit WHERE act IN ('retried', 'campaign.retry')").await,
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_campaign_that_names_nobody_hands_over_to_the_address_of_the_workspace() {
+    let mut desk = Desk::new().await;
+    let file = desk.file("spring.yaml", &CAMPAIGN.replace("{ to: team@example.com }", "{}"));
+    let error = desk.types(&format!("campaign apply {file}")).await.error();
+    assert!(error.contains("meridian handover address sales@example.com"), "{error}");
+    let none = desk.types("handover address").await.well();
+    assert!(none.contains("there is no address"), "{none}");
+    let set = desk.types("handover address Sales@Example.com").await.well();
+    assert!(set.contains("sales@example.com") && set.contains("no campaign uses it"), "{set}");
+    desk.types(&format!("campaign apply {file}")).await.well();
+    let to =
+        "SELECT count(*) FROM campaigns WHERE settings #>> '{handover,to}' = 'sales@example.com'";
+    assert_eq!(desk.count(to).await, 1);
+    let error = desk.types("handover address --clear").await.error();
+    assert!(error.contains("the campaign `spring` hands over to it"), "{error}");
+    let set = desk.types("handover address team@example.com --json").await.json();
+    assert_eq!((&set["address"], &set["campaigns"]), (&"team@example.com".into(), &1.into()));
+    assert_eq!(desk.count(to).await, 0);
+    let named = |text: &str| format!("{text}senders: [capture]\n");
+    let file =
+        desk.file("spring.yaml", &named(&CAMPAIGN.replace("{ to: team@example.com }", "{}")));
+    desk.types(&format!("campaign apply {file}")).await.well();
+    let to =
+        "SELECT count(*) FROM campaigns WHERE settings #>> '{handover,to}' = 'team@example.com'";
+    assert_eq!(desk.count(to).await, 1);
+    let file = desk.file("spring.yaml", &named(CAMPAIGN));
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("handover address --clear").await.well();
+}

@@ -233,3 +233,26 @@ async fn a_stranger_finds_nothing_and_a_viewer_changes_nothing() {
     assert_eq!(viewer.post("/campaigns", &spring()).await.problem(403).0, "forbidden");
     assert_eq!(viewer.get(&path).await.json(200)["status"], "draft");
 }
+
+#[tokio::test]
+async fn a_campaign_that_names_nobody_hands_over_to_the_workspace() {
+    let api = Api::new().await;
+    let (operator, admin) = (api.program(Role::Operator).await, api.program(Role::Admin).await);
+    let document = with(spring(), "handover", json!({}));
+    assert_eq!(operator.post("/campaigns", &document).await.faulty_fields(), ["handover"]);
+    let shown = admin.get("/workspace").await;
+    assert_eq!(shown.headers["etag"], "\"1\"");
+    assert_eq!(shown.json(200)["handover_address"], Value::Null);
+    let sales = json!({ "handover_address": "Sales@Example.com" });
+    assert_eq!(operator.patch("/workspace", &sales).await.problem(403).0, "forbidden");
+    let set = admin.patch_if("\"1\"", "/workspace", &sales).await.json(200);
+    assert_eq!(set["handover_address"], "sales@example.com");
+    assert_eq!(admin.patch_if("\"1\"", "/workspace", &sales).await.problem(412).0, "changed");
+    let wrong = json!({ "handover_address": "sales" });
+    assert_eq!(admin.patch("/workspace", &wrong).await.faulty_fields(), ["handover_address"]);
+    made(&operator, &document).await;
+    let none = json!({ "handover_address": null });
+    assert_eq!(admin.patch("/workspace", &none).await.problem(409).0, "conflict");
+    let strangers = api.stranger(Role::Admin).await;
+    assert_eq!(strangers.get("/workspace").await.json(200)["handover_address"], Value::Null);
+}

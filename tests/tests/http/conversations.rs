@@ -145,6 +145,10 @@ async fn everything_between_a_lead_and_us_is_one_thread() {
     assert_eq!((&items[0]["subject"], &items[0]["step"]), (&json!("Hello"), &json!("intro")));
     assert!(items[0]["text"].as_str().unwrap().starts_with("Hello there."));
     assert_eq!((&items[2]["text"], &items[2]["step"]), (&json!("Tell me more."), &json!("intro")));
+    assert_eq!(items[0]["outcome"]["what"], "accepted");
+    assert_eq!(items[0]["message_id"], format!("{spring}@meridian.example"));
+    assert_eq!(items[1]["outcome"]["what"], "opted_out");
+    assert_eq!(items[2]["message_id"], "Tellmemore.@q.example");
     assert_eq!((&items[2]["campaign"], &items[2]["proven"]), (&json!("spring"), &json!(true)));
     // Page by page it is the same.
     let (mut paged, mut cursor) = (Vec::new(), String::new());
@@ -155,6 +159,19 @@ async fn everything_between_a_lead_and_us_is_one_thread() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(&paged, items);
+    let heard =
+        |played| NewEvent::of_played(spring.parse().unwrap(), format!("{played:?}"), played);
+    for (played, outcome) in [
+        (Played::Clicked, "clicked"),
+        (Played::Delivered, "clicked"),
+        (Played::BouncedSoft, "clicked"),
+        (Played::Complained, "complained"),
+    ] {
+        ingest::signal(&api.room, api.workspace, heard(played)).await.unwrap();
+        let sends = operator.get(&format!("/sends?lead={ada}")).await.json(200);
+        let send = sends["items"].as_array().unwrap().iter().find(|it| it["id"] == spring.as_str());
+        assert_eq!(send.unwrap()["outcome"]["what"], outcome);
+    }
 
     writes(&api, BOB, &to_bob, "", "Back again.").await;
     let first = operator.get("/conversations?limit=1").await.json(200);

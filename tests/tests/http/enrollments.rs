@@ -1,7 +1,11 @@
 //! Leads in campaigns: entering, plan, journal, orders.
 
 use activities::api_keys::Role;
+use activities::ingest::{self, Verb};
 use chrono::TimeDelta;
+use machine::effect::EffectId;
+use machine::ids::{EnrollmentId, Subject, send_id};
+use machine::signal::{Answer, Refusal, Signal};
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
 
@@ -296,4 +300,96 @@ async fn an_order_repeated_under_its_name_is_given_once() {
     assert_eq!(again["told"]["step"], "intro");
     api.turn().await;
     assert_eq!(operator.get(&ann).await.json(200)["plan"]["next"]["step"], "nudge");
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_tried_again_one_by_one_or_all_at_once() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, spring()).await;
+    let (ann, bob) = (
+        entered(&api, &operator, &path, "ann@example.com").await,
+        entered(&api, &operator, &path, "bob@example.com").await,
+    );
+    entered(&api, &operator, &path, "eve@example.com").await;
+    let retry = json!({ "signal": "retry" });
+    let (kind, detail) = operator.post(&format!("{ann}/signals"), &retry).await.problem(409);
+    assert_eq!(
+        (kind.as_str(), detail.as_str()),
+        ("conflict", "nothing of it was given up; it is sending")
+    );
+    let fails = async || {
+        for path in [&ann, &bob] {
+            let enrollment: EnrollmentId = path.rsplit('/').next().unwrap().parse().unwrap();
+            let (subject, asked) = (Subject::Step("intro"), operator.get(path).await.json(200));
+            let send = send_id(api.workspace, enrollment, subject, 1);
+            let attempt = u32::try_from(asked["sends"][0]["attempt"].as_u64().unwrap()).unwrap();
+            let answer = Answer::Rejected { class: Refusal::Content, retry_after_s: None };
+            let effect = EffectId { send, attempt };
+            let signal = Signal::SendAnswered { effect, answer };
+            let (source_key, actor) = (format!("refused/{attempt}"), "test".to_owned());
+            let verb = Verb { enrollment, signal, source_key, actor };
+            ingest::verb(&api.room.store, api.workspace, verb).await.unwrap();
+        }
+        api.turn().await;
+    };
+    fails().await;
+    let failed = format!("{path}/enrollments?state=failed");
+    assert_eq!(operator.get(&failed).await.json(200)["items"].as_array().unwrap().len(), 2);
+
+    let told = operator.post(&format!("{ann}/signals"), &retry).await.json(202);
+    assert_eq!(told["told"], json!({ "kind": "retried" }));
+    api.turn().await;
+    let shown = operator.get(&ann).await.json(200);
+    assert_eq!(
+        (&shown["plan"]["state"], &shown["sends"][0]["attempt"]),
+        (&json!("sending"), &json!(2))
+    );
+    let campaign_retry = format!("{path}/retry");
+    let foreseen = operator.order(&format!("{campaign_retry}?dry_run=true")).await.json(200);
+    assert_eq!(foreseen, json!({ "leads": 1, "ordered": false }));
+    let told = operator.order(&campaign_retry).await.json(200);
+    assert_eq!(told, json!({ "leads": 1, "ordered": true }));
+    api.turn().await;
+    assert_eq!(operator.get(&bob).await.json(200)["plan"]["state"], "sending");
+    assert_eq!(operator.order(&campaign_retry).await.json(200)["leads"], 0);
+
+    // What nobody may write to any more is not tried again.
+    fails().await;
+    let admin = api.program(Role::Admin).await;
+    let lead = api.lead("ann@example.com").await;
+    assert_eq!(admin.delete(&format!("/leads/{lead}")).await.status, 204);
+    let refused = operator.post(&format!("{ann}/signals"), &retry).await.problem(409).1;
+    assert_eq!(refused, "the person was erased");
+    assert_eq!(
+        operator.order(&format!("{campaign_retry}?dry_run=true")).await.json(200)["leads"],
+        1
+    );
+    operator.order(&format!("{path}/stop")).await.json(200);
+    assert_eq!(operator.order(&campaign_retry).await.problem(409).0, "conflict");
+    let refused = operator.post(&format!("{bob}/signals"), &retry).await.problem(409).1;
+    assert_eq!(refused, "its campaign is stopped for good");
+}
+
+#[tokio::test]
+async fn leads_enter_by_what_leads_are_found_by() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let path = started(&api, &operator, slow()).await;
+    api.import("email,stage,tier,tags\nfay@example.com,Qualified,A,hotel\ngus@example.com,qualified,B,hotel\n")
+        .await;
+    let enrollments = format!("{path}/enrollments");
+    let added = async |matching: Value| {
+        let body = json!({ "matching": matching });
+        operator.post(&enrollments, &body).await.json(200)["added"].clone()
+    };
+    assert_eq!(added(json!({ "stage": "QUALIFIED", "tags": ["hotel"], "tier": "a" })).await, 1);
+    assert_eq!(added(json!({ "stage": "qualified", "tags": ["hotel", "seaside"] })).await, 0);
+    let large = json!({ "attribute": "rooms", "at_least": 80 });
+    assert_eq!(added(json!({ "has_email": true, "filter": large })).await, 1);
+    assert_eq!(added(json!({ "has_email": false })).await, 0);
+    assert_eq!(added(json!({ "text": "ann" })).await, 1);
+    assert_eq!(added(json!({ "stage": "new", "source": "" })).await, 1);
+    let wrong = json!({ "matching": { "stage": "a\nb" } });
+    assert_eq!(operator.post(&enrollments, &wrong).await.faulty_fields(), ["matching.stage"]);
 }

@@ -1,6 +1,8 @@
 //! Leads: added, shown, changed, found.
 
 use activities::api_keys::Role;
+use activities::inbound::Envelope;
+use activities::ingest::{self, NewEvent, Provider};
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
@@ -237,4 +239,65 @@ async fn leads_are_found_by_all_that_is_asked_page_by_page() {
     let next = page["next"].as_str().unwrap();
     let other = operator.get(&format!("/leads?limit=1&tier=a&cursor={next}")).await;
     assert!(other.problem(422).1.starts_with("cursor: "));
+}
+
+#[tokio::test]
+async fn a_lead_is_at_the_stage_that_people_say_or_that_happened() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let new = json!({ "emails": ["carl@example.com"], "stage": "Qualified" });
+    assert_eq!(operator.post("/leads", &new).await.json(201)["stage"], "qualified");
+    operator.post("/leads", &json!({ "phones": ["+351912345678"] })).await.json(201);
+    let _engine = api.runs(&campaign(), &["ada@example.com", "bob@example.com"]).await;
+    let found = async |query: &str| -> Vec<String> {
+        let page = operator.get(&format!("/leads?{query}")).await.json(200);
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|lead| lead["emails"][0].as_str().unwrap_or("-").to_owned()).collect()
+    };
+    let contacted = |page: &Value| page["items"].as_array().unwrap().len() == 2;
+    operator.until("/leads?stage=contacted", contacted).await;
+    assert_eq!(found("stage=NEW").await, ["-"]);
+    assert_eq!(found("stage=qualified").await, ["carl@example.com"]);
+    assert_eq!(found("has_email=false").await, ["-"]);
+    assert_eq!(found("has_email=true&stage=contacted&text=ada").await, ["ada@example.com"]);
+    assert_eq!(found("source=api&has_email=true").await, ["carl@example.com"]);
+
+    let ada = api.lead("ada@example.com").await;
+    let path = format!("/leads/{ada}");
+    let shown = operator.get(&path).await.json(200);
+    assert_eq!(shown["stage"], "contacted");
+    let send = operator.get(&format!("/sends?lead={ada}")).await.json(200);
+    let send = send["items"][0]["id"].as_str().unwrap().to_owned();
+    let raw = format!(
+        "From: <ada@example.com>\r\nSubject: Re\r\nMessage-ID: <m@q.example>\r\n\
+         In-Reply-To: <{send}@harbour.example>\r\n\r\nTell me more.\r\n"
+    );
+    let (room, workspace, now) = (&api.room, api.workspace, api.now().await);
+    let (envelope, key) = (Envelope::default(), "m".to_owned());
+    let event = NewEvent::of_raw_mail(
+        room,
+        workspace,
+        Provider::Capture,
+        key,
+        raw.as_bytes(),
+        envelope,
+        now,
+    );
+    ingest::signal(room, workspace, event).await.unwrap();
+    assert_eq!(operator.get(&path).await.json(200)["stage"], "replied");
+    assert_eq!(found("stage=replied").await, ["ada@example.com"]);
+    // What people say is never less than what happened, and stands where it is something else.
+    for (said, stage) in [
+        (json!("new"), "replied"),
+        (json!("Customer"), "customer"),
+        (json!("lost"), "lost"),
+        (Value::Null, "replied"),
+    ] {
+        let changed = patch(&operator, &path, None, &json!({ "stage": said })).await.json(200);
+        assert_eq!(changed["stage"], stage);
+    }
+    let wrong = patch(&operator, &path, None, &json!({ "stage": " " })).await;
+    assert_eq!(wrong.faulty_fields(), ["stage"]);
+    let wrong = patch(&operator, &path, None, &json!({ "stage": "won", "attributes": null })).await;
+    assert_eq!(wrong.faulty_fields(), ["stage"]);
 }

@@ -155,6 +155,39 @@ async fn a_file_that_is_none_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_row_without_an_address_is_known_by_its_number() {
+    let mut town = Town::new(&[]).await;
+    let file =
+        "Mobile,Name\n+351 912 345 678,Ada\n+351 912 345 679,Bob\n,Carl\n+351912345678,Dora\n";
+    let report = town.import(file).await;
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    let expected = [
+        "line 4, Mobile: there is no telephone number",
+        "line 5, Mobile: the same number is on line 2",
+    ];
+    assert_eq!(faults, expected);
+    assert_eq!(report.totals, Totals { added: 2, refused: 2, ..Totals::default() });
+    let again = town.import(file).await;
+    assert_eq!(again.totals, Totals { unchanged: 2, refused: 2, ..Totals::default() });
+    // Two rows about one person: one by the address, one by the number.
+    town.import("email,phone\nada@example.com,+351 912 345 670\n").await;
+    let both = "email,phone,rooms,town\n\
+        ada@example.com,,40,\n,+351912345670,,Porto\n,+351912345679,,Faro\n,,,Lisbon\n";
+    let report = town.import(both).await;
+    assert_eq!(report.totals, Totals { changed: 3, refused: 1, ..Totals::default() });
+    assert_eq!(
+        report.faults[0].to_string(),
+        "line 5, email: there is neither an address nor a telephone number that can be dialled"
+    );
+    let sql = "SELECT (l.attributes || jsonb_build_object('v', l.version))::text
+        FROM leads l JOIN addresses a USING (workspace_id, lead_id) WHERE a.address = $1";
+    let ada: serde_json::Value = serde_json::from_str(&town.one(sql, &[ADA]).await).unwrap();
+    assert_eq!(ada, json!({ "phone": "+351912345670", "rooms": "40", "town": "Porto", "v": 2 }));
+    assert_eq!(town.count("leads").await, 3);
+    assert_eq!(town.count("addresses WHERE channel = 'email'").await, 1);
+}
+
+#[tokio::test]
 async fn a_quotation_mark_that_is_never_closed_is_an_error_and_the_rows_before_it_go_in() {
     let mut town = Town::new(&[]).await;
     let (room, workspace) = (town.room.clone(), town.workspace);

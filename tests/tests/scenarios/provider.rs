@@ -47,6 +47,54 @@ scenarios! {
         ada.received(&[]).await;
     }
 
+    /// What was given up is tried again when a person says so, as another attempt of one message; the
+    /// rest of the sequence follows.
+    async fn a_lead_that_failed_goes_on_where_it_failed(world: World) {
+        let campaign =
+            sequence().refused_at_most(2).email("intro").wait(days(3)).email("nudge").wait(days(2)).email("close");
+        world.given(campaign).await;
+        let ada = world.enrolls("ada@example.com").await;
+        world.provider().refuses_for_ever().await;
+        world.after(days(10)).await;
+        ada.ended(Outcome::Failed).await;
+        ada.retry().await;
+        ada.is(Shown::Retrying).await;
+        world.after(days(10)).await;
+        ada.ended(Outcome::Failed).await;
+        world.provider().recovers().await;
+        ada.retry().await;
+        ada.received(&["intro", "nudge"]).await;
+        ada.retry().await;
+        world.after(days(1)).await;
+        ada.received(&["intro", "nudge"]).await;
+        world.after(days(10)).await;
+        ada.received(&["intro", "nudge", "close"]).await;
+        ada.ended(Outcome::Completed).await;
+        ada.retry().await;
+        ada.ended(Outcome::Completed).await;
+    }
+
+    /// A lead that failed and opted out, or whose campaign was stopped, is not tried again.
+    async fn no_retry_undoes_a_stop(world: World) {
+        let campaign = sequence().refused_at_most(1).email("intro").wait(days(30)).email("nudge");
+        let campaign = world.given(campaign).await;
+        world.provider().refuses_for_ever().await;
+        let ada = world.enrolls("ada@example.com").await;
+        let grace = world.enrolls("grace@example.com").await;
+        world.provider().recovers().await;
+        world.enrolls("rosa@example.com").await.received(&["intro"]).await;
+        ada.ended(Outcome::Failed).await;
+        ada.opts_out().await;
+        ada.retry().await;
+        campaign.stop().await;
+        grace.retry().await;
+        world.after(days(10)).await;
+        ada.received(&[]).await;
+        ada.ended(Outcome::OptedOut).await;
+        grace.received(&[]).await;
+        grace.ended(Outcome::Stopped).await;
+    }
+
     /// A lost answer: nobody calls again, and a person says that it went.
     async fn a_message_whose_answer_is_lost_is_never_sent_again_by_itself(world: World) {
         world.given(sequence().email("intro").wait(days(3)).email("nudge")).await;

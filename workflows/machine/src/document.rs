@@ -166,7 +166,8 @@ pub struct ScoreDocument {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handover {
-    /// The mail address that is told first. Either this or `agents`.
+    /// The mail address that is told first. Either this or `agents`; with neither, the workspace's own
+    /// address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Who of the workspace's agents is told first, in place of one address.

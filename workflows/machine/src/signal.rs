@@ -91,6 +91,8 @@ pub enum Signal {
         /// The step that was current when the person decided.
         step: StepKey,
     },
+    /// A person wants what was given up to be tried again, from the step that failed.
+    Retried,
     /// A person or a rule ended the enrollment.
     Stopped,
     /// A person asked for a handover.
@@ -313,6 +315,7 @@ impl Signal {
             Self::Resumed { .. } => "resumed",
             Self::Skipped { .. } => "skipped",
             Self::SendNow { .. } => "send_now",
+            Self::Retried => "retried",
             Self::Stopped => "stopped",
             Self::HandOver => "hand_over",
             Self::HandoverAccepted { .. } => "handover_accepted",
@@ -352,6 +355,7 @@ impl Signal {
             | Self::Resumed { .. }
             | Self::Skipped { .. }
             | Self::SendNow { .. }
+            | Self::Retried
             | Self::Stopped
             | Self::HandOver
             | Self::HandoverAccepted { .. }
@@ -387,6 +391,7 @@ impl Signal {
             | Self::AttributeChanged
             | Self::Resumed { .. }
             | Self::SendNow { .. }
+            | Self::Retried
             | Self::HandoverAccepted { .. }
             | Self::HandoverAnswered
             | Self::HandoverClosed { .. }

@@ -406,6 +406,62 @@ fn a_pause_holds_for_a_lead_that_was_over_and_is_given_back() {
 }
 
 #[test]
+fn what_was_given_up_has_all_its_tries_again_and_asks_under_a_new_attempt() {
+    let more = json!({ "retry": { "refusals": 2 } });
+    let mut lead = Lead::enrolled(json!([email("intro"), later("nudge")]), more);
+    let refused = Answer::Rejected { class: Refusal::Retry, retry_after_s: None };
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        for refusal in 1..=2 {
+            assert_eq!(lead.enrollment.outcome(), None, "refused {refusal} times of 2");
+            asked.push(lead.wakes().effects.pop().unwrap().id());
+            lead.hears(&answered(*asked.last().unwrap(), refused.clone()));
+        }
+        assert_eq!(lead.enrollment.outcome(), Some(Outcome::Failed));
+        lead.hears(&Signal::Retried);
+        assert_eq!(lead.waits_for(), "intro");
+        assert_eq!(lead.enrollment.wake_at(), Some(lead.now), "no delay is waited for again");
+    }
+    assert_eq!(asked.iter().map(|id| id.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(asked.iter().all(|id| id.send == asked[0].send));
+    lead.sends();
+    assert_eq!(lead.waits_for(), "nudge");
+}
+
+#[test]
+fn a_message_that_was_refused_is_tried_again_and_what_ended_otherwise_is_not() {
+    let refused = || {
+        let mut lead = Lead::enrolled(json!([email("intro")]), json!({}));
+        let effect = lead.wakes().effects.pop().unwrap().id();
+        let class = Refusal::Content;
+        lead.hears(&answered(effect, Answer::Rejected { class, retry_after_s: None }));
+        lead
+    };
+    let (mut lead, mut stopped) = (refused(), refused());
+    lead.hears(&Signal::Retried);
+    lead.sends();
+    assert_eq!(lead.enrollment.outcome(), Some(Outcome::Completed));
+    stopped.hears(&Signal::OptedOut);
+    stopped.hears(&Signal::Retried);
+    assert_eq!(stopped.enrollment.outcome(), Some(Outcome::OptedOut));
+    lead.hears(&Signal::Retried);
+    assert_eq!(lead.enrollment.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn what_is_tried_again_while_its_campaign_rests_waits_for_the_campaign() {
+    let mut lead = Lead::enrolled(json!([email("intro")]), json!({ "retry": { "refusals": 1 } }));
+    let effect = lead.wakes().effects.pop().unwrap().id();
+    lead.hears(&answered(effect, Answer::Rejected { class: Refusal::Retry, retry_after_s: None }));
+    lead.hears(&Signal::Paused { scope: PauseScope::Campaign });
+    lead.hears(&Signal::Retried);
+    assert!(matches!(lead.enrollment.state, State::Paused { .. }));
+    lead.hears(&Signal::Resumed { scope: PauseScope::Campaign, rule: ResumeRule::Keep });
+    lead.sends();
+    assert_eq!(lead.enrollment.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
 fn a_reply_after_the_last_mail_is_offered_to_a_person() {
     let mut lead = Lead::enrolled(json!([email("intro")]), with_team());
     lead.sends();

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use machine::document::{CampaignDocument, compile, unreachable_clicks};
-use machine::sequence::{Channel, ReplyRule, ReplyScope, StepKind, Version};
+use machine::sequence::{Channel, FirstAsked, ReplyRule, ReplyScope, StepKind, Version};
 use serde_json::{Value, json};
 
 fn parse(document: Value) -> CampaignDocument {
@@ -29,6 +29,12 @@ fn with(path: &str, value: Value) -> Value {
         _ => panic!("{path} leads into a plain value"),
     }
     document
+}
+
+#[test]
+fn a_handover_to_nobody_is_one_to_the_workspace() {
+    let version = compiled(with("/handover", json!({})));
+    assert_eq!(version.handover.unwrap().first, FirstAsked::Address);
 }
 
 #[test]
@@ -131,11 +137,6 @@ fn a_fault_names_its_field_and_its_fix() {
             "move it to the end",
         ),
         (with("/steps", json!([{ "key": "h", "handover": {} }])), "handover", "add `handover.to`"),
-        (
-            with("/handover", json!({})),
-            "handover",
-            "add `to: sales@example.com`, or `agents: in_turn`",
-        ),
         (
             with("/handover", json!({ "to": "a@b.example", "agents": "in_turn" })),
             "handover.agents",

@@ -80,6 +80,7 @@ fn words(signal: &Signal) -> Option<String> {
         | Signal::Resumed { .. }
         | Signal::Skipped { .. }
         | Signal::SendNow { .. }
+        | Signal::Retried
         | Signal::ApprovalDecided { .. }
         | Signal::VersionMoved
         | Signal::Freed => None,

@@ -2,7 +2,9 @@
 
 use activities::campaigns;
 use activities::campaigns::enroll::{self, Enrolled, LeftOut, NotEnrolled, Progress, Selection};
+use activities::leads::search::Query as Search;
 use activities::store::enrollment_views::{self, EnrollmentRow};
+use activities::tag::Tag;
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
 use axum::Json;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::CampaignPath;
 use crate::api::App;
 use crate::api::caller::{Operator, Viewer};
+use crate::api::leads;
 use crate::api::page::{Page, Wanted};
 use crate::api::problem::Problem;
 use crate::api::request::{Body, Path, Query};
@@ -130,7 +133,7 @@ enum NewEnrollments {
     /// These leads, at most 10,000.
     Leads(Vec<LeadId>),
     /// Leads that pass this.
-    Matching(Matching),
+    Matching(Box<Matching>),
     /// Whom the campaign's own document names.
     Audience(Nobody),
     /// Every lead of the workspace.
@@ -147,6 +150,62 @@ struct Matching {
     /// And for which this holds.
     #[serde(default)]
     filter: Option<Box<Condition>>,
+    /// And with an enrollment in this state, in any campaign.
+    state: Option<Shown>,
+    /// And whose attribute `country` is this, in any case of letters.
+    country: Option<String>,
+    /// And whose attribute `tier` is this, in any case of letters.
+    tier: Option<String>,
+    /// And whose attribute `score` is at least this.
+    score_min: Option<f64>,
+    /// And of whom an address, the name, the last name or the company begins with this, in any case of
+    /// letters.
+    text: Option<String>,
+    /// And who came to us then or later.
+    created_since: Option<DateTime<Utc>>,
+    /// And whose `source` begins with this, as in `import/`.
+    source: Option<String>,
+    /// And at this stage, in any case of letters.
+    stage: Option<String>,
+    /// And with a mail address, or without.
+    has_email: Option<bool>,
+}
+
+impl Matching {
+    fn selection(self) -> Result<Selection, Problem> {
+        if let Some(fault) = self.filter.as_deref().and_then(Condition::fault_as_filter) {
+            return Err(Problem::invalid_field("matching.filter", fault));
+        }
+        let searched = |field: &str, text| leads::searched(&format!("matching.{field}"), text);
+        let mut search = Search {
+            state: self.state,
+            tag: None,
+            country: searched("country", self.country)?,
+            tier: searched("tier", self.tier)?,
+            score_min: self.score_min,
+            text: searched("text", self.text)?,
+            since: self.created_since,
+            source: searched("source", self.source)?,
+            stage: searched("stage", self.stage)?,
+            has_email: self.has_email,
+        };
+        let (tags, filter) = (self.tags, self.filter);
+        match (search == Search::default(), tags.is_empty() && filter.is_none()) {
+            (true, true) => {
+                let message = "name tags, a filter or anything else; `everyone` means every lead";
+                Err(Problem::invalid_field("matching", message))
+            }
+            (true, false) => Ok(Selection::Matching { tags, filter }),
+            (false, _) => {
+                let read = tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>();
+                let read = read
+                    .map_err(|error| Problem::invalid_field("matching.tags", error.to_string()))?;
+                let mut tags = read.into_iter();
+                search.tag = tags.next();
+                Ok(Selection::Found { search: Box::new(search), tags: tags.collect(), filter })
+            }
+        }
+    }
 }
 
 /// Nothing more is to be said.
@@ -161,16 +220,7 @@ impl NewEnrollments {
                 Err(Problem::invalid_field("leads", format!("name 1 to {NAMED_MAX} leads")))
             }
             Self::Leads(leads) => Ok(Selection::Leads(leads)),
-            Self::Matching(Matching { tags, filter: None }) if tags.is_empty() => {
-                let message = "name tags, a filter or both; `everyone` means every lead";
-                Err(Problem::invalid_field("matching", message))
-            }
-            Self::Matching(Matching { tags, filter }) => {
-                match filter.as_deref().and_then(Condition::fault_as_filter) {
-                    Some(fault) => Err(Problem::invalid_field("matching.filter", fault)),
-                    None => Ok(Selection::Matching { tags, filter }),
-                }
-            }
+            Self::Matching(matching) => matching.selection(),
             Self::Audience(Nobody {}) => Ok(Selection::Audience),
             Self::Everyone(Nobody {}) => Ok(Selection::Matching { tags: Vec::new(), filter: None }),
         }

@@ -44,6 +44,12 @@ pub(super) struct ExportQuery {
     text: Option<String>,
     /// Those who came to us then or later.
     created_since: Option<DateTime<Utc>>,
+    /// Those whose `source` begins with this, as in `import/`.
+    source: Option<String>,
+    /// Those at this stage, in any case of letters.
+    stage: Option<String>,
+    /// Those with a mail address, or those without.
+    has_email: Option<bool>,
 }
 
 /// A CSV file on its way out.
@@ -100,6 +106,9 @@ pub(super) async fn export(
         score_min: query.score_min,
         text: wording::searched("text", query.text)?,
         since: query.created_since,
+        source: wording::searched("source", query.source)?,
+        stage: wording::searched("stage", query.stage)?,
+        has_email: query.has_email,
     };
     let (sender, chunks) = mpsc::channel::<Vec<u8>>(1);
     let task = tokio::spawn(async move {

@@ -150,7 +150,9 @@ impl OperationInput for CsvFile {
         let schema = json_schema!({ "type": "string", "examples": ["email\nada@example.com\n"] });
         let body = RequestBody {
             description: Some(
-                "A CSV file in any usual encoding; its first line names the columns".to_owned(),
+                "A CSV file in any usual encoding; its first line names the columns, at most 1,000. A row \
+                 without an address is known by its telephone number"
+                    .to_owned(),
             ),
             content: [("text/csv".to_owned(), media(schema))].into_iter().collect(),
             required: true,
@@ -436,6 +438,7 @@ fn problem(error: ImportError) -> Problem {
         | Unreadable::Spreadsheet
         | Unreadable::NotText
         | Unreadable::QuoteNotClosed { .. }
-        | Unreadable::NoAddresses { .. }) => Problem::malformed(error.to_string()),
+        | Unreadable::NoAddresses { .. }
+        | Unreadable::TooManyColumns { .. }) => Problem::malformed(error.to_string()),
     }
 }

@@ -23,6 +23,9 @@ const ADDRESSES_MAX: usize = 10;
 /// The most tags of one lead.
 const TAGS_MAX: usize = 100;
 
+/// The longest name of a stage, in characters.
+const STAGE_MAX: usize = 100;
+
 /// The longest text that is searched for, in characters: as much as an index holds.
 const SEARCHED_MAX: usize = 100;
 
@@ -90,6 +93,8 @@ pub(super) struct NewLead {
     /// Everything else: texts, numbers, lists and objects under names such as `first_name`.
     #[serde(default)]
     attributes: Map<String, Value>,
+    /// Where it stands with us, as in `qualified`: the attribute `stage`.
+    stage: Option<String>,
     /// Words to find it again.
     #[serde(default)]
     #[schemars(length(max = 100))]
@@ -118,6 +123,10 @@ pub(super) struct LeadChange {
     /// Attributes to be set, or to go where they are null.
     #[serde(default)]
     attributes: Patch<Map<String, Value>>,
+    /// Where it stands with us, as in `qualified`, `customer` or `lost`: the attribute `stage`; null: what
+    /// happened says it.
+    #[serde(default)]
+    stage: Patch<String>,
     /// All its tags.
     #[serde(default)]
     #[schemars(length(max = 100))]
@@ -213,6 +222,15 @@ impl Reader {
         attributes
     }
 
+    /// Reads a stage, as the attribute that holds it.
+    fn stage(&mut self, text: &str) -> Value {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > STAGE_MAX || text.contains(char::is_control) {
+            self.fault("stage", format_args!("use 1 to {STAGE_MAX} characters on one line"));
+        }
+        Value::String(text.to_owned())
+    }
+
     fn done<T>(self, read: T) -> Result<(T, Places), Problem> {
         if self.faults.is_empty() {
             Ok((read, self.places))
@@ -233,7 +251,10 @@ impl NewLead {
         if self.emails.is_empty() && self.phones.is_empty() {
             reader.fault("emails", "name an address, or a number under `phones`");
         }
-        let given = reader.attributes(self.attributes);
+        let mut given = reader.attributes(self.attributes);
+        if let Some(stage) = self.stage {
+            given.insert("stage".to_owned(), reader.stage(&stage));
+        }
         let attributes = attributes::merge(&Map::new(), &given).unwrap_or_else(|error| {
             reader.fault("attributes", error);
             Map::new()
@@ -269,11 +290,28 @@ impl LeadChange {
             Patch::Clear => Some(None),
             Patch::Set(zone) => Some(reader.zone(&zone)),
         };
-        let attributes = match self.attributes {
+        let mut attributes = match self.attributes {
             Patch::Keep => AttributeChange::None,
             Patch::Clear => AttributeChange::Clear,
             Patch::Set(patch) => AttributeChange::Merge(reader.attributes(patch)),
         };
+        let stage = match self.stage {
+            Patch::Keep => None,
+            Patch::Clear => Some(Value::Null),
+            Patch::Set(stage) => Some(reader.stage(&stage)),
+        };
+        if let Some(stage) = stage {
+            let mut patch = match attributes {
+                AttributeChange::None => Map::new(),
+                AttributeChange::Merge(patch) => patch,
+                AttributeChange::Clear => {
+                    reader.fault("stage", "it is one of the attributes, which are all to go");
+                    Map::new()
+                }
+            };
+            patch.insert("stage".to_owned(), stage);
+            attributes = AttributeChange::Merge(patch);
+        }
         let change = Change {
             emails: listed(self.emails).map(|texts| reader.addresses("emails", &texts)),
             phones: listed(self.phones).map(|texts| reader.addresses("phones", &texts)),
@@ -326,7 +364,10 @@ pub(super) fn tag(text: Option<&str>) -> Result<Option<Tag>, Problem> {
 /// # Errors
 ///
 /// When it is nothing that a lead can have.
-pub(super) fn searched(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+pub(in crate::api) fn searched(
+    field: &str,
+    text: Option<String>,
+) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     if text.chars().count() > SEARCHED_MAX || text.contains(char::is_control) {
         let message = format!("use at most {SEARCHED_MAX} characters on one line");

@@ -5,6 +5,7 @@ use std::fmt;
 
 use activities::campaigns::CampaignStatus;
 use activities::campaigns::view::{self, Counts, MEASURES, Overview, StepView};
+use activities::shell::word;
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
 use machine::explain::Shown;
@@ -142,6 +143,16 @@ impl fmt::Display for Detail {
             let nobody_knows = nobody_knows(self.in_doubt);
             writeln!(f, "{nobody_knows}; `meridian review list` lists them\n")?;
         }
+        let failed = listed.states.get(Shown::Failed.as_str()).copied().unwrap_or_default();
+        if failed > 0 && listed.status != CampaignStatus::Stopped {
+            let name = word(&listed.name);
+            writeln!(f, "{}", given_up(failed))?;
+            writeln!(
+                f,
+                "  who:           meridian enrollment list --campaign {name} --state failed"
+            )?;
+            writeln!(f, "  try it again:  meridian campaign retry {name}\n")?;
+        }
         write!(f, "{}", self.steps_table())?;
         if listed.leads > 0 {
             let mut table = Table::new(&[Column::Text("state"), Column::Number("leads")], "");
@@ -207,6 +218,14 @@ pub(super) async fn one(name: &str, output: Output, bench: Bench<'_>) -> anyhow:
     };
     bench.terminal.show(output.format(), &detail)?;
     Ok(())
+}
+
+/// Tells how many leads were given up.
+pub(in crate::cli) fn given_up(failed: i64) -> String {
+    match failed {
+        1 => "1 lead failed: its message was refused too often, or for what it says".to_owned(),
+        n => format!("{n} leads failed: messages were refused too often, or for what they say"),
+    }
 }
 
 /// Tells how many messages wait for a person's word.

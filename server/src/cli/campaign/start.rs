@@ -18,7 +18,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::find;
-use crate::cli::lead::{self, Imported};
+use crate::cli::lead::{self, Imported, Which};
 use crate::cli::{ACTOR, Bench};
 use crate::terminal::Output;
 use crate::{timeline, times};
@@ -27,22 +27,57 @@ use crate::{timeline, times};
 const LOOKED_AT: usize = 200;
 
 #[derive(Debug, clap::Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["tag", "file", "all"])]
+#[command(
+    override_usage = "meridian campaign enroll [OPTIONS] <NAME> <--tag <TAG>|--file <FILE>|--all|--stage <STAGE>|...>"
+)]
+#[group(id = "whom", required = true, multiple = true, args = WHOM)]
 pub(in crate::cli) struct Enroll {
     /// The campaign
     name: String,
     /// Leads with this tag; with several, leads that have all of them
     #[arg(long)]
     tag: Vec<String>,
+    #[command(flatten)]
+    which: Which,
     /// The leads of this CSV file, which is imported first
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = OTHERS)]
     file: Option<PathBuf>,
     /// Every lead of the workspace
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = OTHERS, conflicts_with = "file")]
     all: bool,
     #[command(flatten)]
     output: Output,
 }
+
+/// What says whom to enroll.
+const WHOM: [&str; 12] = [
+    "tag",
+    "state",
+    "stage",
+    "source",
+    "has_email",
+    "country",
+    "tier",
+    "score_min",
+    "text",
+    "since",
+    "file",
+    "all",
+];
+
+/// What nothing else is said with than a file, or everybody.
+const OTHERS: [&str; 10] = [
+    "tag",
+    "state",
+    "stage",
+    "source",
+    "has_email",
+    "country",
+    "tier",
+    "score_min",
+    "text",
+    "since",
+];
 
 /// Why leads are left out that other campaigns have to do with, as the end of a sentence.
 pub(super) const RECENTLY_CONTACTED: &str = "were written to by another campaign a short while ago";
@@ -190,7 +225,7 @@ fn planned(
 }
 
 pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
-    let Enroll { name, tag, file, all: _, output } = command;
+    let Enroll { name, tag, which, file, all: _, output } = command;
     let campaign = find(&bench, &name).await?;
     let (imported, tags) = match file {
         Some(file) => {
@@ -203,7 +238,14 @@ pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<
         // Without a tag it is everybody.
         None => (None, tag),
     };
-    let selection = Selection::Matching { tags, filter: None };
+    let selection = if which == Which::default() {
+        Selection::Matching { tags, filter: None }
+    } else {
+        let tags = tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>()?;
+        let mut tags = tags.into_iter();
+        let search = Box::new(which.query(tags.next()));
+        Selection::Found { search, tags: tags.collect(), filter: None }
+    };
     let session = bench.session;
     let bar = bench.terminal.progress("enrolling", 0);
     let mut progress = |progress: Progress<'_>| {

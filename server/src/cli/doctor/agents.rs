@@ -29,7 +29,7 @@ pub(super) async fn check(
     let mut asking = Vec::new();
     for row in running {
         let campaign = Campaign::try_from(row)?;
-        if let Some(HandoverAddresses { to: None, fallback }) = campaign.settings.handover {
+        if let Some(HandoverAddresses { to: None, fallback, .. }) = campaign.settings.handover {
             asking.push((campaign.name, fallback));
         }
     }

@@ -130,7 +130,7 @@ pub(super) async fn list(command: List, bench: Bench<'_>) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn state(word: &str) -> Result<Shown, String> {
+pub(in crate::cli) fn state(word: &str) -> Result<Shown, String> {
     let found = Shown::ALL.into_iter().find(|shown| shown.as_str() == word);
     found.ok_or_else(|| {
         let all: Vec<&str> = Shown::ALL.iter().map(|shown| shown.as_str()).collect();

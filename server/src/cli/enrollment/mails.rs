@@ -7,6 +7,7 @@ use activities::received::{self, Letter, Received};
 use activities::store::dossiers::{self, Sent};
 use activities::store::enrollment_views::SendRow;
 use activities::store::received_mails;
+use activities::store::send_views::Became;
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
 use machine::state::Responder;
@@ -35,6 +36,10 @@ enum Mail {
         step: String,
         subject: Option<String>,
         text: Option<String>,
+        provider_id: Option<String>,
+        message_id: Option<String>,
+        /// What became of it, as far as anybody knows.
+        outcome: Option<Became>,
     },
     /// To a person of ours.
     Team {
@@ -56,9 +61,18 @@ impl Mail {
 }
 
 impl Mail {
-    fn to_lead(sent: Sent) -> Self {
-        let Sent { step_key, gate_at, subject, text, .. } = sent;
-        Self::Sent { at: gate_at, step: step_key, subject, text }
+    fn to_lead(sent: Sent, rows: &[SendRow]) -> Self {
+        let Sent { send_id, step_key, gate_at, subject, text, .. } = sent;
+        let row = rows.iter().find(|row| row.send_id == send_id);
+        Self::Sent {
+            at: gate_at,
+            step: step_key,
+            subject,
+            text,
+            provider_id: row.and_then(|row| row.provider_id.clone()),
+            message_id: row.and_then(|row| row.message_id.clone()),
+            outcome: row.and_then(SendRow::became),
+        }
     }
 
     fn to_team(sent: Sent) -> Self {
@@ -79,8 +93,12 @@ impl fmt::Display for Mails {
             }
             let at = times::on(zone, mail.at());
             match mail {
-                Mail::Sent { step, subject, text, .. } => {
+                Mail::Sent { step, subject, text, outcome, .. } => {
                     writeln!(f, "{at}  `{step}` to {}", self.lead)?;
+                    // That it was taken is said by its being here.
+                    if let Some(Became { what, at }) = outcome.as_ref().filter(|it| it.is_heard()) {
+                        writeln!(f, "  {} {}", what.replace('_', " "), times::on(zone, *at))?;
+                    }
                     let text = text.as_deref().unwrap_or("no longer kept");
                     write_letter(f, subject.as_deref(), text)?;
                 }
@@ -107,7 +125,7 @@ impl fmt::Display for Mails {
 
 fn write_received(f: &mut fmt::Formatter<'_>, received: &Received) -> fmt::Result {
     match &received.letter {
-        Letter::Read { from, subject, text } => {
+        Letter::Read { from, subject, text, .. } => {
             write!(f, ", from {}", from.as_deref().unwrap_or("nobody"))?;
             if !received.proven {
                 write!(f, " (it names no mail of ours: make sure that it is from them)")?;
@@ -154,7 +172,7 @@ pub(super) async fn show(
         received_mails::newest(&mut tx, workspace, &[id.uuid()], None, RECEIVED_MAX).await?;
     tx.commit().await?;
     let received = received::open(&session.keys, workspace, received).await;
-    let mut mails: Vec<Mail> = sent.into_iter().map(Mail::to_lead).collect();
+    let mut mails: Vec<Mail> = sent.into_iter().map(|it| Mail::to_lead(it, &view.sends)).collect();
     mails.extend(offered.into_iter().map(Mail::to_team));
     mails.extend(received.into_iter().map(Mail::Received));
     mails.sort_by_key(Mail::at);

@@ -23,6 +23,8 @@ pub(in crate::cli) enum Order {
     Skip,
     /// Do not wait for the delay; windows and limits still count
     SendNow,
+    /// Try again what was given up, from the step that failed
+    Retry,
     /// End it
     Stop,
     /// Offer the lead to a person
@@ -79,6 +81,7 @@ impl From<Order> for enrollment_orders::Order {
             Order::Resume { rule } => Self::Resume(rule.into()),
             Order::Skip => Self::Skip(None),
             Order::SendNow => Self::SendNow(None),
+            Order::Retry => Self::Retry,
             Order::Stop => Self::Stop,
             Order::HandOver => Self::HandOver,
             Order::Replied => Self::Replied,

@@ -4,12 +4,13 @@ use std::fmt;
 
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::enrollment_views::SendRow;
+use activities::store::send_views::Became;
 use activities::store::suppression_views::SuppressionView;
 use activities::suppression_key::SuppressionKey;
 use activities::suppression_list;
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
-use machine::explain::{Constraint, Plan};
+use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
 use serde::Serialize;
 
@@ -53,6 +54,9 @@ struct SendJson {
     at: Option<DateTime<Utc>>,
     slot_at: Option<DateTime<Utc>>,
     subject: Option<String>,
+    provider_id: Option<String>,
+    message_id: Option<String>,
+    outcome: Option<Became>,
     #[serde(skip)]
     is_in_doubt: bool,
 }
@@ -61,6 +65,7 @@ impl From<SendRow> for SendJson {
     fn from(row: SendRow) -> Self {
         Self {
             is_in_doubt: row.is_in_doubt(),
+            outcome: row.became(),
             id: row.send_id.into(),
             kind: row.kind,
             step: row.step_key,
@@ -72,6 +77,8 @@ impl From<SendRow> for SendJson {
             at: row.gate_at,
             slot_at: row.slot_at,
             subject: row.subject,
+            provider_id: row.provider_id,
+            message_id: row.message_id,
         }
     }
 }
@@ -109,6 +116,9 @@ impl Explained {
                 "To an address that is suppressed nothing is sent: at its next message there the"
             )?;
             writeln!(f, "lead leaves the campaign instead.")?;
+        }
+        if plan.state == Shown::Failed && self.parked_at.is_none() {
+            writeln!(f, "  try it again:  meridian enrollment retry {}", self.id)?;
         }
         for send in self.sends.iter().filter(|send| send.is_in_doubt) {
             writeln!(f, "  it went out:  meridian review sent {}", send.id)?;

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use activities::leads::export;
 use activities::leads::search::Query;
-use activities::tag::Tag;
 use anyhow::{Context as _, bail};
 use tokio::sync::mpsc;
 
@@ -34,12 +33,11 @@ fn create(path: &Path, over: Over) -> anyhow::Result<File> {
 }
 
 pub(super) async fn run(
-    tag: Option<Tag>,
+    query: Query,
     to: Option<(&Path, Over)>,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
     let session = bench.session;
-    let query = Query { tag, ..Query::default() };
     let (sender, mut chunks) = mpsc::channel(1);
     let mut file = to.map(|(path, over)| create(path, over)).transpose()?;
     let (store, workspace) = (&session.store, session.workspace);

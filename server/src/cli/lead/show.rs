@@ -92,6 +92,7 @@ impl fmt::Display for Shown {
             .add_some("texts", lead.phone.as_ref().map(|_| &lead.sms_consent))
             .add("zone", lead.zone.as_deref().unwrap_or("the campaign's"))
             .add("tags", lead.tags.join(", "))
+            .add("stage", &lead.stage)
             .add("source", &lead.source)
             .add("since", times::utc(lead.created_at))
             .add_some("erased", lead.erased_at.map(times::utc));
@@ -161,8 +162,9 @@ pub(super) async fn run(who: &str, output: Output, bench: Bench<'_>) -> anyhow::
     let rows = enrollment_views::of_lead(&mut tx, workspace, id).await?;
     let key = SuppressionKey::new(&session.keys);
     let suppressions = suppression_list::of_lead(&mut tx, &key, workspace, &lead).await?;
+    let mut stages = lead_views::stages(&mut tx, workspace, &[id.uuid()]).await?;
     let shown = Shown {
-        lead: lead.into(),
+        lead: LeadJson::of(lead, stages.remove(&id.uuid())),
         suppressions: suppressions.into_iter().map(SuppressionJson::from).collect(),
         enrollments: rows.into_iter().map(Enrolled::from).collect(),
     };

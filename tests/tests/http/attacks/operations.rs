@@ -45,7 +45,7 @@ const ENDPOINT: &str = r#"{ "provider": "mailgun", "signing_key": "secret" }"#;
 const ENROLLING: &str = r#"{ "matching": { "tags": ["hotel"] } }"#;
 
 /// The table.
-pub(super) const OPERATIONS: [Operation; 70] = [
+pub(super) const OPERATIONS: [Operation; 73] = [
     of("GET", "/agents", Role::Viewer, None),
     of("POST", "/agents", Role::Admin, Some(AGENT)),
     of("GET", "/agents/{agent}", Role::Viewer, None),
@@ -64,6 +64,7 @@ pub(super) const OPERATIONS: [Operation; 70] = [
     of("GET", "/campaigns/{campaign}/enrollments", Role::Viewer, None),
     of("POST", "/campaigns/{campaign}/enrollments", Role::Operator, Some(ENROLLING)),
     of("POST", "/campaigns/{campaign}/move", Role::Operator, Some("{}")),
+    of("POST", "/campaigns/{campaign}/retry", Role::Operator, None),
     of("POST", "/campaigns/{campaign}/start", Role::Operator, Some("{}")),
     of("POST", "/campaigns/{campaign}/pause", Role::Operator, None),
     of("POST", "/campaigns/{campaign}/resume", Role::Operator, Some(r#"{ "rule": "keep" }"#)),
@@ -126,6 +127,8 @@ pub(super) const OPERATIONS: [Operation; 70] = [
     of("POST", "/webhook-endpoints", Role::Admin, Some(ENDPOINT)),
     of("GET", "/webhook-endpoints/{endpoint}", Role::Admin, None),
     of("DELETE", "/webhook-endpoints/{endpoint}", Role::Admin, None),
+    of("GET", "/workspace", Role::Viewer, None),
+    of("PATCH", "/workspace", Role::Admin, Some(r#"{ "handover_address": "sales@example.com" }"#)),
 ];
 
 impl Operation {

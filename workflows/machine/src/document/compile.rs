@@ -143,7 +143,8 @@ impl Compiler {
         if on_reply == ReplyRule::HandOver && handover.is_none() {
             self.fault(
                 "reply.rule",
-                "is `hand_over`, but nobody is named: add `handover.to` or `handover.agents`",
+                "is `hand_over`, but there is no `handover`: add `handover.to` or `handover.agents`, or \
+                 `handover: {}` for the workspace's address",
             );
         }
         if document.reply.scope == ReplyScope::Company && on_reply != ReplyRule::HandOver {
@@ -156,7 +157,8 @@ impl Compiler {
         if self.has_handover_step && handover.is_none() {
             self.fault(
                 "handover",
-                "is missing, but a step hands over: add `handover.to` or `handover.agents`",
+                "is missing, but a step hands over: add `handover.to` or `handover.agents`, or \
+                 `handover: {}` for the workspace's address",
             );
         }
         if !(1..=20).contains(&document.retry.refusals) {
@@ -225,13 +227,8 @@ impl Compiler {
             (_, Some(AgentChoice::InTurn)) => FirstAsked::AgentsInTurn,
         };
         match (&handover.to, handover.agents) {
-            (Some(_), None) | (None, Some(_)) => {}
-            (None, None) => {
-                self.fault(
-                    "handover",
-                    "names nobody: add `to: sales@example.com`, or `agents: in_turn`",
-                );
-            }
+            // With neither it is the workspace's own address, of which nothing is known here.
+            (Some(_), None) | (None, Some(_) | None) => {}
             (Some(_), Some(_)) => {
                 self.fault("handover.agents", "stands beside `handover.to`: keep one of the two");
             }

@@ -331,6 +331,7 @@ impl Data {
             | Signal::AttributeChanged
             | Signal::Skipped { .. }
             | Signal::SendNow { .. }
+            | Signal::Retried
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
@@ -360,6 +361,8 @@ impl Data {
             {
                 self.offer(turn)
             }
+            // Nothing stronger happened since: it goes on where it was given up.
+            Signal::Retried if *outcome == Outcome::Failed => self.retry(turn),
             Signal::Replied { .. } => {
                 self.note_reply(signal, turn);
                 Handled
@@ -392,6 +395,7 @@ impl Data {
             | Signal::AutoReplied { .. }
             | Signal::Skipped { .. }
             | Signal::SendNow { .. }
+            | Signal::Retried
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered

@@ -134,6 +134,19 @@ impl Data {
         self.ask_again(key, turn)
     }
 
+    /// Takes up again what was given up: the step that was refused too often has all its tries again,
+    /// and its next request is another attempt of the same message. What facts have claimed stays
+    /// claimed: the weakest outcome is in nobody's way.
+    pub(super) fn retry(&mut self, turn: &mut Turn<'_>) -> Next<State> {
+        let next = turn.context.version.next(&self.history).map(|step| step.key.clone());
+        let refused = next.filter(|key| self.asked.contains_key(key));
+        let Some(key) = refused else { return self.go_on(turn.context.now, turn) };
+        if let Some(asked) = self.asked.get_mut(&key) {
+            asked.refusals = 0;
+        }
+        self.ask_again(&key, turn)
+    }
+
     pub(super) fn skip(&mut self, key: &StepKey, turn: &mut Turn<'_>) -> Next<State> {
         self.release(turn);
         self.done(key, Done::Skipped);
@@ -348,6 +361,7 @@ impl Data {
             | Signal::Resumed { .. }
             | Signal::Skipped { .. }
             | Signal::SendNow { .. }
+            | Signal::Retried
             | Signal::Stopped
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }

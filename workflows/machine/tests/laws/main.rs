@@ -166,6 +166,30 @@ proptest! {
         });
     }
 
+    /// Law 2. What was given up goes on when a person has it tried again, with all its tries, and what
+    /// ended in any other way does not. Nothing falls by it: what facts have claimed stays claimed, and
+    /// what is asked for is another attempt.
+    #[test]
+    fn only_what_was_given_up_is_tried_again(seed: u64, moves in moves()) {
+        watch(seed, &moves, |change| {
+            if *change.signal != Signal::Retried {
+                return;
+            }
+            let Change { before, after, .. } = change;
+            if before.outcome() != Some(Outcome::Failed) {
+                assert_eq!(before.state, after.state);
+                return;
+            }
+            assert_ne!(after.outcome(), Some(Outcome::Failed));
+            if let Some(step) = run::current(&after.state)
+                && let Some(asked) = after.data.asked.get(step)
+            {
+                assert_eq!(asked.refusals, 0);
+                assert_eq!(Some(asked.attempts), before.data.asked.get(step).map(|it| it.attempts));
+            }
+        });
+    }
+
     /// Law 2. For the facts of the ladder the order of arrival does not matter.
     #[test]
     fn the_ladders_facts_lead_to_one_outcome_in_any_order(seed: u64, moves in moves()) {
@@ -351,7 +375,7 @@ fn every_signal_meets_every_state() {
     }
     let states: BTreeSet<_> = met.iter().map(|(state, _)| state.clone()).collect();
     let signals: BTreeSet<_> = met.iter().map(|(_, signal)| *signal).collect();
-    assert_eq!((states.len(), signals.len()), (10, 25));
+    assert_eq!((states.len(), signals.len()), (10, 26));
     let missing: Vec<_> = states
         .iter()
         .flat_map(|state| signals.iter().map(move |signal| (state.clone(), *signal)))

@@ -10,6 +10,7 @@ use machine::effect::{Effect, EffectId};
 use machine::enrollment::{Applied, Enrollment};
 use machine::ids::SendId;
 use machine::key::StepKey;
+use machine::outcome::Outcome;
 use machine::sequence::{Channel, Version};
 use machine::signal::{
     Answer, Bounce, CallResult, Decision, HandoverResult, Missing, PauseScope, Refusal, ReplyTo,
@@ -328,6 +329,9 @@ impl Run {
     }
 
     fn verb(&mut self, dice: &mut Dice) -> Signal {
+        if self.enrollment.outcome() == Some(Outcome::Failed) && dice.chance(60) {
+            return Signal::Retried;
+        }
         let scope = dice.pick(&[PauseScope::Lead, PauseScope::Campaign]);
         let rule = dice.pick(&[ResumeRule::Keep, ResumeRule::Shift, ResumeRule::Restart]);
         let step = match current(&self.enrollment.state) {
@@ -354,6 +358,7 @@ impl Run {
             3 => Signal::HandoverAnswered,
             4 => Signal::HandoverClosed { result },
             5 => Signal::Freed,
+            6 if dice.chance(40) => Signal::Retried,
             _ => Signal::HandOver,
         }
     }

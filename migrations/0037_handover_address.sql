@@ -1,0 +1,5 @@
+-- Whom handovers are offered to where a campaign names nobody. The campaigns that use it hold a copy, which
+-- changes with it, because the gate reads a campaign's settings and nothing else.
+ALTER TABLE workspaces
+    ADD COLUMN handover_address text,
+    ADD COLUMN version integer NOT NULL DEFAULT 1; -- rises with every change
