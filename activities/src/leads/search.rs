@@ -1,6 +1,7 @@
 //! Finding leads. A condition on a column of the lead is the planner's business; what stands in other
 //! tables (tags, states, addresses) is listed there first if it is rare enough, so that nobody walks
-//! through a million leads for the ten with a tag.
+//! through a million leads for the ten with a tag. Conditions that are rare together only are tried
+//! together, without an order, which would tempt the planner to walk through all leads in theirs.
 
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
@@ -16,6 +17,9 @@ use crate::tag::Tag;
 
 /// Leads that are listed at a time. A list that is shorter is all there is.
 const CHUNK: usize = 5_000;
+
+/// Leads that several conditions on columns may leave, so that everything else is asked of them alone.
+const COLUMNS_MAX: usize = 25_000;
 
 /// What is looked for: all of it at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -125,6 +129,14 @@ async fn find(
     if let Some(text) = filter.text {
         let few = lead_search::named(conn, workspace, text, rows(CHUNK)).await?;
         if few.len() < CHUNK {
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+        }
+    }
+    let columns = filter.columns();
+    if columns > 1 || columns == 1 && filter.is_more_than_columns() {
+        let limit_of_few = rows(COLUMNS_MAX);
+        let few = lead_search::in_columns(conn, workspace, filter, after, limit_of_few).await?;
+        if few.len() < COLUMNS_MAX {
             return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
         }
     }

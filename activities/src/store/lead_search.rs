@@ -31,6 +31,23 @@ pub struct Filter<'a> {
     pub has_email: Option<bool>,
 }
 
+impl Filter<'_> {
+    /// How many conditions are on columns of the lead that have an index.
+    pub fn columns(&self) -> usize {
+        let Self { country, tier, score_min, since, source, .. } = self;
+        [country.is_some(), tier.is_some(), score_min.is_some(), since.is_some(), source.is_some()]
+            .into_iter()
+            .filter(|is_asked| *is_asked)
+            .count()
+    }
+
+    /// Whether more is asked for than its columns say.
+    pub fn is_more_than_columns(&self) -> bool {
+        let Self { state, tag, text, stage, has_email, .. } = self;
+        state.is_some() || tag.is_some() || text.is_some() || stage.is_some() || has_email.is_some()
+    }
+}
+
 /// Has the statements of this transaction planned for the values they are given: which index is right
 /// depends on them, and half of the conditions fall away. A search that takes too long is given up.
 pub async fn plan_for_values(conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -139,6 +156,41 @@ pub async fn named(
         "#,
         workspace.uuid(),
         text,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns up to `limit` leads behind `after` that pass what the filter says of their columns, in no
+/// order: the planner takes the index of the rarest.
+pub async fn in_columns(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter<'_>,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM leads
+        WHERE workspace_id = $1 AND lead_id > $2 AND erased_at IS NULL
+            AND ($3::text IS NULL OR country_key = lower($3))
+            AND ($4::text IS NULL OR tier_key = lower($4))
+            AND ($5::float8 IS NULL OR score >= $5)
+            AND ($6::timestamptz IS NULL OR created_at >= $6)
+            AND ($7::text IS NULL
+                OR (source COLLATE "C" >= $7 AND source COLLATE "C" < $7 || chr(1114111)))
+        LIMIT $8
+        "#,
+        workspace.uuid(),
+        after,
+        filter.country,
+        filter.tier,
+        filter.score_min,
+        filter.since,
+        filter.source,
         limit,
     )
     .fetch_all(conn)
