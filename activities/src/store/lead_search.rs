@@ -145,6 +145,26 @@ pub async fn named(
     .await
 }
 
+/// Returns up to `limit` leads that have a telephone number: some twice, in no order.
+pub async fn with_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM addresses
+        WHERE workspace_id = $1 AND channel = 'sms'
+        LIMIT $2
+        "#,
+        workspace.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Returns the next `limit` leads behind `after` that pass the filter, of these or of all.
 ///
 /// What stands in other tables is looked up for each lead (`OFFSET 0` forbids anything else), so
