@@ -140,6 +140,13 @@ async fn find(
             return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
         }
     }
+    if filter.has_email == Some(false) {
+        // Who is not reached by mail is reached by telephone.
+        let few = lead_search::with_numbers(conn, workspace, rows(CHUNK)).await?;
+        if few.len() < CHUNK {
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+        }
+    }
     let Some((listed, mut chunk)) = long else {
         return lead_search::passing(conn, workspace, filter, None, after, limit).await;
     };

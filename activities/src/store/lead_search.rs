@@ -162,6 +162,26 @@ pub async fn named(
     .await
 }
 
+/// Returns up to `limit` leads that have a telephone number: some twice, in no order.
+pub async fn with_numbers(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT lead_id
+        FROM addresses
+        WHERE workspace_id = $1 AND channel = 'sms'
+        LIMIT $2
+        "#,
+        workspace.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Returns up to `limit` leads behind `after` that pass what the filter says of their columns, in no
 /// order: the planner takes the index of the rarest.
 pub async fn in_columns(
