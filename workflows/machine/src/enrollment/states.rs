@@ -333,6 +333,7 @@ impl Data {
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
+            | Signal::PersonWrote { .. }
             | Signal::HandoverClosed { .. }
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }
@@ -394,6 +395,7 @@ impl Data {
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
+            | Signal::PersonWrote { .. }
             | Signal::HandoverClosed { .. }
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }
