@@ -426,6 +426,11 @@ impl Open {
         self.step.is_none() && self.letter.is_none()
     }
 
+    /// Whether it is a mail to a person of ours.
+    pub fn is_to_the_team(&self) -> bool {
+        self.step.is_none() && self.answer().is_none()
+    }
+
     /// Returns the mail of a person of ours that it passes on to the lead.
     pub fn answer(&self) -> Option<MailId> {
         match self.letter {
