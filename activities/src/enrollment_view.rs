@@ -61,6 +61,12 @@ impl EnrollmentView {
         found
     }
 
+    /// Whether `send` passes on to the lead what a person of ours wrote.
+    pub fn is_answer(&self, workspace: WorkspaceId, send: SendId) -> bool {
+        let mut mails = self.enrollment.data.answers.keys();
+        mails.any(|mail| send_id(workspace, self.id, Subject::Answer(*mail), 1) == send)
+    }
+
     /// Whether a message to the lead is past the gate, and nobody has answered for it yet.
     pub fn has_message_under_way(&self) -> bool {
         let in_flight = |open: &Open| {

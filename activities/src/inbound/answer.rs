@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn what_is_written_below_the_line_goes_nowhere() {
-        let bottom = format!("On 2 Mar 2026, at 10:01, Sales wrote:\n{}\nThursday it is.", quoted("> "));
+        let bottom =
+            format!("On 2 Mar 2026, at 10:01, Sales wrote:\n{}\nThursday it is.", quoted("> "));
         assert_eq!(text(&bottom), "");
         let between = quoted("> ").replace("> > We have", "A lot!\n> > We have");
         assert_eq!(text(&between), "");
@@ -285,9 +286,15 @@ mod tests {
     fn a_mail_in_html_alone_is_cut_at_the_line() {
         let lines: String = dossier().text.lines().map(|line| format!("{line}<br>")).collect();
         for html in [
-            format!("<div>Thursday it is.</div><div class=\"gmail_quote\">On Monday wrote:<blockquote>{lines}</blockquote></div>"),
-            format!("<p>Thursday it is.</p><hr><div id=\"divRplyFwdMsg\"><b>Od:</b> Sales &lt;sales@meridian.example&gt;</div><div>{lines}</div>"),
-            format!("<html><body>Thursday it is.<div><br><blockquote type=\"cite\">{lines}</blockquote></div></body></html>"),
+            format!(
+                "<div>Thursday it is.</div><div class=\"gmail_quote\">On Monday wrote:<blockquote>{lines}</blockquote></div>"
+            ),
+            format!(
+                "<p>Thursday it is.</p><hr><div id=\"divRplyFwdMsg\"><b>Od:</b> Sales &lt;sales@meridian.example&gt;</div><div>{lines}</div>"
+            ),
+            format!(
+                "<html><body>Thursday it is.<div><br><blockquote type=\"cite\">{lines}</blockquote></div></body></html>"
+            ),
         ] {
             let mail = mail("Content-Type: text/html; charset=utf-8", &html);
             assert_eq!(own_text(&mail, Some(&dossier())), "Thursday it is.", "{html}");

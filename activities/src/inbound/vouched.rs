@@ -24,9 +24,8 @@ fn signed(mail: &InboundMail, above: &[(String, String)], author: &str) -> bool 
     // Which of several was found good is not said.
     passes(above, "X-Mailgun-Dkim-Check-Result")
         && signatures.peek().is_some()
-        && signatures.all(|(_, value)| {
-            signed_by(value).is_some_and(|domain| is_aligned(&domain, author))
-        })
+        && signatures
+            .all(|(_, value)| signed_by(value).is_some_and(|domain| is_aligned(&domain, author)))
 }
 
 fn brought(mail: &InboundMail, above: &[(String, String)], author: &str) -> bool {
@@ -88,7 +87,8 @@ mod tests {
             ("evil.example", false),
             ("example", false),
         ] {
-            let head = format!("{good}\n{OURS}\nDKIM-Signature: v=1; d={domain}; s=x; h=from; b=aa");
+            let head =
+                format!("{good}\n{OURS}\nDKIM-Signature: v=1; d={domain}; s=x; h=from; b=aa");
             assert_eq!(is_vouched(&head, "x@evil.example"), vouches, "{domain}");
         }
         for bad in ["Fail", "None", "", "Pass, really"] {

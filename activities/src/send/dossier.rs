@@ -93,6 +93,9 @@ pub(super) async fn read(
     let mut entries = HashMap::new();
     for ask in asks.iter().filter(|ask| ask.what.is_to_the_team()) {
         let id = ask.enrollment;
+        if entries.contains_key(&id.uuid()) {
+            continue;
+        }
         enrollments.push(id.uuid());
         let steps = ask.version.mails.iter().chain(&ask.version.texts);
         sends
@@ -231,8 +234,7 @@ pub(super) fn compose(
     let can_be_answered = *comes_back && lead.email.is_some();
     let can_be_answered = can_be_answered && !promises::are_about_mail(&dossier.promises);
     let link = link.as_ref();
-    let telling =
-        Telling { ask, answer_by, lead, sender, dossier, cause, link, can_be_answered };
+    let telling = Telling { ask, answer_by, lead, sender, dossier, cause, link, can_be_answered };
     let values = json!({
         "subject": telling.subject(),
         "campaign": ask.version.document.name,

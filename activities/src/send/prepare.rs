@@ -117,24 +117,24 @@ pub async fn prepare(
     let having = having(&mut tx, &forwarded).await?;
     let mut turns = Turns::now(&mut tx, &asks).await?;
     tx.commit().await?;
-    let mut dossiers = dossier::open(mailroom, workspace, files).await;
-    let (mut letters, mut last) = answer::open(mailroom, workspace, answers).await;
+    let dossiers = dossier::open(mailroom, workspace, files).await;
+    let (letters, last) = answer::open(mailroom, workspace, answers).await;
 
     let mut readied = Vec::with_capacity(asks.len());
     for ask in asks {
         let lead = leads.get(&ask.lead.uuid());
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
-        let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
-        let dossier = if ask.what.is_to_the_team() {
-            dossiers.remove(&ask.enrollment.uuid())
+        // Several messages about one lead may leave at once: answers to it, and mails to the team.
+        let (thread, dossier) = if ask.what.is_to_the_team() {
+            (Vec::new(), dossiers.get(&ask.enrollment.uuid()))
         } else {
-            None
+            (threads.get(&ask.enrollment.uuid()).cloned().unwrap_or_default(), None)
         };
         let letter = match ask.what {
-            What::Answer { mail } => letters.remove(&mail),
+            What::Answer { mail } => letters.get(&mail),
             What::Step { .. } | What::Handover { .. } | What::Forward { .. } => None,
         };
-        let last = letter.is_some().then(|| last.remove(&ask.enrollment.uuid())).flatten();
+        let letter = letter.map(|letter| (letter, last.get(&ask.enrollment.uuid())));
         let subject = thread.last().and_then(|before| subjects.get(&before.send_id));
         let subject = subject.and_then(|subject| subject.parse().ok());
         let agent = match turns.choose(&ask) {
@@ -154,7 +154,6 @@ pub async fn prepare(
             | What::Handover { .. }
             | What::Answer { .. } => None,
         });
-        let letter = letter.map(|letter| (letter, last.unwrap_or_default()));
         let parts = Parts { lead, sender, thread, subject, dossier, agent, letter };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => {
@@ -220,11 +219,11 @@ struct Parts<'a> {
     thread: Vec<Earlier>,
     /// What its thread is about, for a message without a subject of its own.
     subject: Option<HeaderText>,
-    dossier: Option<dossier::Dossier>,
+    dossier: Option<&'a dossier::Dossier>,
     /// Where the agent is written to whose turn it is, or who has the lead.
     agent: Option<String>,
     /// What a person of ours wrote, and what of the lead it answers.
-    letter: Option<(answer::Letter, answer::Last)>,
+    letter: Option<(&'a answer::Letter, Option<&'a answer::Last>)>,
 }
 
 /// A message without its ask.
@@ -319,7 +318,7 @@ fn compose_mail(
             (to.ok_or_else(no_address)?, answer_mail(parts)?)
         }
         What::Handover { to, .. } | What::Forward { to } => {
-            let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
+            let dossier = parts.dossier.ok_or_else(no_address)?;
             let recipient = recipient(ask, *to, parts)?;
             let (link, answer_by) = match ask.what {
                 What::Handover { answer_by, .. } if recipient.is_agent() => {
@@ -340,7 +339,7 @@ fn compose_mail(
         .iter()
         .filter_map(|earlier| earlier.message_id.as_deref().and_then(|id| id.parse().ok()));
     // What the lead wrote last is what is answered.
-    let last = parts.letter.as_ref().and_then(|(_, last)| last.message_id.clone());
+    let last = parts.letter.and_then(|(_, last)| last?.message_id.clone());
     let thread = thread.chain(last);
     let reply_to = mailroom.reply_domain.as_ref();
     let reply_to = reply_to.and_then(|domain| {
@@ -386,10 +385,10 @@ fn recipient(
 
 /// What a person of ours wrote, under the subject of the lead's conversation.
 fn answer_mail(parts: &Parts<'_>) -> std::result::Result<Wording, Answer> {
-    let (letter, last) = parts.letter.as_ref().ok_or_else(content_fault)?;
+    let (letter, last) = parts.letter.ok_or_else(content_fault)?;
     let written = letter.text.as_deref().and_then(answer::compose);
     let (text, html) = written.ok_or_else(content_fault)?;
-    let subject = last.subject.as_ref().or(parts.subject.as_ref());
+    let subject = last.and_then(|last| last.subject.as_ref()).or(parts.subject.as_ref());
     let subject = match subject {
         Some(subject) => subject.reply_subject(),
         None => NO_SUBJECT.parse().map_err(|_| content_fault())?,

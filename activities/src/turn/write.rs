@@ -84,9 +84,9 @@ impl Writes {
         for effect in done.asked.values() {
             let channel = match effect {
                 Effect::Send { channel, .. } => *channel,
-                Effect::OfferHandover { .. }
-                | Effect::PassOn { .. }
-                | Effect::Forward { .. } => Channel::Email,
+                Effect::OfferHandover { .. } | Effect::PassOn { .. } | Effect::Forward { .. } => {
+                    Channel::Email
+                }
                 Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => continue,
             };
             let read = &mut done.read;
@@ -401,9 +401,8 @@ impl Writes {
         let send_of = |step: &StepKey| {
             machine::ids::send_id(workspace, enrollment, Subject::Step(step.as_str()), 1)
         };
-        let answer_of = |mail: MailId| {
-            machine::ids::send_id(workspace, enrollment, Subject::Answer(mail), 1)
-        };
+        let answer_of =
+            |mail: MailId| machine::ids::send_id(workspace, enrollment, Subject::Answer(mail), 1);
         let before = done.before.put_off().map(send_of);
         let before = before.into_iter().chain(done.answers_before.iter().copied().map(answer_of));
         let still = done.read.enrollment.state.put_off().map(send_of);

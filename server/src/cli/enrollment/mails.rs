@@ -36,6 +36,12 @@ enum Mail {
         subject: Option<String>,
         text: Option<String>,
     },
+    /// To the lead, from a person of ours.
+    Answer {
+        at: DateTime<Utc>,
+        subject: Option<String>,
+        text: Option<String>,
+    },
     /// To a person of ours.
     Team {
         at: DateTime<Utc>,
@@ -49,7 +55,7 @@ enum Mail {
 impl Mail {
     fn at(&self) -> DateTime<Utc> {
         match self {
-            Self::Sent { at, .. } | Self::Team { at, .. } => *at,
+            Self::Sent { at, .. } | Self::Answer { at, .. } | Self::Team { at, .. } => *at,
             Self::Received(received) => received.at,
         }
     }
@@ -59,6 +65,11 @@ impl Mail {
     fn to_lead(sent: Sent) -> Self {
         let Sent { step_key, gate_at, subject, text, .. } = sent;
         Self::Sent { at: gate_at, step: step_key, subject, text }
+    }
+
+    fn of_a_person(sent: Sent) -> Self {
+        let Sent { gate_at, subject, text, .. } = sent;
+        Self::Answer { at: gate_at, subject, text }
     }
 
     fn to_team(sent: Sent) -> Self {
@@ -81,6 +92,11 @@ impl fmt::Display for Mails {
             match mail {
                 Mail::Sent { step, subject, text, .. } => {
                     writeln!(f, "{at}  `{step}` to {}", self.lead)?;
+                    let text = text.as_deref().unwrap_or("no longer kept");
+                    write_letter(f, subject.as_deref(), text)?;
+                }
+                Mail::Answer { subject, text, .. } => {
+                    writeln!(f, "{at}  an answer of ours to {}", self.lead)?;
                     let text = text.as_deref().unwrap_or("no longer kept");
                     write_letter(f, subject.as_deref(), text)?;
                 }
@@ -145,16 +161,20 @@ pub(super) async fn show(
     let id = find(session, who, campaign).await?;
     let (store, workspace) = (&session.store, session.workspace);
     let view = enrollment_view::read(store, &Versions::default(), workspace, id).await?;
-    let (steps, offers): (Vec<_>, Vec<_>) = view.sends.iter().partition(|it| it.kind == "step");
-    let ids = |sends: &[&SendRow]| sends.iter().map(|send| send.send_id).collect::<Vec<_>>();
+    let ids = |kind: &str| -> Vec<_> {
+        let sends = view.sends.iter().filter(|send: &&SendRow| send.kind == kind);
+        sends.map(|send| send.send_id).collect()
+    };
     let mut tx = store.begin(workspace).await?;
-    let sent = dossiers::sent(&mut tx, workspace, &ids(&steps)).await?;
-    let offered = dossiers::sent(&mut tx, workspace, &ids(&offers)).await?;
+    let sent = dossiers::sent(&mut tx, workspace, &ids("step")).await?;
+    let answered = dossiers::sent(&mut tx, workspace, &ids("answer")).await?;
+    let offered = dossiers::sent(&mut tx, workspace, &ids("handover")).await?;
     let received =
         received_mails::newest(&mut tx, workspace, &[id.uuid()], None, RECEIVED_MAX).await?;
     tx.commit().await?;
     let received = received::open(&session.keys, workspace, received).await;
     let mut mails: Vec<Mail> = sent.into_iter().map(Mail::to_lead).collect();
+    mails.extend(answered.into_iter().map(Mail::of_a_person));
     mails.extend(offered.into_iter().map(Mail::to_team));
     mails.extend(received.into_iter().map(Mail::Received));
     mails.sort_by_key(Mail::at);

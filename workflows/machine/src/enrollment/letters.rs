@@ -136,7 +136,7 @@ impl Data {
                 Some(_) | None => return false,
             },
         };
-        match passing.answered(effect, answer, turn) {
+        match passing.answered(answer, turn) {
             Next::Left => {}
             Next::Again(at) => {
                 passing.again_at = Some(at);
@@ -190,7 +190,7 @@ impl Passing {
         EffectId { send, attempt: self.attempts }
     }
 
-    fn answered(&mut self, effect: EffectId, answer: &Answer, turn: &Turn<'_>) -> Next {
+    fn answered(&mut self, answer: &Answer, turn: &Turn<'_>) -> Next {
         let now = turn.context.now;
         let asked_s = match answer {
             Answer::Accepted => return Next::Left,
@@ -219,7 +219,8 @@ impl Passing {
         if self.refusals >= turn.context.version.refusals_max {
             return Next::GivenUp;
         }
-        let pause = send::backoff(self.refusals, effect);
+        // Letters are written one by one: nothing has to keep them apart.
+        let pause = TimeDelta::minutes(send::backoff_minutes(self.refusals));
         Next::Again(now + pause.max(TimeDelta::seconds(asked_s.into())))
     }
 }

@@ -342,9 +342,14 @@ pub(crate) fn choose(variants: &[Weighted], key: &StepKey, lead: LeadId) -> Opti
 
 /// Grows with every refusal, bounded, and spread by a tenth so that refused leads do not return
 /// together. The spread is a hash, not chance: a replay gets the same.
-pub(super) fn backoff(refusals: u32, effect: EffectId) -> TimeDelta {
-    let index = usize::try_from(refusals.saturating_sub(1)).unwrap_or(usize::MAX);
-    let minutes = BACKOFF_MINUTES[index.min(BACKOFF_MINUTES.len() - 1)];
+fn backoff(refusals: u32, effect: EffectId) -> TimeDelta {
+    let minutes = backoff_minutes(refusals);
     let spread = i64::from(effect.send.uuid().as_fields().0 % 200) - 100;
     TimeDelta::seconds(minutes * 60 + minutes * 60 * spread / 1_000)
+}
+
+/// The wait after so many refusals.
+pub(super) fn backoff_minutes(refusals: u32) -> i64 {
+    let index = usize::try_from(refusals.saturating_sub(1)).unwrap_or(usize::MAX);
+    BACKOFF_MINUTES[index.min(BACKOFF_MINUTES.len() - 1)]
 }
