@@ -127,9 +127,11 @@ fn is_separator(line: &str) -> bool {
 /// `On Monday … wrote:`, which mail programs break over two or three lines.
 fn introduces_a_quote(folded: &[String]) -> bool {
     let here = folded[0].as_str();
+    // An empty line stands before an introduction, and none in it.
+    let lines = folded.iter().take(3).take_while(|line| !line.is_empty()).count();
     INTRODUCTIONS.iter().any(|(opening, verb)| {
         here.starts_with(opening)
-            && (1..=3.min(folded.len())).any(|count| {
+            && (1..=lines).any(|count| {
                 let line = folded[..count].join(" ");
                 // Short, ends like an introduction, and tells a time or an address.
                 line.len() < 300
@@ -169,6 +171,7 @@ mod tests {
             ("Ok\n*From:* Bob\n*Sent:* Monday", "Ok"),
             ("Bye\n-- \nAda Example\nCEO", "Bye"),
             ("Sure\n\nSent from my iPhone", "Sure"),
+            ("On Friday, then.\n\nOn Monday bob@example.org wrote:\n> Hi", "On Friday, then."),
             ("> quoted\nmine\n> quoted again\nmine too", "mine\nmine too"),
         ] {
             assert_eq!(strip(text), own);
