@@ -35,7 +35,11 @@ pub struct Answered {
 
 /// Returns what its author wrote; empty where nothing can be told from what was quoted.
 pub fn own_text(mail: &InboundMail, answered: Option<&Answered>) -> String {
-    let text = &mail.text[..mail.text.floor_char_boundary(LOOKED_AT)];
+    // Where there is HTML alone it marks the quote, which may begin above the line.
+    let html = mail.html.as_deref().filter(|html| quoted::html_to_text(html) == mail.text);
+    let text = html.map(|html| quoted::html_to_text(quoted::without_quoted_html(html)));
+    let text = text.as_deref().unwrap_or(&mail.text);
+    let text = &text[..text.floor_char_boundary(LOOKED_AT)];
     let (above, cut) = match above_the_line(text) {
         Some(above) => (quoted::strip(above), Cut::AtTheLine),
         None => (mail.stripped_text.clone(), Cut::Guessed),
