@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::inbound::answer::LINE;
 use crate::store::Tx;
 use crate::store::answers::{self, Addressed};
+use crate::store::audit::{self, Act};
 use crate::store::clock;
 use crate::store::dead_letters::{self, Subject};
 use crate::store::enrollments;
@@ -70,6 +71,13 @@ pub(super) async fn take(
             // Read after the lock: never earlier than what the lead was told before.
             let now = clock::read(tx).await?;
             let enrollments = signals::write(tx, workspace, &[new], now.campaign).await?;
+            let actor = match addressed.and_then(|it| it.agent) {
+                Some(agent) => format!("agent/{agent}"),
+                None => format!("responder/{}", by.as_str()),
+            };
+            let subject = format!("enrollment/{}", named.enrollment);
+            let act = Act { actor: &actor, act: "answer_mailed", subject: &subject, details: None };
+            audit::record(tx, workspace, &act, now.wall).await?;
             Ok(Signalled::Stored { enrollments })
         }
         Err(refused) => {

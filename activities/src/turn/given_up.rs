@@ -76,9 +76,10 @@ fn not_asked_for(state: &State, by: Option<Responder>) -> &'static str {
         State::Accepted { by: with, .. } | State::Answered { by: with } if Some(*with) != by => {
             "somebody else has the lead"
         }
-        State::Accepted { .. }
-        | State::Answered { .. }
-        | State::Offered { .. }
+        State::Accepted { .. } | State::Answered { .. } => {
+            "so many went to it already that machines seem to answer each other"
+        }
+        State::Offered { .. }
         | State::Waiting { .. }
         | State::Dispatching { .. }
         | State::AwaitingApproval { .. }

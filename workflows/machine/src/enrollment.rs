@@ -129,7 +129,8 @@ impl Enrollment {
     /// A person of ours wrote to the lead. Whoever answers what was offered has taken it; that it is
     /// answered is said when the letter has left.
     fn person_wrote(&mut self, by: Responder, mail: MailId, turn: &mut Turn<'_>) {
-        if self.data.answers.contains_key(&mail) {
+        let known = &self.data.answers;
+        if known.contains_key(&mail) || known.len() >= letters::ANSWERS_MAX {
             return;
         }
         if let State::Offered { .. } = self.state {

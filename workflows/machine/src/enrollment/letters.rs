@@ -11,6 +11,10 @@ use crate::outcome::Outcome;
 use crate::signal::{Answer, Missing, Refusal};
 use crate::state::{Data, Forwarding, Letter, Open, Passing, Responder, State};
 
+/// How many answers of people go to one lead: whoever writes more often is a machine that answers
+/// another one.
+pub(super) const ANSWERS_MAX: usize = 100;
+
 /// Returns who has the lead.
 pub(super) fn has_the_lead(state: &State) -> Option<Responder> {
     match state {
