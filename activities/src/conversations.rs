@@ -136,6 +136,15 @@ pub enum HandoverAct {
     Accepted(Responder),
     /// The lead was answered.
     Answered,
+    /// A person of ours wrote to the lead, in a mail to us.
+    Wrote {
+        /// Who.
+        by: Responder,
+        /// Whether it was passed on, or is to be.
+        passed_on: bool,
+        /// How many files came with it, which are not.
+        files: u32,
+    },
     /// It is over.
     Closed(HandoverResult),
     /// The sequence goes on.
@@ -260,14 +269,22 @@ fn of_act(row: &Act) -> Option<What> {
             Effect::OfferHandover { to, answer_by, .. } => {
                 Some(HandoverAct::Offered { to, answer_by })
             }
-            Effect::Send { .. } | Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {
-                None
-            }
+            Effect::Send { .. }
+            | Effect::PassOn { .. }
+            | Effect::Forward { .. }
+            | Effect::RequestApproval { .. }
+            | Effect::OpenCallTask { .. } => None,
         })
     });
     let said = || match serde_json::from_str(&row.signal).ok()? {
         Signal::HandoverAccepted { by } => Some(HandoverAct::Accepted(by)),
         Signal::HandoverAnswered => Some(HandoverAct::Answered),
+        Signal::PersonWrote { by, files, .. } => {
+            let requests = row.effects.as_deref().and_then(Requests::read);
+            let mut asked = requests.iter().flat_map(|requests| requests.asked.iter());
+            let passed_on = asked.any(|effect| matches!(effect, Effect::PassOn { .. }));
+            Some(HandoverAct::Wrote { by, passed_on, files })
+        }
         Signal::HandoverClosed { result } => Some(HandoverAct::Closed(result)),
         Signal::GivenBack => Some(HandoverAct::GivenBack),
         Signal::Enrolled

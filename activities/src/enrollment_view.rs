@@ -61,13 +61,19 @@ impl EnrollmentView {
         found
     }
 
+    /// Whether `send` passes on to the lead what a person of ours wrote.
+    pub fn is_answer(&self, workspace: WorkspaceId, send: SendId) -> bool {
+        let mut mails = self.enrollment.data.answers.keys();
+        mails.any(|mail| send_id(workspace, self.id, Subject::Answer(*mail), 1) == send)
+    }
+
     /// Whether a message to the lead is past the gate, and nobody has answered for it yet.
     pub fn has_message_under_way(&self) -> bool {
         let in_flight = |open: &Open| {
             let row = self.sends.iter().find(|row| row.send_id == open.id.send.uuid());
             row.is_some_and(|row| IN_FLIGHT.contains(&row.state.as_str()))
         };
-        self.enrollment.data.open.iter().any(|open| open.step.is_some() && in_flight(open))
+        self.enrollment.data.open.iter().any(|open| !open.is_to_the_team() && in_flight(open))
     }
 }
 
@@ -107,6 +113,7 @@ pub async fn read(
     for send in sends.iter().filter(|send| send.is_in_doubt()) {
         match (send.kind.as_str(), send.step_key.parse::<StepKey>()) {
             ("step", Ok(step)) => plan.note_doubt(InDoubt::Step(&step)),
+            ("answer", _) => plan.note_doubt(InDoubt::Answer),
             (_, _) => plan.note_doubt(InDoubt::Offer),
         }
     }
@@ -192,7 +199,8 @@ fn facts(stored: &Stored) -> Facts {
     }
 }
 
-/// Every send an enrollment can have made: one for each step, and the mails of its handovers.
+/// Every send an enrollment can have made: one for each step, the mails of its handovers, and what people
+/// of ours wrote to the lead.
 fn sends_of(
     workspace: WorkspaceId,
     id: EnrollmentId,
@@ -206,6 +214,12 @@ fn sends_of(
     sends.extend(enrollment.data.open.iter().map(|open| open.id.send.uuid()));
     for mail in 1..=enrollment.data.handovers.mails {
         sends.insert(send_id(workspace, id, Subject::Handover, mail).uuid());
+    }
+    for mail in 1..=enrollment.data.handovers.forwards {
+        sends.insert(send_id(workspace, id, Subject::Forward, mail).uuid());
+    }
+    for mail in enrollment.data.answers.keys() {
+        sends.insert(send_id(workspace, id, Subject::Answer(*mail), 1).uuid());
     }
     sends.into_iter().collect()
 }

@@ -139,7 +139,11 @@ fn triggers(effects: Option<&str>) -> Vec<TriggerKey> {
     let asked = requests.iter().flat_map(|requests| requests.asked.iter());
     let named = asked.filter_map(|effect| match effect {
         Effect::OfferHandover { triggers, .. } => Some(triggers),
-        Effect::Send { .. } | Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => None,
+        Effect::Send { .. }
+        | Effect::PassOn { .. }
+        | Effect::Forward { .. }
+        | Effect::RequestApproval { .. }
+        | Effect::OpenCallTask { .. } => None,
     });
     named.flatten().cloned().collect()
 }

@@ -11,6 +11,7 @@ use crate::campaign_settings::CampaignSettings;
 use crate::error::Result;
 use crate::ingest;
 use crate::mailroom::Mailroom;
+use crate::send::dossier;
 use crate::store::audit::{self, Act};
 use crate::store::clock;
 use crate::store::handover_links::{self as store, OfferRow};
@@ -110,7 +111,7 @@ async fn take(room: &Mailroom, claim: Claim) -> Result<()> {
 impl Offer {
     fn of(row: OfferRow) -> Result<Self> {
         let standing = Standing::of(&row);
-        let head = row.text.as_deref().and_then(|text| text.split("\n\n").next());
+        let head = row.text.as_deref().map(dossier::head);
         Ok(Self {
             standing,
             head: head.map(str::to_owned),

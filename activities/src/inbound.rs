@@ -3,6 +3,7 @@
 //! what the mail means for a lead, belongs to others. Nothing here trusts the mail: a sender's
 //! address is a weak hint, and a bounce counts only by the identity of ours that it returns.
 
+pub mod answer;
 pub mod auto_reply;
 pub mod classification;
 pub mod dsn;
@@ -12,6 +13,7 @@ mod mime;
 pub mod opt_out;
 mod quoted;
 pub(crate) mod said;
+pub mod vouched;
 mod words;
 
 use crate::token;
@@ -76,6 +78,8 @@ pub struct InboundMail {
     pub from: Option<Mailbox>,
     /// The envelope's sender.
     pub return_path: ReturnPath,
+    /// Who brought it, by the envelope alone: `MAIL FROM`, lower-case.
+    pub mail_from: Option<String>,
     /// The addresses it was delivered to, lower-case.
     pub recipients: Vec<String>,
     /// The subject, decoded; may be empty.
@@ -96,6 +100,8 @@ pub struct InboundMail {
     pub references: Vec<String>,
     /// The machine-readable parts of a report.
     pub report_parts: Vec<ReportPart>,
+    /// How many files came with it.
+    pub files: usize,
 }
 
 /// A key by which a mail may belong to one of our sends.
@@ -152,7 +158,7 @@ impl InboundMail {
 
     /// Builds a mail from its headers and bodies. What the envelope leaves open is read from headers.
     pub(crate) fn assemble(content: Content, envelope: &Envelope) -> Self {
-        let Content { headers, text, stripped_text, html, report_parts } = content;
+        let Content { headers, text, stripped_text, html, report_parts, files } = content;
         let return_path = return_path(&headers, envelope.sender.as_deref());
         let recipients = if envelope.recipients.is_empty() {
             recipients_in(&headers)
@@ -186,6 +192,7 @@ impl InboundMail {
         Self {
             from: header("From").and_then(Mailbox::parse),
             return_path,
+            mail_from: envelope.sender.as_deref().and_then(address_in),
             recipients,
             subject: header("Subject").unwrap_or_default().trim().to_owned(),
             message_id: ids("Message-ID").pop(),
@@ -195,6 +202,7 @@ impl InboundMail {
             stripped_text,
             html,
             report_parts,
+            files,
             headers,
         }
     }
@@ -208,6 +216,8 @@ pub(crate) struct Content {
     pub(crate) stripped_text: Option<String>,
     pub(crate) html: Option<String>,
     pub(crate) report_parts: Vec<ReportPart>,
+    /// How many files came with it.
+    pub(crate) files: usize,
 }
 
 impl Mailbox {

@@ -3,6 +3,7 @@
 //! person; whoever waits for the answer may hang up without disturbing it. What a mail means is read
 //! later, in [`crate::interpret`]; that it holds the lead is certain from here on.
 
+mod answers;
 mod consequence;
 mod event;
 pub(crate) mod stored_mail;
@@ -228,7 +229,7 @@ async fn take(
         provider: event.provider.as_str(),
         event_key: &event.event_key,
         token: event.token.as_deref(),
-        kind: event.fact.kind(),
+        kind: kind(event, &found),
         send: named.as_ref().filter(|_| !is_new_mail(event, &found)).map(|named| named.send),
         attempt: event.attempt,
         lead: found.lead(),
@@ -249,9 +250,7 @@ async fn take(
         Found::Nobody if event.fact == Fact::Text(Said::Stop) => {
             texts::stop_stranger(&mut tx, room, event).await?
         }
-        Found::Responder(_) => {
-            unmatched(&mut tx, workspace, (id, event), now, "an answer to an offer").await?
-        }
+        Found::Responder(named) => answers::take(&mut tx, (id, event), named).await?,
         Found::Erased(_) => {
             unmatched(&mut tx, workspace, (id, event), now, "whom it is from was erased").await?
         }
@@ -270,7 +269,19 @@ async fn take(
 fn kept<'e>(event: &'e NewEvent, found: &Found) -> &'e [u8] {
     match found {
         Found::Erased(_) if !is_new_mail(event, found) => b"",
+        // It quotes what we knew of the lead.
+        Found::Responder(named) if named.erased => b"",
         Found::Erased(_) | Found::Lead(_) | Found::Responder(_) | Found::Nobody => &event.payload,
+    }
+}
+
+/// The word under which an event is stored: what a person of ours writes is no mail of the lead.
+fn kind<'e>(event: &'e NewEvent, found: &Found) -> &'e str {
+    match (&event.fact, found) {
+        (Fact::Mail(_), Found::Responder(_)) => "answer",
+        (fact, Found::Responder(_) | Found::Lead(_) | Found::Erased(_) | Found::Nobody) => {
+            fact.kind()
+        }
     }
 }
 

@@ -108,7 +108,7 @@ pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -
             Opened::Mail(mail) => mail,
             Opened::Text { number, id, text } => {
                 let (from, message_id) = (number.as_deref().map(line), id.as_deref().map(line));
-                return Ok(Letter::Read { from, message_id, subject: None, text: plain(&text) });
+                return Ok(Letter::Read { from, message_id, subject: None, text: shown(&text) });
             }
         };
         let text = match mail.stripped_text.trim() {
@@ -118,8 +118,8 @@ pub async fn letter(keys: &Arc<KeyRing>, workspace: WorkspaceId, event: Event) -
         Ok(Letter::Read {
             from: mail.from.map(|from| from.address),
             message_id: mail.message_id.as_deref().map(line),
-            subject: Some(plain(&mail.subject).replace('\n', " ")),
-            text: plain(text),
+            subject: Some(shown(&mail.subject).replace('\n', " ")),
+            text: shown(text),
         })
     };
     match tokio::task::spawn_blocking(work).await {
@@ -136,24 +136,28 @@ fn line(text: &str) -> String {
 }
 
 /// Returns `text` without what could steer a terminal, and not longer than anybody reads.
-fn plain(text: &str) -> String {
-    let shown = |c: &char| !c.is_control() || *c == '\n';
-    let spaced = text.chars().map(|c| if c == '\t' { ' ' } else { c });
-    let mut plain: String = spaced.filter(shown).take(TEXT_MAX).collect();
+fn shown(text: &str) -> String {
+    let mut shown: String = plain(text).chars().take(TEXT_MAX).collect();
     if text.chars().nth(TEXT_MAX).is_some() {
-        plain.push_str(" […]");
+        shown.push_str(" […]");
     }
-    plain
+    shown
+}
+
+/// Returns `text` without what could steer a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let spaced = text.chars().map(|c| if c == '\t' { ' ' } else { c });
+    spaced.filter(|c| !c.is_control() || *c == '\n').collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TEXT_MAX, plain};
+    use super::{TEXT_MAX, shown};
 
     #[test]
     fn a_mail_cannot_steer_a_terminal_or_fill_it() {
-        assert_eq!(plain("Yes\u{1b}[2J,\r\n\tplease"), "Yes[2J,\n please");
+        assert_eq!(shown("Yes\u{1b}[2J,\r\n\tplease"), "Yes[2J,\n please");
         let long = "a".repeat(TEXT_MAX + 1);
-        assert_eq!(plain(&long), format!("{} […]", "a".repeat(TEXT_MAX)));
+        assert_eq!(shown(&long), format!("{} […]", "a".repeat(TEXT_MAX)));
     }
 }

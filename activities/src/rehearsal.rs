@@ -314,6 +314,7 @@ impl Run {
                     self.tell(stage, &Signal::CallDone { effect: id, result }, now);
                 }
                 // What a person does with it cannot be foreseen.
+                Effect::PassOn { .. } | Effect::Forward { .. } => {}
                 Effect::OfferHandover { triggers, .. } if triggers.is_empty() => {}
                 Effect::OfferHandover { triggers, .. } => {
                     self.cause = Some(Cause::Triggered { triggers });

@@ -1,6 +1,7 @@
 //! One message on its way: PREPARE, GATE, CALL, RECORD, and SWEEP for those that were lost. Nothing
 //! leaves except through the gate, and every call ends as a row: accepted, refused, unknown.
 
+mod answer;
 pub mod call;
 pub mod colleagues;
 pub mod content;

@@ -14,6 +14,7 @@
 //! further table is looked up in `LATERAL (.. LIMIT 1)`, or it could be joined by its workspace alone.
 
 pub mod agents;
+pub mod answers;
 pub mod api_keys;
 pub mod audience;
 pub mod audit;

@@ -3,6 +3,7 @@
 
 mod apply;
 pub(crate) mod facts;
+mod given_up;
 pub(crate) mod requests;
 mod write;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::context::Facts;
 use machine::enrollment::Enrollment;
-use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, WorkspaceId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, MailId, SendId, SenderId, WorkspaceId};
 use machine::key::{StepKey, VariantKey};
 use machine::sequence::Channel;
 use machine::signal::Signal;
@@ -85,6 +86,34 @@ pub enum What {
         /// Until when an answer is expected; `None` when the offer is handed out again.
         answer_by: Option<DateTime<Utc>>,
     },
+    /// What the person who has the lead wrote to it, in a mail to us.
+    Answer {
+        /// Which mail.
+        mail: MailId,
+    },
+    /// A mail to the person who has the lead: it wrote again.
+    Forward {
+        /// Who has it.
+        to: Responder,
+    },
+}
+
+impl What {
+    /// On which channel it goes.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Step { channel, .. } => *channel,
+            Self::Handover { .. } | Self::Answer { .. } | Self::Forward { .. } => Channel::Email,
+        }
+    }
+
+    /// Whether it goes to a person of ours, and not to the lead.
+    pub fn is_to_the_team(&self) -> bool {
+        match self {
+            Self::Step { .. } | Self::Answer { .. } => false,
+            Self::Handover { .. } | Self::Forward { .. } => true,
+        }
+    }
 }
 
 /// What one transaction of turns led to.

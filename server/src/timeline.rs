@@ -7,7 +7,6 @@ use activities::store::journal::Entry;
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
 use machine::ids::{SendId, WorkspaceId};
-use machine::key::StepKey;
 use machine::signal::{
     Answer, Bounce, CallResult, Decision, HandoverResult, Missing, PauseScope, Refusal, ReplyTo,
     ResumeRule, Signal,
@@ -43,9 +42,8 @@ pub fn tell(view: &EnrollmentView, workspace: WorkspaceId, entries: &[Entry]) ->
     let mut offered: Option<Responder> = None;
     let mut before: Option<&Entry> = None;
     for entry in entries {
-        let step_of = |send: SendId| view.step_of(workspace, send);
         let what = match signal_of(entry) {
-            Some(signal) => sentence(&signal, entry, view, &step_of),
+            Some(signal) => sentence(&signal, entry, (view, workspace)),
             // A later build knew more kinds of signals.
             None => entry.cause.replace('_', " "),
         };
@@ -123,9 +121,9 @@ fn responder(responder: Responder) -> &'static str {
 fn sentence(
     signal: &Signal,
     entry: &Entry,
-    view: &EnrollmentView,
-    step_of: &dyn Fn(SendId) -> Option<StepKey>,
+    (view, workspace): (&EnrollmentView, WorkspaceId),
 ) -> String {
+    let step_of = |send: SendId| view.step_of(workspace, send);
     let at_home = |at: DateTime<Utc>| times::short(view.zone, at);
     match signal {
         Signal::Enrolled => "entered the campaign".to_owned(),
@@ -133,6 +131,9 @@ fn sentence(
         Signal::SendAnswered { effect, answer } => {
             let what = match step_of(effect.send) {
                 Some(step) => format!("`{step}`"),
+                None if view.is_answer(workspace, effect.send) => {
+                    "the answer that a person wrote".to_owned()
+                }
                 None => "the mail to the team".to_owned(),
             };
             format!("{what} {}", answered(answer, &at_home))
@@ -171,6 +172,7 @@ fn sentence(
             "the fallback took the lead".to_owned()
         }
         Signal::HandoverAnswered => "a person answered the lead".to_owned(),
+        Signal::PersonWrote { by, files, .. } => wrote(*by, *files, entry),
         Signal::HandoverClosed { result: HandoverResult::Won } => {
             "the handover was closed as won".to_owned()
         }
@@ -194,6 +196,26 @@ fn sentence(
     }
 }
 
+/// What became of a mail in which a person of ours wrote to the lead.
+fn wrote(by: Responder, files: u32, entry: &Entry) -> String {
+    let asks = entry.effects.as_deref().is_some_and(|asked| asked.contains("\"pass_on\""));
+    let what = match asks {
+        true => "it is passed on",
+        // Where the lead stands says why.
+        false => "it was not passed on",
+    };
+    let files = match files {
+        0 => String::new(),
+        1 => ", without the file that came with it".to_owned(),
+        more => format!(", without the {more} files that came with it"),
+    };
+    let standing = match (asks, entry.to_state.as_str()) {
+        (true, _) => String::new(),
+        (false, state) => format!(" ({})", state.replace('_', " ")),
+    };
+    format!("{} answered the lead by mail: {what}{files}{standing}", responder(by))
+}
+
 /// What a wake-up led to, told by what was asked for.
 fn woke(entry: &Entry) -> String {
     let asked = entry.effects.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -208,6 +230,8 @@ fn woke(entry: &Entry) -> String {
         Some("offer_handover") => OFFERED.to_owned(),
         Some("request_approval") => format!("a draft of `{step}` waits for approval"),
         Some("open_call_task") => format!("the call `{step}` is due"),
+        Some("pass_on") => "time for the answer that a person wrote".to_owned(),
+        Some("forward") => "time to tell the person what the lead wrote".to_owned(),
         Some(_) | None => "the wait was over".to_owned(),
     }
 }

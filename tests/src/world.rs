@@ -26,10 +26,10 @@ use machine::outcome::Outcome;
 use machine::signal::ResumeRule;
 
 pub use agent::{Agent, agent};
-pub use backend::{Backend, CampaignVerb, Mail, Sent, Sight};
+pub use backend::{ANSWER, Backend, CampaignVerb, Mail, Sent, Sight};
 pub use machine::calendar::Weekday;
 pub use machine::signal::HandoverResult;
-pub use news::{LeadChange, News};
+pub use news::{Author, LeadChange, News};
 pub use person::{Lead, Person, lead};
 pub use provider::{Provider, Script};
 pub use sequence::{

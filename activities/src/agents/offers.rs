@@ -44,7 +44,7 @@ pub(crate) fn is_in_turn(ask: &Ask) -> bool {
 pub(crate) fn is_overdue(ask: &Ask, now: DateTime<Utc>) -> bool {
     match ask.what {
         What::Handover { answer_by, .. } => answer_by.is_some_and(|answer_by| answer_by <= now),
-        What::Step { .. } => false,
+        What::Step { .. } | What::Answer { .. } | What::Forward { .. } => false,
     }
 }
 

@@ -54,8 +54,8 @@ mod tests {
     use crate::inbound::{Content, Envelope, InboundMail};
 
     fn mail(headers: Vec<(String, String)>, text: String) -> InboundMail {
-        let content =
-            Content { headers, text, stripped_text: None, html: None, report_parts: Vec::new() };
+        let (stripped_text, html, report_parts, files) = (None, None, Vec::new(), 0);
+        let content = Content { headers, text, stripped_text, html, report_parts, files };
         InboundMail::assemble(content, &Envelope::default())
     }
 

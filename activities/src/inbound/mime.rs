@@ -62,6 +62,7 @@ fn content(raw: &[u8], mail: &Message<'_>) -> Content {
         headers: headers(raw, mail.headers()),
         text: join(text.map(|part| text_of(raw, part)).collect()),
         stripped_text: None,
+        files: mail.attachments.len(),
         html: (!html.is_empty()).then(|| join(html)),
         report_parts: mail
             .parts

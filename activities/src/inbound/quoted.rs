@@ -71,8 +71,20 @@ const QUOTED_HTML: &[&str] = &[
     "<blockquote",
 ];
 
+/// The tags of blocks that the text of a mail would run together without.
+const BLOCKS: &[&str] = &["<div", "<blockquote", "<hr", "<tr", "<li"];
+
 /// Longer bodies are not examined beyond this; nobody types that much.
 const LINES_MAX: usize = 5_000;
+
+/// Whether what stands before a block has ended its line itself; `before` is in lower case.
+fn ends_a_line(before: &str) -> bool {
+    let mut before = before.trim_end();
+    while let Some(inner) = before.strip_suffix("</div>") {
+        before = inner.trim_end();
+    }
+    before.is_empty() || ["<br>", "<br/>", "<br />", "</p>"].iter().any(|it| before.ends_with(it))
+}
 
 /// Returns the text above the first quote or signature, without quoted lines.
 pub(super) fn strip(text: &str) -> String {
@@ -101,9 +113,21 @@ pub(super) fn without_quoted_html(html: &str) -> &str {
     &html[..tag.unwrap_or(quote)]
 }
 
-/// Writes HTML as text.
+/// Writes HTML as text; what a mail program shows as a block begins a line.
 pub(super) fn html_to_text(html: &str) -> String {
-    plain(html)
+    let lower = html.to_ascii_lowercase();
+    let mut broken = String::with_capacity(html.len());
+    let mut done = 0;
+    for (at, _) in lower.match_indices('<') {
+        let begins = BLOCKS.iter().any(|tag| lower[at..].starts_with(tag));
+        if begins && !ends_a_line(&lower[..at]) {
+            broken.push_str(&html[done..at]);
+            broken.push_str("<br>");
+            done = at;
+        }
+    }
+    broken.push_str(&html[done..]);
+    plain(&broken)
 }
 
 fn ends_the_text(line: &str, folded: &[String]) -> bool {
@@ -127,9 +151,11 @@ fn is_separator(line: &str) -> bool {
 /// `On Monday … wrote:`, which mail programs break over two or three lines.
 fn introduces_a_quote(folded: &[String]) -> bool {
     let here = folded[0].as_str();
+    // An empty line stands before an introduction, and none in it.
+    let lines = folded.iter().take(3).take_while(|line| !line.is_empty()).count();
     INTRODUCTIONS.iter().any(|(opening, verb)| {
         here.starts_with(opening)
-            && (1..=3.min(folded.len())).any(|count| {
+            && (1..=lines).any(|count| {
                 let line = folded[..count].join(" ");
                 // Short, ends like an introduction, and tells a time or an address.
                 line.len() < 300
@@ -154,7 +180,7 @@ fn opens_a_quoted_header(folded: &[String]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{strip, without_quoted_html};
+    use super::{html_to_text, strip, without_quoted_html};
 
     #[test]
     fn only_what_the_person_wrote_remains() {
@@ -169,6 +195,7 @@ mod tests {
             ("Ok\n*From:* Bob\n*Sent:* Monday", "Ok"),
             ("Bye\n-- \nAda Example\nCEO", "Bye"),
             ("Sure\n\nSent from my iPhone", "Sure"),
+            ("On Friday, then.\n\nOn Monday bob@example.org wrote:\n> Hi", "On Friday, then."),
             ("> quoted\nmine\n> quoted again\nmine too", "mine\nmine too"),
         ] {
             assert_eq!(strip(text), own);
@@ -193,6 +220,10 @@ mod tests {
         assert_eq!(without_quoted_html(html), "<p>Yes</p>");
         assert_eq!(without_quoted_html("a<blockquote>b"), "a");
         assert_eq!(without_quoted_html("<p>all</p>"), "<p>all</p>");
+        let two = html_to_text("<DIV>one</DIV><div>two</div>");
+        assert_eq!(two.trim(), "one\ntwo");
+        let apple = html_to_text("<div>one<br></div><div><br></div><div>two</div>");
+        assert_eq!(apple.trim(), "one\n\ntwo");
     }
 
     proptest! {

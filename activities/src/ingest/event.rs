@@ -9,10 +9,11 @@ use machine::signal::Bounce;
 use uuid::Uuid;
 
 use super::stored_mail::StoredMail;
+use crate::address::EmailAddress;
 use crate::inbound::classification::{Kind, classify};
 use crate::inbound::dsn::{BounceClass, Dsn};
 use crate::inbound::feedback::Feedback;
-use crate::inbound::{Correlator, Envelope, InboundMail, bare_message_id};
+use crate::inbound::{Correlator, Envelope, InboundMail, answer, bare_message_id, vouched};
 use crate::mailgun::{
     About, Failure, FailureMeaning, MailgunEvent, MailgunPost, SendMode, SuppressionList, Visitor,
 };
@@ -56,6 +57,8 @@ pub struct NewEvent {
     pub(super) names: Names,
     /// What its author wrote, where it is a text.
     pub(super) words: Option<String>,
+    /// What it is as a letter of a person of ours, where it is a mail.
+    pub(super) letter: Option<Letter>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -113,6 +116,19 @@ pub(super) enum Author {
     Machine,
 }
 
+/// A mail as the letter of a person of ours, if it should be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    /// The address its author claims.
+    pub(super) from: Option<EmailAddress>,
+    /// Whether who brings it vouches for that.
+    pub(super) is_vouched: bool,
+    /// Whether its author wrote nothing of their own.
+    pub(super) is_empty: bool,
+    /// How many files came with it.
+    pub(super) files: u32,
+}
+
 /// Whom an event names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
@@ -162,6 +178,18 @@ impl NewEvent {
         now: DateTime<Utc>,
     ) -> Self {
         let (fact, names) = of_post(room, workspace, &post.event, now);
+        let letter = match &post.event {
+            MailgunEvent::Inbound(mail) => Some(Letter::of(mail, vouched::by_mailgun(mail))),
+            MailgunEvent::Accepted(_)
+            | MailgunEvent::Delivered(_)
+            | MailgunEvent::FailedPermanent { .. }
+            | MailgunEvent::FailedTemporary { .. }
+            | MailgunEvent::Complained(_)
+            | MailgunEvent::Unsubscribed(_)
+            | MailgunEvent::Opened { .. }
+            | MailgunEvent::Clicked { .. }
+            | MailgunEvent::Ignored { .. } => None,
+        };
         let payload = match body {
             PostBody::Event(bytes) => bytes,
             PostBody::Mail(fields) => StoredMail::Mailgun { fields }.to_bytes(),
@@ -174,6 +202,7 @@ impl NewEvent {
             progress: None,
             account_fault: None,
             words: None,
+            letter,
             fact,
             names,
             payload,
@@ -192,6 +221,7 @@ impl NewEvent {
             fact,
             names,
             words: None,
+            letter: None,
             payload: Vec::new(),
         }
     }
@@ -207,12 +237,21 @@ impl NewEvent {
         now: DateTime<Utc>,
     ) -> Self {
         let stored = StoredMail::raw(raw, &envelope);
-        let (fact, names) = match InboundMail::from_raw(raw, &envelope) {
-            Ok(mail) => of_mail(room, workspace, &mail, now),
-            // No mail at all: a person may still make sense of it.
-            Err(_) => (Fact::Mail(Author::Person), Names::default()),
+        let is_vouched = match provider {
+            // Nobody but we ourselves play it.
+            Provider::Capture => true,
+            Provider::Mailgun | Provider::Twilio | Provider::Refusal | Provider::Link => false,
         };
-        Self { payload: stored.to_bytes(), ..Self::plain(provider, event_key, fact, names) }
+        let ((fact, names), letter) = match InboundMail::from_raw(raw, &envelope) {
+            Ok(mail) => {
+                let letter = Letter::of(&mail, is_vouched);
+                (of_mail(room, workspace, &mail, now), Some(letter))
+            }
+            // No mail at all: a person may still make sense of it.
+            Err(_) => ((Fact::Mail(Author::Person), Names::default()), None),
+        };
+        let payload = stored.to_bytes();
+        Self { payload, letter, ..Self::plain(provider, event_key, fact, names) }
     }
 
     /// The played recipient of `send` did something. `event_key` is the same for every repeat.
@@ -280,6 +319,19 @@ impl Fact {
             | Self::OptedOut
             | Self::Mail(_)
             | Self::Text(_) => true,
+        }
+    }
+}
+
+impl Letter {
+    fn of(mail: &InboundMail, is_vouched: bool) -> Self {
+        // What reads the content must not keep the mail from being stored.
+        let own = catch_unwind(AssertUnwindSafe(|| answer::own_text(mail, None)));
+        Self {
+            from: mail.from.as_ref().and_then(|from| from.address.parse().ok()),
+            is_vouched,
+            is_empty: own.unwrap_or_default().is_empty(),
+            files: mail.files.try_into().unwrap_or(u32::MAX),
         }
     }
 }

@@ -42,8 +42,8 @@ pub(super) struct Target {
 /// The one of a person's enrollments that an event is about.
 pub(super) struct Own {
     pub(super) enrollment: EnrollmentId,
-    /// Its message in question.
-    pub(super) sent: Option<(SendId, StepKey)>,
+    /// Its message in question, and the step that it belongs to; what a person of ours wrote is none's.
+    pub(super) sent: Option<(SendId, Option<StepKey>)>,
 }
 
 /// Looks for whom the names stand. What is said about an earlier ask of a send than the newest is about
@@ -55,12 +55,16 @@ pub(super) async fn find(
     attempt: Option<i32>,
 ) -> Result<Found> {
     if let Some(named) = matches::first_send(conn, workspace, &names.sends).await? {
-        let Message::Step(step) = &named.message else { return Ok(Found::Responder(named)) };
+        let step = match &named.message {
+            Message::Step(step) => Some(step.clone()),
+            Message::Answer => None,
+            Message::Handover => return Ok(Found::Responder(named)),
+        };
         if named.erased {
             return Ok(Found::Erased(named));
         }
         let is_newest = attempt.is_none_or(|attempt| attempt == named.attempt);
-        let sent = is_newest.then(|| (named.send, step.clone()));
+        let sent = is_newest.then_some((named.send, step));
         return Ok(Found::Lead(Target {
             lead: named.lead,
             own: Some(Own { enrollment: named.enrollment, sent }),
@@ -76,7 +80,10 @@ pub(super) async fn find(
     };
     let channel = sender.channel();
     let last = matches::last_written_to(conn, workspace, lead, channel).await?;
-    let own = last.map(|last| Own { enrollment: last.enrollment, sent: last.sent });
+    let own = last.map(|last| Own {
+        enrollment: last.enrollment,
+        sent: last.sent.map(|(send, step)| (send, Some(step))),
+    });
     let (by, address) = match sender {
         Correspondent::Mailbox(_) => (MatchedBy::Sender, None),
         Correspondent::Phone(number) => (MatchedBy::Number, Some(number.to_string())),
@@ -112,7 +119,7 @@ impl Target {
     /// The step of the message in question.
     pub(super) fn step(&self) -> Option<&StepKey> {
         let sent = self.own.as_ref().and_then(|own| own.sent.as_ref());
-        sent.map(|(_, step)| step)
+        sent.and_then(|(_, step)| step.as_ref())
     }
 
     /// What is kept beside the signal of `enrollment`.
@@ -120,7 +127,7 @@ impl Target {
         match self.own.as_ref().filter(|own| own.enrollment == enrollment) {
             Some(own) => {
                 let (send, step) = own.sent.clone().unzip();
-                Refs { to: ReplyTo::This, send, step, by: self.by }
+                Refs { to: ReplyTo::This, send, step: step.flatten(), by: self.by }
             }
             None => Refs { to: ReplyTo::Other, send: None, step: None, by: self.by },
         }

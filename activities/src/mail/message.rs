@@ -56,6 +56,8 @@ pub enum Purpose<'a> {
     /// A notice to one of our own agents. Marked as automatic (RFC 3834), so that no out-of-office
     /// answers it.
     Notice,
+    /// What a person wrote to one other: nothing marks it as more than that.
+    Personal,
 }
 
 /// An address our MIME builder does not take. The check of [`EmailAddress`] is the stricter one, so
@@ -118,6 +120,7 @@ impl Message<'_> {
                 headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
             }
             Purpose::Notice => headers.push(("Auto-Submitted", "auto-generated".to_owned())),
+            Purpose::Personal => {}
         }
         headers
     }

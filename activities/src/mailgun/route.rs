@@ -77,6 +77,7 @@ fn content(mut fields: Vec<(String, String)>) -> Result<Content, PostFault> {
     let stripped_text = take("stripped-text");
     let subject = take("subject");
     let from = take("from");
+    let files = take("attachment-count").and_then(|count| count.trim().parse().ok());
     let listed = take("message-headers").filter(|list| !list.trim().is_empty());
 
     let mut headers = match listed {
@@ -98,7 +99,7 @@ fn content(mut fields: Vec<(String, String)>) -> Result<Content, PostFault> {
             headers.push((name.to_owned(), value));
         }
     }
-    Ok(Content { headers, text, stripped_text, html, report_parts })
+    Ok(Content { headers, text, stripped_text, html, report_parts, files: files.unwrap_or(0) })
 }
 
 /// The parts of a report come as attachments that have lost their types; what they are shows in the

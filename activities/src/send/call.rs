@@ -6,7 +6,7 @@ use std::time::Duration;
 use machine::ids::WorkspaceId;
 use url::Url;
 
-use super::content::{Content, Mail};
+use super::content::{Content, Errand, Mail};
 use super::gate::Dispatch;
 use crate::capture::player;
 use crate::lease::{Ended, Lease};
@@ -120,9 +120,10 @@ fn mime(mail: &Mail, dispatch: &Dispatch) -> Result<Vec<u8>, Outcome> {
         thread: &mail.thread,
         text: &mail.text,
         html: &mail.html,
-        purpose: match &mail.unsubscribe {
-            Some(unsubscribe) => Purpose::Outreach { unsubscribe },
-            None => Purpose::Notice,
+        purpose: match &mail.errand {
+            Errand::Outreach { unsubscribe } => Purpose::Outreach { unsubscribe },
+            Errand::Notice => Purpose::Notice,
+            Errand::Answer => Purpose::Personal,
         },
     };
     message.to_bytes().map_err(|fault: MessageFault| {

@@ -33,10 +33,24 @@ pub struct Mail {
     pub html: String,
     /// The messages of the thread before it, oldest first.
     pub thread: Vec<MessageId>,
-    /// Where one click opts out; `None` for mails to our own people.
-    pub unsubscribe: Option<Url>,
+    /// What it is for.
+    pub errand: Errand,
     /// Where answers go, if not to the sender.
     pub reply_to: Option<EmailAddress>,
+}
+
+/// What a mail is for.
+#[derive(Debug, Clone)]
+pub enum Errand {
+    /// The message of a step.
+    Outreach {
+        /// Where one click opts out.
+        unsubscribe: Url,
+    },
+    /// A mail to a person of ours.
+    Notice,
+    /// What a person of ours wrote to a lead.
+    Answer,
 }
 
 /// A text.

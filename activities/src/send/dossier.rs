@@ -26,6 +26,7 @@ use crate::content::step::{BodySource, CompiledStep, Values};
 use crate::error::Result;
 use crate::handover_cause::{self, Cause};
 use crate::header_text::HeaderText;
+use crate::inbound::answer::LINE;
 use crate::mailroom::Mailroom;
 use crate::received::{self, Letter, Received};
 use crate::senders::Sender;
@@ -90,8 +91,11 @@ pub(super) async fn read(
     let mut promises = HashMap::new();
     let mut sends = Vec::new();
     let mut entries = HashMap::new();
-    for ask in asks.iter().filter(|ask| matches!(ask.what, What::Handover { .. })) {
+    for ask in asks.iter().filter(|ask| ask.what.is_to_the_team()) {
         let id = ask.enrollment;
+        if entries.contains_key(&id.uuid()) {
+            continue;
+        }
         enrollments.push(id.uuid());
         let steps = ask.version.mails.iter().chain(&ask.version.texts);
         sends
@@ -205,6 +209,8 @@ pub(super) struct About<'a> {
     pub(super) dossier: &'a Dossier,
     /// By which an agent takes the lead.
     pub(super) link: Option<Url>,
+    /// Whether an answer to the mail comes back to us.
+    pub(super) comes_back: bool,
 }
 
 /// Writes the offer.
@@ -214,7 +220,7 @@ pub(super) fn compose(
     answer_by: Option<DateTime<Utc>>,
     about: &About<'_>,
 ) -> std::result::Result<Offer, Answer> {
-    let About { lead, sender, dossier, link } = about;
+    let About { lead, sender, dossier, link, comes_back } = about;
     let answer_by = match to {
         // An agent's time begins when the offer leaves, however long it waited for one.
         Recipient::Agent(_) if !offers::is_overdue(ask, dossier.now) => {
@@ -225,7 +231,10 @@ pub(super) fn compose(
         Recipient::Agent(_) | Recipient::Named(_) => answer_by,
     };
     let cause = Cause::newest(&dossier.entries);
-    let telling = Telling { ask, answer_by, lead, sender, dossier, cause, link: link.as_ref() };
+    let can_be_answered = *comes_back && lead.email.is_some();
+    let can_be_answered = can_be_answered && !promises::are_about_mail(&dossier.promises);
+    let link = link.as_ref();
+    let telling = Telling { ask, answer_by, lead, sender, dossier, cause, link, can_be_answered };
     let values = json!({
         "subject": telling.subject(),
         "campaign": ask.version.document.name,
@@ -253,12 +262,22 @@ struct Telling<'a> {
     dossier: &'a Dossier,
     cause: Cause,
     link: Option<&'a Url>,
+    /// Whether an answer to the mail goes to the lead.
+    can_be_answered: bool,
+}
+
+/// Returns what an offer begins with, for those who do not see it as a mail that can be answered.
+pub(crate) fn head(text: &str) -> &str {
+    let mut parts = text.split("\n\n");
+    let first = parts.next().unwrap_or_default();
+    if first.starts_with(LINE) { parts.next().unwrap_or_default() } else { first }
 }
 
 impl Telling<'_> {
     fn subject(&self) -> String {
         let who = self.who();
         match (self.is_overdue(), self.has_answered()) {
+            _ if self.is_forward() => format!("{who} wrote again"),
             (true, true) => format!("Reminder: {who} waits for an answer"),
             (true, false) => format!("Reminder: {who} needs you"),
             (false, true) => format!("{who} answered"),
@@ -269,7 +288,17 @@ impl Telling<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
         let who = self.who();
+        if self.can_be_answered {
+            let _ = writeln!(
+                text,
+                "{LINE}\nAnswer this mail to write to {who}: what you write above that line goes to \
+                 them, from {}, in their conversation; nothing below it does. Attachments are not \
+                 passed on.\n",
+                self.sender.from
+            );
+        }
         let _ = match &self.cause {
+            _ if self.is_forward() => writeln!(text, "{who} wrote again, and you have this lead."),
             Cause::Replied { .. } => writeln!(text, "{who} answered and waits for a person."),
             Cause::Asked => writeln!(text, "{who} needs a person: one of you asked for it."),
             Cause::Triggered { triggers } => {
@@ -364,6 +393,7 @@ impl Telling<'_> {
         let subject = self.dossier.sent.last().and_then(|sent| sent.subject.as_deref());
         let subject = subject.and_then(|subject| subject.parse::<HeaderText>().ok());
         text.push_str("\nWhat to do next\n");
+        let answer = if self.can_be_answered { "Answer this mail, or write to" } else { "Answer" };
         let _ = match (self.has_answered(), number, subject) {
             _ if promises::are_about_mail(&self.dossier.promises) => {
                 writeln!(text, "Call them, and do not write to {email}.")
@@ -373,10 +403,10 @@ impl Telling<'_> {
             }
             (true, None, Some(subject)) => writeln!(
                 text,
-                "Answer {email}. With the subject “{}” it stays in their conversation.",
+                "{answer} {email}. With the subject “{}” it stays in their conversation.",
                 subject.reply_subject()
             ),
-            (true, None, None) => writeln!(text, "Answer {email}."),
+            (true, None, None) => writeln!(text, "{answer} {email}."),
             (false, _, _) => {
                 writeln!(text, "Call them, or write to {email}: no more mails leave meanwhile.")
             }
@@ -394,7 +424,10 @@ impl Telling<'_> {
         let id = self.ask.enrollment;
         let fallback = match &self.ask.what {
             What::Handover { to: Responder::Fallback, .. } => " --fallback",
-            What::Handover { to: Responder::First, .. } | What::Step { .. } => "",
+            What::Handover { to: Responder::First, .. }
+            | What::Forward { .. }
+            | What::Answer { .. }
+            | What::Step { .. } => "",
         };
         let _ = write!(
             text,
@@ -455,6 +488,10 @@ impl Telling<'_> {
             true => self.lead.email.clone().unwrap_or_else(|| "A lead".to_owned()),
             false => parts.join(", "),
         }
+    }
+
+    fn is_forward(&self) -> bool {
+        matches!(self.ask.what, What::Forward { .. })
     }
 
     fn has_answered(&self) -> bool {

@@ -2,9 +2,11 @@
 //! could stop it is looked at here, under locks that make a stop and the gate serial.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use machine::calendar::Calendar;
 use machine::country;
 use machine::ids::{SendId, WorkspaceId};
 use machine::sequence::{Channel, Version};
@@ -38,6 +40,9 @@ const TRIAL: TimeDelta = TimeDelta::seconds(60);
 /// How long before a window closes a send must leave, campaign time: on a clock that runs fast, wall
 /// time would be longer than any window.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
+
+/// The hours of what is bound to none.
+static ALWAYS_OPEN: LazyLock<Calendar> = LazyLock::new(Calendar::default);
 
 /// A send past the gate.
 pub struct Dispatch {
@@ -264,12 +269,17 @@ fn inspect(
     seen: &Seen,
     now: DateTime<Utc>,
 ) -> Inspection {
-    let What::Step { channel, .. } = &message.ask.what else {
-        // A mail to one of our own people: the lead's wishes are not about it.
+    if message.ask.what.is_to_the_team() {
+        // The lead's wishes are not about a mail to one of our own people.
         return if candidate.held_up { Inspection::Waits } else { Inspection::Stands };
-    };
+    }
+    let channel = message.ask.what.channel();
+    let is_answer = matches!(message.ask.what, What::Answer { .. });
     let campaign = seen.campaigns.get(&message.ask.campaign.uuid());
-    let goes_on = campaign.is_some_and(|it| it.active && it.verb_seq <= candidate.verb_seq);
+    let goes_on = campaign.is_some_and(|it| {
+        // A person's own answer may be the last that leaves of a campaign.
+        (it.active || is_answer && it.finished) && it.verb_seq <= candidate.verb_seq
+    });
     if candidate.held_up || !goes_on {
         return Inspection::Waits;
     }
@@ -286,23 +296,34 @@ fn inspect(
     if candidate.lead_version != message.lead_version {
         return Inspection::Changed;
     }
+    if is_answer {
+        // The lead wrote to us: only its word that it wants no mail stands against an answer, and no
+        // window does.
+        return match candidate.email_consent.as_str() {
+            "refused" => {
+                let class = Refusal::Suppressed;
+                Inspection::Answered(Answer::Rejected { class, retry_after_s: None })
+            }
+            _ => Inspection::Stands,
+        };
+    }
     let consent = match channel {
         Channel::Email => &candidate.email_consent,
         Channel::Sms | Channel::Call => &candidate.sms_consent,
     };
     let granted_needed =
-        *channel != Channel::Email || message.ask.version.version.mail_needs_consent;
+        channel != Channel::Email || message.ask.version.version.mail_needs_consent;
     let consents = match consent.as_str() {
         "granted" => true,
         "refused" => false,
         _ => !granted_needed,
     };
     if !consents {
-        let missing = Missing::Consent { channel: *channel };
+        let missing = Missing::Consent { channel };
         return Inspection::Answered(Answer::Held { missing });
     }
     let version = &message.ask.version.version;
-    if !version.calendar_of(*channel).suits(&zones(candidate, version), now) {
+    if !version.calendar_of(channel).suits(&zones(candidate, version), now) {
         return Inspection::Answered(Answer::Held { missing: Missing::zone() });
     }
     Inspection::Stands
@@ -394,7 +415,7 @@ fn allot(
     now: DateTime<Utc>,
 ) -> Verdict {
     let version = &message.ask.version.version;
-    if let What::Handover { .. } = message.ask.what {
+    if message.ask.what.is_to_the_team() {
         // Our own people are told at once, whatever the limits of a lead's mail.
         let settings = &message.ask.settings;
         let sender = book.senders.get(&message.sender.id.uuid());
@@ -413,11 +434,18 @@ fn allot(
         _ => None,
     };
     let zones = zones(candidate, version);
+    let (calendar, windows) = match message.ask.what {
+        // Of a letter from person to person the limits count, and no hour does.
+        What::Answer { .. } => (&*ALWAYS_OPEN, &*ALWAYS_OPEN),
+        What::Step { .. } | What::Handover { .. } | What::Forward { .. } => {
+            (version.calendar_of(message.sender.channel), &version.calendar)
+        }
+    };
     let asking = Asking {
         sender: message.sender.id.uuid(),
         campaign: message.ask.campaign.uuid(),
-        calendar: version.calendar_of(message.sender.channel),
-        windows: &version.calendar,
+        calendar,
+        windows,
         zones: &zones,
         booked,
         margin: MARGIN,
@@ -435,11 +463,14 @@ fn spread(send: SendId, clocks: Clocks) -> TimeDelta {
 /// How long a message that passes now may take to leave, wall time.
 fn open_for(message: &Prepared, candidate: &Candidate, clocks: Clocks) -> TimeDelta {
     let version = &message.ask.version.version;
-    let calendar = version.calendar_of(message.sender.channel);
+    let calendar = match message.ask.what {
+        What::Step { .. } => version.calendar_of(message.sender.channel),
+        What::Handover { .. } | What::Answer { .. } | What::Forward { .. } => &*ALWAYS_OPEN,
+    };
     let zones = zones(candidate, version);
     match calendar.first_closing(&zones, clocks.campaign) {
         Some(closes) => clocks.wall_until(closes),
-        // A mail to one of our own people has no window.
+        // A mail to one of our own people, or from one, has no window.
         None => message.outlet.lease(),
     }
 }

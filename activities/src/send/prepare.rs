@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use machine::ids::{AgentId, SenderId, Subject, WorkspaceId, send_id};
-use machine::sequence::Channel;
+use machine::sequence::{Channel, FirstAsked};
 use machine::signal::{Answer, Missing, Refusal};
+use machine::state::Responder;
 use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::content::{Content, Mail, Text};
-use super::dossier;
+use super::content::{Content, Errand, Mail, Text};
+use super::{answer, dossier};
 use crate::address::EmailAddress;
 use crate::agents::offers::{self, Turns};
 use crate::content::body::Footer;
@@ -24,10 +25,14 @@ use crate::phone::PhoneNumber;
 use crate::senders::Sender;
 use crate::sms;
 use crate::store::prepares::{self, Earlier, LeadRow};
-use crate::store::{Tx, senders};
+use crate::store::{Tx, answers as store_answers, senders};
 use crate::suppression_key::SuppressionHash;
 use crate::token::{Claim, TokenKind};
 use crate::turn::{Ask, What};
+
+/// What an answer is about where nothing before it had a subject: to a text, by somebody who was never
+/// mailed.
+const NO_SUBJECT: &str = "Your message";
 
 /// A message that is ready for the gate.
 #[derive(Clone)]
@@ -103,16 +108,33 @@ pub async fn prepare(
         ready_senders.insert(sender.id, (sender, outlet.ok()));
     }
     let files = dossier::read(&mut tx, &mailroom.suppressions, workspace, &asks).await?;
+    let answers = answer::read(&mut tx, &asks).await?;
+    let forwarded: Vec<Uuid> = asks
+        .iter()
+        .filter(|ask| matches!(ask.what, What::Forward { to: Responder::First }))
+        .map(|ask| ask.enrollment.uuid())
+        .collect();
+    let having = having(&mut tx, &forwarded).await?;
     let mut turns = Turns::now(&mut tx, &asks).await?;
     tx.commit().await?;
-    let mut dossiers = dossier::open(mailroom, workspace, files).await;
+    let dossiers = dossier::open(mailroom, workspace, files).await;
+    let (letters, last) = answer::open(mailroom, workspace, answers).await;
 
     let mut readied = Vec::with_capacity(asks.len());
     for ask in asks {
         let lead = leads.get(&ask.lead.uuid());
         let sender = ask.sender.and_then(|sender| ready_senders.get(&sender));
-        let thread = threads.remove(&ask.enrollment.uuid()).unwrap_or_default();
-        let dossier = dossiers.remove(&ask.enrollment.uuid());
+        // Several messages about one lead may leave at once: answers to it, and mails to the team.
+        let (thread, dossier) = if ask.what.is_to_the_team() {
+            (Vec::new(), dossiers.get(&ask.enrollment.uuid()))
+        } else {
+            (threads.get(&ask.enrollment.uuid()).cloned().unwrap_or_default(), None)
+        };
+        let letter = match ask.what {
+            What::Answer { mail } => letters.get(&mail),
+            What::Step { .. } | What::Handover { .. } | What::Forward { .. } => None,
+        };
+        let letter = letter.map(|letter| (letter, last.get(&ask.enrollment.uuid())));
         let subject = thread.last().and_then(|before| subjects.get(&before.send_id));
         let subject = subject.and_then(|subject| subject.parse().ok());
         let agent = match turns.choose(&ask) {
@@ -125,7 +147,14 @@ pub async fn prepare(
         };
         let id = agent.as_ref().map(|(id, _)| *id);
         let agent = agent.map(|(_, email)| email);
-        let parts = Parts { lead, sender, thread, subject, dossier, agent };
+        let agent = agent.or_else(|| match ask.what {
+            What::Forward { to: Responder::First } => having.get(&ask.enrollment.uuid()).cloned(),
+            What::Forward { to: Responder::Fallback }
+            | What::Step { .. }
+            | What::Handover { .. }
+            | What::Answer { .. } => None,
+        });
+        let parts = Parts { lead, sender, thread, subject, dossier, agent, letter };
         readied.push(match compose(mailroom, workspace, &ask, &parts) {
             Ok(message) => {
                 // The next offer of the batch is another's turn.
@@ -140,10 +169,23 @@ pub async fn prepare(
     Ok(readied)
 }
 
-/// The sends of the mails that stand before this one in the sequence.
+/// Returns the addresses of the agents who have these leads, by enrollment.
+async fn having(tx: &mut Tx, enrollments: &[Uuid]) -> Result<HashMap<Uuid, String>> {
+    let workspace = tx.workspace();
+    let rows = store_answers::having(tx, workspace, enrollments).await?;
+    Ok(rows.into_iter().map(|row| (row.enrollment_id, row.email)).collect())
+}
+
+/// The sends of the mails that stand before this one in the sequence, or before what a person writes.
 fn earlier_sends(workspace: WorkspaceId, ask: &Ask) -> Vec<Uuid> {
-    let What::Step { step, channel: Channel::Email, .. } = &ask.what else { return Vec::new() };
-    let before = ask.version.mails.iter().take_while(|key| *key != step);
+    let step = match &ask.what {
+        What::Step { step, channel: Channel::Email, .. } => Some(step),
+        What::Answer { .. } => None,
+        What::Step { channel: Channel::Sms | Channel::Call, .. }
+        | What::Handover { .. }
+        | What::Forward { .. } => return Vec::new(),
+    };
+    let before = ask.version.mails.iter().take_while(|key| Some(*key) != step);
     before
         .map(|key| send_id(workspace, ask.enrollment, Subject::Step(key.as_str()), 1).uuid())
         .collect()
@@ -160,7 +202,8 @@ async fn thread_subjects(
             let wording = ask.version.wordings.get(&(step.clone(), variant.clone()));
             matches!(wording, Some(Ok(wording)) if wording.has_subject())
         }
-        What::Handover { .. } => true,
+        What::Handover { .. } | What::Forward { .. } => true,
+        What::Answer { .. } => false,
     };
     let befores = asks.iter().filter(|ask| !brings_one(ask));
     let befores = befores.filter_map(|ask| threads.get(&ask.enrollment.uuid())?.last());
@@ -176,9 +219,11 @@ struct Parts<'a> {
     thread: Vec<Earlier>,
     /// What its thread is about, for a message without a subject of its own.
     subject: Option<HeaderText>,
-    dossier: Option<dossier::Dossier>,
-    /// Where the agent is written to whose turn it is.
+    dossier: Option<&'a dossier::Dossier>,
+    /// Where the agent is written to whose turn it is, or who has the lead.
     agent: Option<String>,
+    /// What a person of ours wrote, and what of the lead it answers.
+    letter: Option<(&'a answer::Letter, Option<&'a answer::Last>)>,
 }
 
 /// A message without its ask.
@@ -211,10 +256,7 @@ fn compose(
     ask: &Ask,
     parts: &Parts<'_>,
 ) -> std::result::Result<Composed, Answer> {
-    let channel = match &ask.what {
-        What::Step { channel, .. } => *channel,
-        What::Handover { .. } => Channel::Email,
-    };
+    let channel = ask.what.channel();
     let no_sender = || Answer::Held { missing: Missing::Sender { channel } };
     let no_address = || Answer::Held { missing: Missing::Address { channel } };
     let (sender, outlet) = parts.sender.ok_or_else(no_sender)?;
@@ -271,21 +313,35 @@ fn compose_mail(
             let wording = step_mail(mailroom, workspace, ask, lead, sender, thread_subject)?;
             (to, wording)
         }
-        What::Handover { to, answer_by } => {
-            let dossier = parts.dossier.as_ref().ok_or_else(no_address)?;
-            let recipient = dossier::Recipient::of(ask, *to, parts.agent.as_deref())?;
-            let link = recipient.is_agent().then(|| accept_link(mailroom, workspace, ask));
-            let about = dossier::About { lead, sender, dossier, link: link.transpose()? };
-            let offer = dossier::compose(ask, &recipient, *answer_by, &about)?;
+        What::Answer { .. } => {
+            let to = lead.email.as_deref().and_then(|email| email.parse().ok());
+            (to.ok_or_else(no_address)?, answer_mail(parts)?)
+        }
+        What::Handover { to, .. } | What::Forward { to } => {
+            let dossier = parts.dossier.ok_or_else(no_address)?;
+            let recipient = recipient(ask, *to, parts)?;
+            let (link, answer_by) = match ask.what {
+                What::Handover { answer_by, .. } if recipient.is_agent() => {
+                    (Some(accept_link(mailroom, workspace, ask)?), answer_by)
+                }
+                What::Handover { answer_by, .. } => (None, answer_by),
+                What::Forward { .. } | What::Step { .. } | What::Answer { .. } => (None, None),
+            };
+            let comes_back = mailroom.reply_domain.is_some();
+            let about = dossier::About { lead, sender, dossier, link, comes_back };
+            let offer = dossier::compose(ask, &recipient, answer_by, &about)?;
             let (subject, text, html) = (offer.subject, offer.text, offer.html);
-            (offer.to, Wording { subject, text, html, way_out: None })
+            (offer.to, Wording { subject, text, html, errand: Errand::Notice })
         }
     };
     let thread = parts
         .thread
         .iter()
         .filter_map(|earlier| earlier.message_id.as_deref().and_then(|id| id.parse().ok()));
-    let reply_to = mailroom.reply_domain.as_ref().filter(|_| wording.way_out.is_some());
+    // What the lead wrote last is what is answered.
+    let last = parts.letter.and_then(|(_, last)| last?.message_id.clone());
+    let thread = thread.chain(last);
+    let reply_to = mailroom.reply_domain.as_ref();
     let reply_to = reply_to.and_then(|domain| {
         let claim = Claim { workspace: workspace.uuid(), id: ask.send.uuid() };
         format!("{}@{domain}", mailroom.tokens.reply_local_part(claim)).parse().ok()
@@ -297,7 +353,7 @@ fn compose_mail(
         text: wording.text,
         html: wording.html,
         thread: thread.collect(),
-        unsubscribe: wording.way_out,
+        errand: wording.errand,
         reply_to,
     })
 }
@@ -306,7 +362,38 @@ struct Wording {
     subject: HeaderText,
     text: String,
     html: String,
-    way_out: Option<Url>,
+    errand: Errand,
+}
+
+/// Whom a mail to the team goes to.
+fn recipient(
+    ask: &Ask,
+    to: Responder,
+    parts: &Parts<'_>,
+) -> std::result::Result<dossier::Recipient, Answer> {
+    let rule = ask.version.version.handover.as_ref();
+    let in_turn = rule.is_some_and(|rule| match rule.first {
+        FirstAsked::AgentsInTurn => true,
+        FirstAsked::Address => false,
+    });
+    // The lead is one agent's; nobody else is told what it writes.
+    if parts.agent.is_none() && in_turn && ask.what == (What::Forward { to: Responder::First }) {
+        return Err(Answer::Held { missing: Missing::Agent });
+    }
+    dossier::Recipient::of(ask, to, parts.agent.as_deref())
+}
+
+/// What a person of ours wrote, under the subject of the lead's conversation.
+fn answer_mail(parts: &Parts<'_>) -> std::result::Result<Wording, Answer> {
+    let (letter, last) = parts.letter.ok_or_else(content_fault)?;
+    let written = letter.text.as_deref().and_then(answer::compose);
+    let (text, html) = written.ok_or_else(content_fault)?;
+    let subject = last.and_then(|last| last.subject.as_ref()).or(parts.subject.as_ref());
+    let subject = match subject {
+        Some(subject) => subject.reply_subject(),
+        None => NO_SUBJECT.parse().map_err(|_| content_fault())?,
+    };
+    Ok(Wording { subject, text, html, errand: Errand::Answer })
 }
 
 fn step_mail(
@@ -334,7 +421,8 @@ fn step_mail(
         // The mails before it were skipped: it opens the thread under their subject.
         (None, None) => opening_subject(ask, values).ok_or_else(content_fault)?,
     };
-    Ok(Wording { subject, text: rendered.text, html: rendered.html, way_out: Some(way_out) })
+    let errand = Errand::Outreach { unsubscribe: way_out };
+    Ok(Wording { subject, text: rendered.text, html: rendered.html, errand })
 }
 
 /// Returns what a text says, in the alphabet it travels in.

@@ -144,7 +144,7 @@ pub async fn thread(
             SELECT s.gate_at AS at, 0 AS source, s.send_id AS id, 0 AS turn
             FROM unnest($4::uuid[]) AS u (send_id)
             JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
-            WHERE s.kind = 'step' AND s.gate_at IS NOT NULL
+            WHERE s.kind IN ('step', 'answer') AND s.gate_at IS NOT NULL
               AND s.state IN ('dispatching', 'accepted', 'rejected', 'unknown', 'needs_review')
             UNION ALL
             SELECT v.at, 1, v.event_id, 0
@@ -157,7 +157,7 @@ pub async fn thread(
             FROM unnest($3::uuid[]) AS e (enrollment_id)
             JOIN journal j ON j.workspace_id = $1 AND j.enrollment_id = e.enrollment_id
             WHERE j.cause IN ('handover_accepted', 'handover_answered', 'handover_closed',
-                              'given_back')
+                              'given_back', 'person_wrote')
                OR j.effects LIKE '%"effect":"offer_handover"%') AS t
         WHERE $5::timestamptz IS NULL OR (t.at, t.source, t.id, t.turn) > ($5, $6, $7, $8)
         ORDER BY t.at, t.source, t.id, t.turn

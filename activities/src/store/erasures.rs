@@ -49,7 +49,7 @@ pub async fn written_to(
         FROM sends
         WHERE workspace_id = $1
           AND send_id = ANY($2)
-          AND kind = 'step'
+          AND kind IN ('step', 'answer')
           AND address IS NOT NULL
         "#,
         workspace.uuid(),

@@ -91,6 +91,8 @@ pub struct Campaign {
     pub campaign_id: Uuid,
     /// Whether it may send.
     pub active: bool,
+    /// Whether it has come to its end by itself.
+    pub finished: bool,
     /// Its newest verb.
     pub verb_seq: i32,
 }
@@ -104,7 +106,8 @@ pub async fn campaigns(
     sqlx::query_as!(
         Campaign,
         r#"
-        SELECT campaign_id, status = 'active' AS "active!", verb_seq
+        SELECT campaign_id, status = 'active' AS "active!", status = 'finished' AS "finished!",
+               verb_seq
         FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = ANY ($2)
         "#,

@@ -39,6 +39,8 @@ pub struct NamedSend {
 pub enum Message {
     /// The message of a step, to the lead.
     Step(StepKey),
+    /// What a person of ours wrote to the lead.
+    Answer,
     /// An offer to a person of ours: what becomes of it says nothing about the lead.
     Handover,
 }
@@ -89,6 +91,7 @@ pub async fn first_send(
     let Some(row) = row else { return Ok(None) };
     let message = match row.kind.as_str() {
         "handover" => Message::Handover,
+        "answer" => Message::Answer,
         _ => Message::Step(step(&row.step_key)?),
     };
     Ok(Some(NamedSend {

@@ -71,7 +71,7 @@ pub async fn record(
         RETURNING s.send_id, s.attempt, s.enrollment_id, s.campaign_id, s.state, s.detail,
                   s.slot_at, s.lease_until, s.runner_id, s.settle_at, s.sender_id,
                   s.gate_day, s.gate_campaign_day, s.slot_day, s.slot_campaign_day,
-                  s.kind = 'step' AND u.was <> 'planned'
+                  s.kind IN ('step', 'answer') AND u.was <> 'planned'
                       AND s.state IN ('rejected', 'planned') AS "leaves_its_gate!",
                   u.was = 'planned' AND s.slot_day IS NOT NULL
                       AND s.state IN ('rejected', 'cancelled') AS "leaves_its_slot!"

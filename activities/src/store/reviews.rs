@@ -16,7 +16,9 @@ pub struct Review {
     pub enrollment_id: Uuid,
     /// The campaign's name.
     pub campaign: String,
-    /// The step, or whom a handover is offered to.
+    /// `step`, `handover` or `answer`.
+    pub kind: String,
+    /// The step, whom a handover is offered to, or the mail of a person of ours that is passed on.
     pub step_key: String,
     /// To whom.
     pub address: Option<String>,
@@ -38,8 +40,8 @@ pub async fn list(
         Review,
         r#"
         SELECT
-            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.step_key, s.address,
-            n.name AS "sender?", s.gate_at, s.detail
+            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.kind,
+            s.step_key, s.address, n.name AS "sender?", s.gate_at, s.detail
         FROM sends s
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
@@ -86,8 +88,8 @@ pub async fn one(
         Review,
         r#"
         SELECT
-            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.step_key, s.address,
-            n.name AS "sender?", s.gate_at, s.detail
+            s.send_id, s.attempt, s.enrollment_id, c.name AS campaign, s.kind, s.step_key,
+            s.address, n.name AS "sender?", s.gate_at, s.detail
         FROM sends s
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id

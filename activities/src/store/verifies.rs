@@ -67,10 +67,10 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         id: "I07",
-        holds: "an ended lead has no message waiting to leave",
+        holds: "an ended lead has no message waiting to leave but a person's own answer",
         sql: "SELECT e.enrollment_id::text AS example FROM enrollments e
               JOIN sends s ON (s.workspace_id, s.enrollment_id) = (e.workspace_id, e.enrollment_id)
-              WHERE e.workspace_id = $1 AND e.ended_at IS NOT NULL
+              WHERE e.workspace_id = $1 AND e.ended_at IS NOT NULL AND s.kind <> 'answer'
                 AND s.state IN ('planned', 'deferred')",
     },
     Invariant {
@@ -101,7 +101,8 @@ pub const INVARIANTS: &[Invariant] = &[
         sql: "SELECT s.send_id::text AS example FROM sends s
               JOIN suppressions x ON x.workspace_id = s.workspace_id AND x.scope = 'address'
                                  AND x.value = s.address
-              WHERE s.workspace_id = $1 AND s.kind = 'step' AND s.gate_at > x.suppressed_at
+              WHERE s.workspace_id = $1 AND s.kind IN ('step', 'answer')
+                AND s.gate_at > x.suppressed_at
                 AND (x.lifted_at IS NULL OR s.gate_at < x.lifted_at)",
     },
     Invariant {
@@ -109,7 +110,7 @@ pub const INVARIANTS: &[Invariant] = &[
         holds: "every quota counts the messages that left and the slots that are promised",
         sql: "WITH used AS (
                   SELECT sender_id, campaign_id, gate_day, gate_campaign_day FROM sends
-                  WHERE workspace_id = $1 AND kind = 'step'
+                  WHERE workspace_id = $1 AND kind IN ('step', 'answer')
                     AND state IN ('dispatching', 'accepted', 'unknown', 'needs_review')),
               booked AS (
                   SELECT sender_id, campaign_id, slot_day, slot_campaign_day FROM sends

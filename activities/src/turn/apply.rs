@@ -8,7 +8,7 @@ use machine::context::{Context, Facts};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
 use machine::explain::{self, Summary};
-use machine::ids::{EnrollmentId, LeadId, SendId, WorkspaceId};
+use machine::ids::{EnrollmentId, LeadId, MailId, SendId, WorkspaceId};
 use machine::key::VariantKey;
 use machine::signal::{Answer, Signal};
 use machine::state::{Counted, Open, State};
@@ -50,6 +50,8 @@ pub(super) struct Done {
     pub(super) proved: Vec<SendId>,
     /// The requests that were open before.
     pub(super) open_before: Vec<Open>,
+    /// The mails of people of ours that waited to be passed on before.
+    pub(super) answers_before: Vec<MailId>,
     pub(super) applied_seq: i32,
     pub(super) now: DateTime<Utc>,
     /// When to look again while mail waits to be read.
@@ -93,10 +95,12 @@ impl Run {
         let applied_seq = read.row.applied_seq;
         let before = read.enrollment.state.clone();
         let open_before = read.enrollment.data.open.clone();
+        let answers_before = read.enrollment.data.waiting_answers().collect();
         let done = Done {
             read,
             before,
             open_before,
+            answers_before,
             rest_until: Some(clocks.campaign_in(super::LOOK_AGAIN)),
             applied: Vec::new(),
             asked: BTreeMap::new(),

@@ -7,15 +7,18 @@ use chrono::{DateTime, Utc};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::RULES;
 use machine::explain::{self, Shown};
-use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, SenderId, Subject, WorkspaceId};
+use machine::ids::{
+    CampaignId, EnrollmentId, LeadId, MailId, SendId, SenderId, Subject, WorkspaceId,
+};
 use machine::key::StepKey;
 use machine::sequence::{Channel, ReplyScope};
 use machine::signal::{Answer, CallResult, HandoverResult, Signal};
-use machine::state::{Open, Responder, State, Why};
+use machine::state::{Letter, Open, Responder, State, Why};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
+use super::given_up;
 use super::requests::Requests;
 use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
 use crate::changes::News;
@@ -25,6 +28,7 @@ use crate::freed_leads;
 use crate::senders;
 use crate::store::clock::Clocks;
 use crate::store::dead_letters;
+use crate::store::inbound_events::EventId;
 use crate::store::sends::{self, Share};
 use crate::store::turns::{self, Deltas, HandoverRow, Tasks};
 use crate::store::{Tx, campaigns, company_holds, enrollments, journal};
@@ -51,6 +55,8 @@ pub(super) struct Writes {
     /// Who came into which state of which campaign, if it is worth telling.
     moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
     counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
+    /// Mails of people of ours that will not be passed on, and why.
+    given_up: Vec<(MailId, String)>,
 }
 
 impl Writes {
@@ -68,6 +74,7 @@ impl Writes {
         self.note_company(&done);
         self.note_counts(&done);
         self.note_revival(&done);
+        self.given_up.extend(given_up::answers(workspace, &done));
         let look_again = self.note_open_sends(clocks, &done, turned);
         self.release_put_off(workspace, &done);
         let wake_at = self.note_enrollment(&done, look_again);
@@ -83,7 +90,9 @@ impl Writes {
         for effect in done.asked.values() {
             let channel = match effect {
                 Effect::Send { channel, .. } => *channel,
-                Effect::OfferHandover { .. } => Channel::Email,
+                Effect::OfferHandover { .. } | Effect::PassOn { .. } | Effect::Forward { .. } => {
+                    Channel::Email
+                }
                 Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => continue,
             };
             let read = &mut done.read;
@@ -145,13 +154,11 @@ impl Writes {
                     self.planned.variants.push(variant.as_ref().map(ToString::to_string));
                     self.planned.senders.push(sender);
                 }
-                Effect::OfferHandover { id, visit, to, .. } => {
-                    let sender = kept_sender(done, Channel::Email);
-                    let to = to.as_str().to_owned();
-                    self.plan(done, id.send, id.attempt, *visit, "handover", to);
-                    self.planned.channels.push(Channel::Email.as_str());
-                    self.planned.variants.push(None);
-                    self.planned.senders.push(sender);
+                Effect::OfferHandover { id, visit, to, .. } | Effect::Forward { id, visit, to } => {
+                    self.plan_mail(done, *id, *visit, "handover", to.as_str().to_owned());
+                }
+                Effect::PassOn { id, mail } => {
+                    self.plan_mail(done, *id, 1, "answer", mail.to_string());
                 }
                 Effect::RequestApproval { id, step, expires_at } => {
                     self.open_task(row.enrollment_id, *id, "approval", step, done.now);
@@ -177,6 +184,21 @@ impl Writes {
             }
         }
         self.proved.extend(done.proved.iter().map(|send| send.uuid()));
+    }
+
+    /// Plans a mail that is no step's.
+    fn plan_mail(
+        &mut self,
+        done: &Done,
+        id: EffectId,
+        visit: u32,
+        kind: &'static str,
+        step_key: String,
+    ) {
+        self.plan(done, id.send, id.attempt, visit, kind, step_key);
+        self.planned.channels.push(Channel::Email.as_str());
+        self.planned.variants.push(None);
+        self.planned.senders.push(kept_sender(done, Channel::Email));
     }
 
     fn plan(
@@ -341,9 +363,15 @@ impl Writes {
         };
         for open in &done.read.enrollment.data.open {
             if let Some(effect) = done.asked.get(&open.id) {
-                if matches!(effect, Effect::Send { .. } | Effect::OfferHandover { .. }) {
-                    turned.asks.push(ask(done, open, Some(effect)));
-                    look(LOOK_AGAIN);
+                match effect {
+                    Effect::Send { .. }
+                    | Effect::OfferHandover { .. }
+                    | Effect::PassOn { .. }
+                    | Effect::Forward { .. } => {
+                        turned.asks.push(ask(done, open, Some(effect)));
+                        look(LOOK_AGAIN);
+                    }
+                    Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {}
                 }
                 continue;
             }
@@ -388,14 +416,19 @@ impl Writes {
         let send_of = |step: &StepKey| {
             machine::ids::send_id(workspace, enrollment, Subject::Step(step.as_str()), 1)
         };
+        let answer_of =
+            |mail: MailId| machine::ids::send_id(workspace, enrollment, Subject::Answer(mail), 1);
         let before = done.before.put_off().map(send_of);
+        let before = before.into_iter().chain(done.answers_before.iter().copied().map(answer_of));
         let still = done.read.enrollment.state.put_off().map(send_of);
+        let answers = done.read.enrollment.data.waiting_answers().map(answer_of);
+        let still: BTreeSet<SendId> = still.into_iter().chain(answers).collect();
         let told = done.applied.iter().filter_map(|applied| match &applied.signal {
             Signal::SendAnswered { effect, answer: Answer::Deferred { .. } } => Some(effect.send),
             _ => None,
         });
-        for send in before.into_iter().chain(told) {
-            if still != Some(send) && !done.asked.keys().any(|id| id.send == send) {
+        for send in before.chain(told) {
+            if !still.contains(&send) && !done.asked.keys().any(|id| id.send == send) {
                 self.cancelled.push(send.uuid());
             }
         }
@@ -465,6 +498,10 @@ impl Writes {
         freed_leads::let_companies_go(tx, &self.with_nobody, clocks.campaign).await?;
         if frees_an_agent {
             freed_leads::ask_for_an_agent(tx, &self.advanced.ids, clocks.campaign).await?;
+        }
+        for (mail, cause) in &self.given_up {
+            let subject = dead_letters::Subject::Unmatched(EventId::new(mail.uuid()));
+            dead_letters::add(tx, workspace, subject, cause, clocks.campaign).await?;
         }
         tell(tx, self.moved, &self.handovers, &reopened, self.proved);
         let mut deltas = Deltas::default();
@@ -537,8 +574,10 @@ pub(super) async fn park(
 
 fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
     let read = &done.read;
-    let what = match (&open.step, effect) {
-        (Some(step), _) => {
+    let what = match (&open.step, open.letter, effect) {
+        (_, Some(Letter::Answer { mail }), _) => What::Answer { mail },
+        (_, Some(Letter::Forward { to }), _) => What::Forward { to },
+        (Some(step), None, _) => {
             let kind = read.version.version.step(step).map(|step| &step.kind);
             let channel = match kind {
                 Some(machine::sequence::StepKind::Message { channel, .. }) => *channel,
@@ -546,10 +585,10 @@ fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
             };
             What::Step { step: step.clone(), variant: open.variant.clone(), channel }
         }
-        (None, Some(Effect::OfferHandover { to, answer_by, .. })) => {
+        (None, None, Some(Effect::OfferHandover { to, answer_by, .. })) => {
             What::Handover { to: *to, answer_by: Some(*answer_by) }
         }
-        (None, _) => {
+        (None, None, _) => {
             let (to, answer_by) = match &read.enrollment.state {
                 State::Offered { to, answer_by, .. } => (*to, Some(*answer_by)),
                 State::Accepted { by, answer_by } => (*by, Some(*answer_by)),
@@ -558,10 +597,7 @@ fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
             What::Handover { to, answer_by }
         }
     };
-    let channel = match &what {
-        What::Step { channel, .. } => *channel,
-        What::Handover { .. } => Channel::Email,
-    };
+    let channel = what.channel();
     Ask {
         send: open.id.send,
         attempt: to_i32(open.id.attempt),

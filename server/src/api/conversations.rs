@@ -187,8 +187,12 @@ struct SentItem {
     enrollment: EnrollmentId,
     /// The campaign's name.
     campaign: String,
-    /// The step.
-    step: String,
+    /// The step; absent where a person of ours wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    /// The mail of a person of ours that it passes on: its stored event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Uuid>,
     /// The wording.
     #[serde(skip_serializing_if = "Option::is_none")]
     variant: Option<String>,
@@ -294,9 +298,9 @@ struct HandoverItem {
     enrollment: EnrollmentId,
     /// The campaign's name.
     campaign: String,
-    /// `offered`, `accepted`, `answered`, `closed` or `given_back`.
+    /// `offered`, `accepted`, `wrote` (answered by mail), `answered`, `closed` or `given_back`.
     act: &'static str,
-    /// Who was asked, or took it: `first` or `fallback`.
+    /// Who was asked, took it or wrote: `first` or `fallback`.
     #[serde(skip_serializing_if = "Option::is_none")]
     responder: Option<&'static str>,
     /// Until when an answer is expected.
@@ -305,6 +309,12 @@ struct HandoverItem {
     /// What came of it: `won` or `lost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
+    /// Of what was written: whether it is passed on to the lead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed_on: Option<bool>,
+    /// Of what was written: how many files came with it, which are not passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachments: Option<u32>,
 }
 
 impl From<Exchanged> for ThreadItem {
@@ -323,14 +333,19 @@ impl From<Exchanged> for ThreadItem {
 
 impl SentItem {
     fn of(at: DateTime<Utc>, Sent { send, body }: Sent) -> Self {
+        let answer = match send.kind.as_str() {
+            "answer" => send.step_key.parse().ok(),
+            _ => None,
+        };
         Self {
+            answer,
             at,
             outcome: send.became(),
             channel: send.channel,
             send: send.send_id.into(),
             enrollment: send.enrollment_id.into(),
             campaign: send.campaign,
-            step: send.step_key,
+            step: Some(send.step_key).filter(|_| answer.is_none()),
             variant: send.variant,
             state: send.state,
             detail: send.detail,
@@ -384,6 +399,8 @@ impl HandoverItem {
             responder: None,
             answer_by: None,
             result: None,
+            passed_on: None,
+            attachments: None,
         };
         match act {
             HandoverAct::Offered { to, answer_by } => Self {
@@ -396,6 +413,13 @@ impl HandoverItem {
                 Self { act: "accepted", responder: Some(by.as_str()), ..item }
             }
             HandoverAct::Answered => item,
+            HandoverAct::Wrote { by, passed_on, files } => Self {
+                act: "wrote",
+                responder: Some(by.as_str()),
+                passed_on: Some(passed_on),
+                attachments: Some(files),
+                ..item
+            },
             HandoverAct::Closed(result) => {
                 let result = match result {
                     HandoverResult::Won => "won",

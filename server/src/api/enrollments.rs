@@ -118,9 +118,9 @@ struct Enrollment {
 struct EnrollmentSend {
     /// Its id.
     id: SendId,
-    /// `step`: to the lead; `handover`: to a person of ours.
+    /// `step`: to the lead; `answer`: to the lead, from a person of ours; `handover`: to a person of ours.
     kind: String,
-    /// The step, or whom a handover is offered to.
+    /// The step, or whom a handover is offered to, or the mail of a person of ours that is passed on.
     step: String,
     /// Which try of it this is.
     attempt: i32,

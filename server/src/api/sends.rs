@@ -62,9 +62,9 @@ pub(super) struct Send {
     lead: LeadId,
     /// The campaign's name.
     campaign: String,
-    /// `step`: to the lead; `handover`: to a person of ours.
+    /// `step`: to the lead; `answer`: to the lead, from a person of ours; `handover`: to a person of ours.
     kind: String,
-    /// The step, or whom a handover is offered to.
+    /// The step, or whom a handover is offered to, or the mail of a person of ours that is passed on.
     step: String,
     /// `email` or `sms`.
     channel: String,

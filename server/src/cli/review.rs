@@ -59,7 +59,11 @@ impl From<Review> for Listed {
             id: review.send_id.into(),
             enrollment: review.enrollment_id.into(),
             campaign: review.campaign,
-            step: review.step_key,
+            // What a person of ours wrote has no step; its mail says nothing to anybody.
+            step: match review.kind.as_str() {
+                "answer" => "answer of a person".to_owned(),
+                _ => review.step_key,
+            },
             address: review.address,
             sender: review.sender,
             at: review.gate_at,

@@ -222,6 +222,7 @@ impl Installation {
             .env("MERIDIAN_DATA_DIR", self.place.path())
             .env("MERIDIAN_LISTEN", self.listen.to_string())
             .env("MERIDIAN_PUBLIC_URL", self.url())
+            .env("MERIDIAN_REPLY_DOMAIN", "in.sender.example")
             .env("MERIDIAN_WEBHOOK_SIGNING_KEY", OsStr::new(SIGNING_KEY))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -103,15 +103,31 @@ impl Provider {
 
     /// An answer to a message, as an inbound route posts it: as one form or the other.
     pub fn answer(&self, mail: &Accepted, text: &str, headers: &[(&str, &str)]) -> Post {
+        self.route(mail, text, &[], headers)
+    }
+
+    /// An answer whose author the provider has looked at: `verdict` stands above all headers of the mail.
+    pub fn vouched(&self, mail: &Accepted, text: &str, verdict: &[(&str, &str)]) -> Post {
+        self.route(mail, text, verdict, &[])
+    }
+
+    fn route(
+        &self,
+        mail: &Accepted,
+        text: &str,
+        above: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Post {
         let signature = self.signature();
         let answers = format!("<{}@recipients.example>", self.random_text(20));
-        let mut listed = vec![
+        let mut listed = above.to_vec();
+        listed.extend([
             ("From", mail.to.as_str()),
             ("To", "one@sender.example"),
             ("Message-Id", &answers),
             ("In-Reply-To", &mail.message_id),
             ("References", &mail.message_id),
-        ];
+        ]);
         let subject = format!("Re: {}", mail.subject);
         listed.push(("Subject", &subject));
         listed.extend(headers);

@@ -37,10 +37,13 @@ pub enum CampaignVerb {
     Stop,
 }
 
+/// In the place of a step: what a person of ours wrote to the lead.
+pub const ANSWER: &str = "/answer";
+
 /// A message that reached the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// Of which step.
+    /// Of which step; [`ANSWER`] where it is no step's.
     pub step: String,
     /// In which wording.
     pub variant: Option<String>,

@@ -26,8 +26,8 @@ use uuid::Uuid;
 use self::agents::Team;
 use self::ledger::{Ledger, Stand, What};
 use super::agent::Agent;
-use super::backend::{CampaignVerb, Mail, Reading, Sent, Sight, Went};
-use super::news::{LeadChange, News};
+use super::backend::{ANSWER, CampaignVerb, Mail, Reading, Sent, Sight, Went};
+use super::news::{Author, LeadChange, News};
 use super::person::Lead;
 use super::provider::Script;
 use super::sequence::Sender;
@@ -60,6 +60,8 @@ struct Inner {
     team: Team,
     /// Sends that a person ordered once more.
     reviewed: BTreeSet<SendId>,
+    /// How many letters people of ours wrote.
+    letters: u64,
 }
 
 struct Campaign {
@@ -160,6 +162,7 @@ impl Memory {
             reading: Reading::AtOnce,
             team: Team::default(),
             reviewed: BTreeSet::new(),
+            letters: 0,
         }))
     }
 
@@ -227,7 +230,8 @@ impl Memory {
         let mut inner = self.inner();
         let row = &inner.enrollments[&enrollment];
         let lead = row.lead;
-        let newest = row.sends.last().map(|sent| sent.step.parse().expect("a step's key"));
+        let newest = row.sends.last().filter(|sent| sent.step != ANSWER);
+        let newest = newest.map(|sent| sent.step.parse().expect("a step's key"));
         let step = |key: &String| key.parse().expect("a step's key");
         let (own, others) = match news {
             News::Reply { text: _ } => (
@@ -247,6 +251,12 @@ impl Memory {
             }
             News::OptOut => (Signal::OptedOut, Some(Signal::OptedOut)),
             News::Complaint => (Signal::Complained, Some(Signal::Complained)),
+            News::TeamAnswer { of, author: Author::Themselves, text } if !text.is_empty() => {
+                inner.letters += 1;
+                let mail = names::of("letter", &inner.letters.to_string()).into();
+                (Signal::PersonWrote { by: *of, mail, files: 0 }, None)
+            }
+            News::TeamAnswer { .. } => return,
             News::Delivered { step: key } => (Signal::Delivered { step: step(key) }, None),
             News::Click { step: key } => (Signal::Clicked { step: step(key) }, None),
         };

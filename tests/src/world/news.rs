@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use machine::context::Consent;
 use machine::sequence::Channel;
 use machine::signal::Bounce;
+use machine::state::Responder;
 use serde_json::Value;
 
 /// Something that arrives from outside. It is about the enrollment that is named beside it; what
@@ -31,11 +32,31 @@ pub enum News {
         /// The step.
         step: String,
     },
+    /// Somebody answers the newest mail about the lead that went to a person of ours.
+    TeamAnswer {
+        /// Whose mail.
+        of: Responder,
+        /// Who answers it.
+        author: Author,
+        /// In these words.
+        text: String,
+    },
     /// A link in the message of a step was followed.
     Click {
         /// The step.
         step: String,
     },
+}
+
+/// Who answers a mail to a person of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// That person.
+    Themselves,
+    /// That person's mail program, while they are away.
+    TheirMachine,
+    /// Somebody else.
+    Stranger,
 }
 
 /// What changes about a person.

@@ -18,7 +18,7 @@ use machine::state::{Responder, State};
 use serde_json::Value;
 
 use super::backend::{Reading, Sight, Went};
-use super::news::{LeadChange, News};
+use super::news::{Author, LeadChange, News};
 use super::{Sent, World};
 
 /// Somebody who may be enrolled.
@@ -158,6 +158,11 @@ impl Person {
         self.changes(LeadChange::Consent(channel, Consent::Granted)).await;
     }
 
+    /// Wants nothing on a channel, and says so without a stop.
+    pub async fn takes_no(&self, channel: Channel) {
+        self.changes(LeadChange::Consent(channel, Consent::Refused)).await;
+    }
+
     async fn changes(&self, change: LeadChange) {
         self.world.backend.change(self.enrollment, &change).await;
         self.world.settle().await;
@@ -228,6 +233,30 @@ impl Person {
     /// Whoever took it has answered the lead.
     pub async fn answer(&self) {
         self.order(Signal::HandoverAnswered).await;
+    }
+
+    /// The owner answers by mail.
+    pub async fn is_written_to(&self, text: &str) {
+        self.is_answered(Responder::First, Author::Themselves, text).await;
+    }
+
+    /// The fallback answers by mail.
+    pub async fn is_written_to_by_the_fallback(&self, text: &str) {
+        self.is_answered(Responder::Fallback, Author::Themselves, text).await;
+    }
+
+    /// Somebody else answers the owner's mail.
+    pub async fn is_written_to_by_a_stranger(&self, text: &str) {
+        self.is_answered(Responder::First, Author::Stranger, text).await;
+    }
+
+    /// The owner's mailbox answers that its owner is away.
+    pub async fn finds_the_owner_away(&self) {
+        self.is_answered(Responder::First, Author::TheirMachine, "I am at sea.").await;
+    }
+
+    async fn is_answered(&self, of: Responder, author: Author, text: &str) {
+        self.is_heard(News::TeamAnswer { of, author, text: text.to_owned() }).await;
     }
 
     /// The handover is over.
@@ -330,6 +359,12 @@ impl Person {
     pub async fn ended(&self, outcome: Outcome) {
         let sight = self.sight().await;
         assert_eq!(sight.outcome, Some(outcome), "{sight:#?}");
+    }
+
+    /// Has the answer of the person who took it.
+    pub async fn was_answered(&self) {
+        let state = self.state().await;
+        assert!(matches!(state, State::Answered { .. }), "{state:?}");
     }
 
     /// Is shown by this word.

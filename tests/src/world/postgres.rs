@@ -103,7 +103,8 @@ impl Postgres {
         conn.commit().await.expect("a commit");
         let url = "http://127.0.0.1:8080/".parse().expect("a URL");
         let keys = Arc::new(KeyRing::generate());
-        let room = Mailroom::new(store.clone(), keys, url, None, runner);
+        let domain = Some("in.senders.example".to_owned());
+        let room = Mailroom::new(store.clone(), keys, url, domain, runner);
         Self(Mutex::new(Inner {
             room,
             store,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use activities::inbound::{Envelope, InboundMail};
 use activities::store::clock;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -18,13 +19,16 @@ use tests::end_to_end::until;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Who takes leads over.
+const TEAM: &str = "sales@harbour.example";
+
 /// A mail, then two texts, days apart; whoever answers is handed to a person.
 fn campaign() -> Value {
     json!({
         "name": "spring",
         "senders": ["mails", "texts"],
         "zone": "UTC",
-        "handover": { "to": "sales@harbour.example", "answer_within": "300 days" },
+        "handover": { "to": TEAM, "answer_within": "300 days" },
         "steps": [
             {
                 "key": "invitation",
@@ -100,6 +104,23 @@ impl Program {
         .await;
     }
 
+    /// A person closes a lead that was answered by mail.
+    async fn close(&self, email: &str, result: &str) {
+        let mut enrollment = String::new();
+        until(PATIENCE, async || {
+            let all = self.get("/handovers").await;
+            let items = all["items"].as_array().unwrap();
+            let Some(offer) = items.iter().find(|it| it["email"] == email) else {
+                return Err(format!("nobody has {email}: {all}"));
+            };
+            offer["enrollment"].as_str().unwrap().clone_into(&mut enrollment);
+            if offer["state"] == "answered" { Ok(()) } else { Err(format!("{offer}")) }
+        })
+        .await;
+        let path = format!("/handovers/{enrollment}/close");
+        self.post(&path, json!({ "result": result }), 204).await;
+    }
+
     /// A person takes a lead, answers it and closes it.
     async fn take(&self, email: &str, result: &str) {
         let mut enrollment = String::new();
@@ -122,13 +143,24 @@ impl Program {
 
 /// Waits until the mail server has accepted a mail to somebody.
 async fn mail_to(mail_server: &MailServer, address: &str) -> Accepted {
-    let mut found = None;
+    mails_to(mail_server, address, 1).await.remove(0)
+}
+
+/// Waits until the mail server has accepted so many mails to somebody.
+async fn mails_to(mail_server: &MailServer, address: &str, count: usize) -> Vec<Accepted> {
+    let mut found = Vec::new();
     until(PATIENCE, async || {
-        found = mail_server.accepted().into_iter().find(|mail| mail.to == address);
-        if found.is_some() { Ok(()) } else { Err(format!("no mail to {address}")) }
+        found = mail_server.accepted().into_iter().filter(|mail| mail.to == address).collect();
+        if found.len() >= count { Ok(()) } else { Err(format!("no mail to {address}")) }
     })
     .await;
-    found.unwrap()
+    found
+}
+
+/// The text of a mail.
+fn offered(mail_server: &MailServer, mail: &Accepted) -> String {
+    let raw = mail_server.message(mail);
+    InboundMail::from_raw(raw.as_bytes(), &Envelope::default()).unwrap().text
 }
 
 /// Waits until the provider has taken so many texts to a number.
@@ -207,7 +239,37 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
     texts_to(&twilio, PEOPLE[1].1, 1).await;
     says(&texts_in, "SM-ben", PEOPLE[1].1, "Stop it").await;
 
-    program.take("eve@guests.example", "lost").await;
+    // The person who is offered the lead answers the offer by mail.
+    let mut offers = mails_to(&mail_server, TEAM, 1).await;
+    until(PATIENCE, async || {
+        offers = mails_to(&mail_server, TEAM, 1).await;
+        offers.retain(|offer| offer.subject.starts_with("eve"));
+        if offers.is_empty() { Err("nobody is offered eve".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    let offer = offers.remove(0);
+    let quoted: String =
+        offered(&mail_server, &offer).lines().map(|line| format!("> {line}\n")).collect();
+    let mail = format!("On Friday, then.\n\nOn Monday one@sender.example wrote:\n{quoted}");
+    let vouched = [
+        ("X-Mailgun-Dkim-Check-Result", "Pass"),
+        ("Received", "from mail.harbour.example by mxa.mailgun.org"),
+        ("DKIM-Signature", "v=1; d=harbour.example; s=x; h=from; b=aa"),
+    ];
+    let answer = Provider::new(&mails_in, 2).vouched(&offer, &mail, &vouched);
+    for _ in 0..2 {
+        assert!(provider::post(&answer).await.unwrap().is_success());
+    }
+    assert_eq!(program.get("/dead-letters").await["items"], json!([]));
+    let answered = mails_to(&mail_server, "eve@guests.example", 2).await.remove(1);
+    assert_eq!(answered.subject, "Re: A table for you, eve");
+    assert!(answered.in_reply_to.as_deref().unwrap().ends_with("@recipients.example>"));
+    assert_eq!(answered.unsubscribe, None);
+    let said = mail_server.message(&answered);
+    assert!(said.contains("On Friday, then.") && said.contains("reply-"), "{said}");
+    assert!(!said.contains("Yes, on Friday") && !said.contains("meridian handover"), "{said}");
+
+    program.close("eve@guests.example", "lost").await;
     program.take("ada@guests.example", "won").await;
     program.comes_to(ben, "opted_out").await;
     program.comes_to(cleo, "finished").await;
@@ -229,9 +291,11 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
     let accepted = mail_server.accepted();
     for (name, ..) in PEOPLE {
         let address = format!("{name}@guests.example");
-        assert_eq!(accepted.iter().filter(|mail| mail.to == address).count(), 1, "{address}");
+        let expected = if name == "eve" { 2 } else { 1 };
+        let count = accepted.iter().filter(|mail| mail.to == address).count();
+        assert_eq!(count, expected, "{address}");
     }
-    let offers = accepted.iter().filter(|mail| mail.to == "sales@harbour.example");
+    let offers = accepted.iter().filter(|mail| mail.to == TEAM);
     let offers: Vec<String> = offers.map(|offer| mail_server.message(offer)).collect();
     assert_eq!(offers.len(), 2, "one for each who answered");
     assert!(offers.iter().any(|offer| offer.contains("For two, please")), "{offers:?}");

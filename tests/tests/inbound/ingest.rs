@@ -307,7 +307,7 @@ async fn an_offer_to_a_person_of_ours_is_no_mail_to_the_lead() {
     let offer = town.one("SELECT send_id::text FROM sends WHERE kind = 'handover'", &[]).await;
     let offer: SendId = offer.parse().unwrap();
     assert_eq!(town.bounces("5.1.1", offer).await, Signalled::Unmatched);
-    let answer = town.replies("sales@meridian.example", offer, "Who is this?").await;
+    let answer = town.replies("mallory@evil.example", offer, "Who is this?").await;
     assert_eq!(answer, Signalled::Unmatched);
     assert!(town.suppressed().await.is_empty());
     assert!(town.signals("spring", ADA).await.is_empty());

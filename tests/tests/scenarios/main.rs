@@ -4,6 +4,7 @@
 
 mod absences;
 mod agents;
+mod answers;
 mod bounces;
 mod branches;
 mod campaigns;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::SendId;
+use crate::ids::{MailId, SendId};
 use crate::key::{StepKey, TriggerKey, VariantKey};
 use crate::sequence::Channel;
 use crate::state::Responder;
@@ -51,6 +51,22 @@ pub enum Effect {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         triggers: Vec<TriggerKey>,
     },
+    /// Pass on to the lead what the person who has it wrote in a mail to us.
+    PassOn {
+        /// Answered by [`crate::signal::Signal::SendAnswered`].
+        id: EffectId,
+        /// Which mail.
+        mail: MailId,
+    },
+    /// Tell the person who has the lead that it wrote again.
+    Forward {
+        /// Answered by [`crate::signal::Signal::SendAnswered`].
+        id: EffectId,
+        /// Which mail of this kind, from 1.
+        visit: u32,
+        /// Whom to tell.
+        to: Responder,
+    },
     /// Ask a person to approve a draft.
     RequestApproval {
         /// Answered by [`crate::signal::Signal::ApprovalDecided`].
@@ -75,6 +91,8 @@ impl Effect {
         match self {
             Self::Send { id, .. }
             | Self::OfferHandover { id, .. }
+            | Self::PassOn { id, .. }
+            | Self::Forward { id, .. }
             | Self::RequestApproval { id, .. }
             | Self::OpenCallTask { id, .. } => *id,
         }

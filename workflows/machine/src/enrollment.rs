@@ -3,6 +3,7 @@
 //! run again whenever a saved machine is loaded.
 
 mod handover;
+mod letters;
 mod send;
 mod states;
 mod steps;
@@ -14,11 +15,12 @@ use statig::blocking::StateExt as _;
 
 use crate::context::Context;
 use crate::effect::{Effect, EffectId};
+use crate::ids::MailId;
 use crate::key::TriggerKey;
 use crate::outcome::Outcome;
 use crate::sequence::Step;
-use crate::signal::Signal;
-use crate::state::{Counted, Data, State, Wait, Why};
+use crate::signal::{ReplyTo, Signal};
+use crate::state::{Counted, Data, Responder, State, Wait, Why};
 
 /// The rules this build applies. It rises when code changes what a journal would replay to.
 pub const RULES: u32 = 3;
@@ -88,27 +90,69 @@ impl Enrollment {
             self.state,
             State::Offered { .. } | State::Accepted { .. } | State::Answered { .. }
         );
-        if let Transition(state) = self.state.handle(&mut self.data, signal, &mut turn) {
-            self.state = state;
+        match signal {
+            Signal::PersonWrote { by, mail, .. } => self.person_wrote(*by, *mail, &mut turn),
+            Signal::SendAnswered { effect, answer } if self.data.is_letter(*effect) => {
+                if self.data.letter_answered(*effect, answer, &mut turn) {
+                    self.handle(&Signal::HandoverAnswered, &mut turn);
+                }
+            }
+            Signal::Woke => {
+                self.handle(signal, &mut turn);
+                self.data.ask_for_letters_again(&mut turn);
+            }
+            Signal::Replied { to: ReplyTo::This, .. } => {
+                let with = letters::has_the_lead(&self.state);
+                self.handle(signal, &mut turn);
+                if let Some(to) = with {
+                    self.data.forward(to, &mut turn);
+                }
+            }
+            _ => self.handle(signal, &mut turn),
         }
         // What a fact brought about may be what a person has to look at.
         let triggered = self.data.trigger(&self.state, signal, &turn);
-        if triggered.hands_over
-            && let Transition(state) =
-                self.state.handle(&mut self.data, &Signal::HandOver, &mut turn)
-        {
-            self.state = state;
+        if triggered.hands_over {
+            self.handle(&Signal::HandOver, &mut turn);
         }
         if !was_with_person {
             turn.name_triggers(&triggered.keys);
         }
         self.data.release_unwanted(&self.state, &mut turn);
+        self.data.forget_letters(&self.state);
         turn.applied
+    }
+
+    fn handle(&mut self, signal: &Signal, turn: &mut Turn<'_>) {
+        if let Transition(state) = self.state.handle(&mut self.data, signal, turn) {
+            self.state = state;
+        }
+    }
+
+    /// A person of ours wrote to the lead. Whoever answers what was offered has taken it; that it is
+    /// answered is said when the letter has left.
+    fn person_wrote(&mut self, by: Responder, mail: MailId, turn: &mut Turn<'_>) {
+        let known = &self.data.answers;
+        if known.contains_key(&mail) || known.len() >= letters::ANSWERS_MAX {
+            return;
+        }
+        if let State::Offered { .. } = self.state {
+            self.handle(&Signal::HandoverAccepted { by }, turn);
+        }
+        self.data.note_answer(mail);
+        if letters::has_the_lead(&self.state) == Some(by) {
+            self.data.pass_on(mail, turn);
+        }
     }
 
     /// Returns when the machine wants to be woken, in campaign time. An open request to send keeps
     /// a time of its own, set by whoever performs it.
     pub fn wake_at(&self) -> Option<DateTime<Utc>> {
+        let letters = self.data.letters_again_at();
+        self.state_wakes_at().into_iter().chain(letters).min()
+    }
+
+    fn state_wakes_at(&self) -> Option<DateTime<Utc>> {
         match &self.state {
             State::Waiting { wait, .. } => Some(wait.wake_at),
             State::AwaitingApproval { expires_at, .. } => Some(*expires_at),

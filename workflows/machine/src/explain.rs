@@ -213,8 +213,10 @@ pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
 pub enum InDoubt<'a> {
     /// A step's, to the lead.
     Step(&'a StepKey),
-    /// The offer of a handover, to a person of ours.
+    /// A mail about a handover, to a person of ours.
     Offer,
+    /// What a person of ours wrote, to the lead.
+    Answer,
 }
 
 impl Plan {
@@ -227,7 +229,7 @@ impl Plan {
                 self.state == Shown::Sending
                     && self.next.as_ref().is_some_and(|next| next.step == *step)
             }
-            InDoubt::Offer => false,
+            InDoubt::Offer | InDoubt::Answer => false,
         };
         if waits_for_it {
             self.headline = words::capitalised(&doubt);

@@ -34,6 +34,8 @@ pub enum Sender {}
 pub enum Send {}
 /// Names a person of ours who takes leads over.
 pub enum Agent {}
+/// Names a mail that came in.
+pub enum Mail {}
 
 /// A tenant.
 pub type WorkspaceId = Id<Workspace>;
@@ -51,6 +53,8 @@ pub type SenderId = Id<Sender>;
 pub type SendId = Id<Send>;
 /// A person of ours who takes leads over.
 pub type AgentId = Id<Agent>;
+/// A mail that came in.
+pub type MailId = Id<Mail>;
 
 impl<K> Id<K> {
     /// Wraps `uuid`; the caller knows what it names.
@@ -155,13 +159,18 @@ impl<K> JsonSchema for Id<K> {
     }
 }
 
-/// What an effect is about: a step of the sequence, or a handover.
+/// What an effect is about: a step of the sequence, a handover, or a letter between the lead and the
+/// person who has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
     /// The step with this key.
     Step(&'a str),
     /// A handover, which is not a step: a reply can cause one at any time.
     Handover,
+    /// What a person of ours wrote to the lead in this mail.
+    Answer(MailId),
+    /// What the lead wrote to the person who has it.
+    Forward,
 }
 
 /// Returns the id of the send for `subject` at its `visit`.
@@ -175,17 +184,18 @@ pub fn send_id(
     subject: Subject<'_>,
     visit: u32,
 ) -> SendId {
-    // A step key never begins with a slash, so a handover cannot collide with a step.
-    let subject = match subject {
-        Subject::Step(key) => key,
-        Subject::Handover => "/handover",
+    // A step key never begins with a slash, so nothing else can collide with a step.
+    let (kind, mail): (&[u8], &[u8]) = match &subject {
+        Subject::Step(key) => (&key.as_bytes()[..key.len().min(64)], &[]),
+        Subject::Handover => (b"/handover", &[]),
+        Subject::Answer(mail) => (b"/answer", mail.uuid.as_bytes()),
+        Subject::Forward => (b"/forward", &[]),
     };
-    let mut name = [0_u8; 16 + 64 + 4];
-    let length = subject.len().min(64);
-    name[..16].copy_from_slice(enrollment.uuid().as_bytes());
-    name[16..16 + length].copy_from_slice(&subject.as_bytes()[..length]);
-    name[16 + length..20 + length].copy_from_slice(&visit.to_be_bytes());
-    Id::new(Uuid::new_v5(&workspace.uuid(), &name[..20 + length]))
+    let mut name = Vec::with_capacity(16 + 64 + 4);
+    for part in [enrollment.uuid().as_bytes(), kind, mail, &visit.to_be_bytes()] {
+        name.extend_from_slice(part);
+    }
+    Id::new(Uuid::new_v5(&workspace.uuid(), &name))
 }
 
 #[cfg(test)]
@@ -205,6 +215,9 @@ mod tests {
             id(1, 1, Subject::Step("intro2"), 1),
             id(1, 1, Subject::Step("intro"), 2),
             id(1, 1, Subject::Handover, 1),
+            id(1, 1, Subject::Forward, 1),
+            id(1, 1, Subject::Answer(Uuid::from_u128(1).into()), 1),
+            id(1, 1, Subject::Answer(Uuid::from_u128(2).into()), 1),
         ] {
             assert_ne!(intro, other);
         }

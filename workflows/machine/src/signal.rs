@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::EffectId;
+use crate::ids::MailId;
 use crate::key::{KeywordKey, StepKey};
 use crate::sequence::Channel;
 use crate::state::{Responder, Why};
@@ -104,6 +105,17 @@ pub enum Signal {
     },
     /// The person who took it answered the lead.
     HandoverAnswered,
+    /// A person of ours who was asked to take the lead wrote to it, in a mail to us that is to be passed
+    /// on.
+    PersonWrote {
+        /// Who.
+        by: Responder,
+        /// In which mail.
+        mail: MailId,
+        /// How many files came with it; they are not passed on.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        files: u32,
+    },
     /// The person closed it.
     HandoverClosed {
         /// How it ended.
@@ -320,6 +332,7 @@ impl Signal {
             Self::HandOver => "hand_over",
             Self::HandoverAccepted { .. } => "handover_accepted",
             Self::HandoverAnswered => "handover_answered",
+            Self::PersonWrote { .. } => "person_wrote",
             Self::HandoverClosed { .. } => "handover_closed",
             Self::GivenBack => "given_back",
             Self::ApprovalDecided { .. } => "approval_decided",
@@ -360,6 +373,7 @@ impl Signal {
             | Self::HandOver
             | Self::HandoverAccepted { .. }
             | Self::HandoverAnswered
+            | Self::PersonWrote { .. }
             | Self::HandoverClosed { .. }
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
@@ -394,6 +408,7 @@ impl Signal {
             | Self::Retried
             | Self::HandoverAccepted { .. }
             | Self::HandoverAnswered
+            | Self::PersonWrote { .. }
             | Self::HandoverClosed { .. }
             | Self::GivenBack
             | Self::ApprovalDecided { .. }
@@ -402,4 +417,8 @@ impl Signal {
             | Self::Freed => false,
         }
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::EffectId;
+use crate::ids::MailId;
 use crate::key::{KeywordKey, StepKey, TriggerKey, VariantKey};
 use crate::outcome::Outcome;
 use crate::sequence::{Channel, Wake};
@@ -427,12 +428,76 @@ impl History {
 pub struct Open {
     /// The request.
     pub id: EffectId,
-    /// The step it belongs to; `None` for a handover's offer.
+    /// The step it belongs to; `None` for a handover's offer, and for a letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepKey>,
+    /// The letter it passes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Letter>,
     /// The wording that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<VariantKey>,
+}
+
+impl Open {
+    /// Whether it offers a handover to a person.
+    pub fn is_offer(&self) -> bool {
+        self.step.is_none() && self.letter.is_none()
+    }
+
+    /// Whether it is a mail to a person of ours.
+    pub fn is_to_the_team(&self) -> bool {
+        self.step.is_none() && self.answer().is_none()
+    }
+
+    /// Returns the mail of a person of ours that it passes on to the lead.
+    pub fn answer(&self) -> Option<MailId> {
+        match self.letter {
+            Some(Letter::Answer { mail }) => Some(mail),
+            Some(Letter::Forward { .. }) | None => None,
+        }
+    }
+}
+
+/// A letter between the lead and the person who has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "letter", rename_all = "snake_case")]
+pub enum Letter {
+    /// To the lead: what the person wrote.
+    Answer {
+        /// In this mail.
+        mail: MailId,
+    },
+    /// To the person: what the lead wrote since.
+    Forward {
+        /// Who has the lead.
+        to: Responder,
+    },
+}
+
+/// What a letter has been through.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Passing {
+    /// How often it was asked for; 0: nobody had the lead, or somebody else.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// How often it was refused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// When it is asked for again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<DateTime<Utc>>,
+}
+
+/// The newest mail to the person who has the lead about what it wrote since, until it has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarding {
+    /// Who has the lead.
+    pub to: Responder,
+    /// What it has been through.
+    #[serde(flatten)]
+    pub passing: Passing,
 }
 
 /// What an enrollment carries through every state.
@@ -454,6 +519,12 @@ pub struct Data {
     /// How many handovers there were, and how many mails about them.
     #[serde(skip_serializing_if = "Handovers::is_none")]
     pub handovers: Handovers,
+    /// The mails in which people of ours wrote to the lead, each heard of once.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<MailId, Passing>,
+    /// What the lead wrote that the person who has it has not been told yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<Forwarding>,
     /// The first day the lead is back from an absence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub away_until: Option<NaiveDate>,
@@ -532,6 +603,9 @@ pub struct Handovers {
     pub mails: u32,
     /// How often the newest mail was asked for; 0 once it left.
     pub attempts: u32,
+    /// How many mails told the person who has the lead that it wrote again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub forwards: u32,
     /// The triggers that have handed the lead over: none does it twice.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub triggered: BTreeSet<TriggerKey>,

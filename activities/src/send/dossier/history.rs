@@ -54,6 +54,7 @@ fn words(signal: &Signal) -> Option<String> {
         Signal::HandOver => Some("one of us asked for a person".to_owned()),
         Signal::HandoverAccepted { .. } => Some("one of us took it".to_owned()),
         Signal::HandoverAnswered => Some("one of us answered them".to_owned()),
+        Signal::PersonWrote { .. } => Some("one of us wrote to them by mail".to_owned()),
         Signal::HandoverClosed { result: HandoverResult::Won } => {
             Some("an earlier handover came to something".to_owned())
         }

@@ -41,6 +41,12 @@ enum Mail {
         /// What became of it, as far as anybody knows.
         outcome: Option<Became>,
     },
+    /// To the lead, from a person of ours.
+    Answer {
+        at: DateTime<Utc>,
+        subject: Option<String>,
+        text: Option<String>,
+    },
     /// To a person of ours.
     Team {
         at: DateTime<Utc>,
@@ -54,7 +60,7 @@ enum Mail {
 impl Mail {
     fn at(&self) -> DateTime<Utc> {
         match self {
-            Self::Sent { at, .. } | Self::Team { at, .. } => *at,
+            Self::Sent { at, .. } | Self::Answer { at, .. } | Self::Team { at, .. } => *at,
             Self::Received(received) => received.at,
         }
     }
@@ -73,6 +79,11 @@ impl Mail {
             message_id: row.and_then(|row| row.message_id.clone()),
             outcome: row.and_then(SendRow::became),
         }
+    }
+
+    fn of_a_person(sent: Sent) -> Self {
+        let Sent { gate_at, subject, text, .. } = sent;
+        Self::Answer { at: gate_at, subject, text }
     }
 
     fn to_team(sent: Sent) -> Self {
@@ -99,6 +110,11 @@ impl fmt::Display for Mails {
                     if let Some(Became { what, at }) = outcome.as_ref().filter(|it| it.is_heard()) {
                         writeln!(f, "  {} {}", what.replace('_', " "), times::on(zone, *at))?;
                     }
+                    let text = text.as_deref().unwrap_or("no longer kept");
+                    write_letter(f, subject.as_deref(), text)?;
+                }
+                Mail::Answer { subject, text, .. } => {
+                    writeln!(f, "{at}  an answer of ours to {}", self.lead)?;
                     let text = text.as_deref().unwrap_or("no longer kept");
                     write_letter(f, subject.as_deref(), text)?;
                 }
@@ -163,16 +179,20 @@ pub(super) async fn show(
     let id = find(session, who, campaign).await?;
     let (store, workspace) = (&session.store, session.workspace);
     let view = enrollment_view::read(store, &Versions::default(), workspace, id).await?;
-    let (steps, offers): (Vec<_>, Vec<_>) = view.sends.iter().partition(|it| it.kind == "step");
-    let ids = |sends: &[&SendRow]| sends.iter().map(|send| send.send_id).collect::<Vec<_>>();
+    let ids = |kind: &str| -> Vec<_> {
+        let sends = view.sends.iter().filter(|send: &&SendRow| send.kind == kind);
+        sends.map(|send| send.send_id).collect()
+    };
     let mut tx = store.begin(workspace).await?;
-    let sent = dossiers::sent(&mut tx, workspace, &ids(&steps)).await?;
-    let offered = dossiers::sent(&mut tx, workspace, &ids(&offers)).await?;
+    let sent = dossiers::sent(&mut tx, workspace, &ids("step")).await?;
+    let answered = dossiers::sent(&mut tx, workspace, &ids("answer")).await?;
+    let offered = dossiers::sent(&mut tx, workspace, &ids("handover")).await?;
     let received =
         received_mails::newest(&mut tx, workspace, &[id.uuid()], None, RECEIVED_MAX).await?;
     tx.commit().await?;
     let received = received::open(&session.keys, workspace, received).await;
     let mut mails: Vec<Mail> = sent.into_iter().map(|it| Mail::to_lead(it, &view.sends)).collect();
+    mails.extend(answered.into_iter().map(Mail::of_a_person));
     mails.extend(offered.into_iter().map(Mail::to_team));
     mails.extend(received.into_iter().map(Mail::Received));
     mails.sort_by_key(Mail::at);

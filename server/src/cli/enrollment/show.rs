@@ -215,6 +215,7 @@ impl fmt::Display for Explained {
             let mail = match &send.variant {
                 Some(variant) => format!("{} ({variant})", send.step),
                 None if send.kind == "handover" => format!("offer to {}", send.step),
+                None if send.kind == "answer" => "answer of a person".to_owned(),
                 None => send.step.clone(),
             };
             let state = match &send.detail {

@@ -105,6 +105,23 @@ impl Inner {
         }
     }
 
+    /// Returns where the person is written to who has a lead.
+    pub(super) fn who_has(&mut self, send: SendId, to: Responder) -> Result<String, Answer> {
+        let id = self.ledger.row(send).enrollment;
+        let campaign = &self.campaigns[&self.enrollments[&id].campaign];
+        let handover = campaign.document.handover.clone().expect("somebody is named");
+        let first = campaign.version.handover.as_ref().map(|rule| rule.first);
+        match to {
+            Responder::Fallback => Ok(handover.fallback.expect("a fallback is named")),
+            Responder::First if first == Some(FirstAsked::AgentsInTurn) => {
+                let agent = self.team.with.get(&id).and_then(|id| self.team.roster.get(*id));
+                let agent = agent.ok_or(Answer::Held { missing: Missing::Agent })?;
+                Ok(agent.email.clone())
+            }
+            Responder::First => Ok(handover.to.expect("an owner is named")),
+        }
+    }
+
     fn agent(
         &mut self,
         id: EnrollmentId,

@@ -8,6 +8,7 @@ use activities::send::slots::{
 };
 use activities::store::quotas::{Key, Scope};
 use chrono::{DateTime, TimeDelta, Utc};
+use machine::calendar::Calendar;
 use machine::context::Consent;
 use machine::country;
 use machine::document::{CampaignDocument, StepDocument};
@@ -20,7 +21,7 @@ use serde_json::Map;
 
 use super::ledger::{Row, Slot, Stand, What};
 use super::{Call, Inner};
-use crate::world::backend::{CampaignVerb, Mail, Sent};
+use crate::world::backend::{ANSWER, CampaignVerb, Mail, Sent};
 use crate::world::provider::Script;
 
 /// How long a call may take.
@@ -68,15 +69,19 @@ impl Inner {
         let lead = &self.leads[&enrollment.lead];
         let unseen = enrollment.signals.iter().skip(row.after_seq as usize);
         let held_up = unseen.clone().any(|signal| signal.holds);
-        let What::Step { step, variant } = &row.what else {
+        let step = match &row.what {
+            What::Step { step, variant } => Some((step, variant)),
+            What::Answer { .. } => None,
             // A mail to one of our own people: the lead's wishes are not about it.
-            return if held_up { Inspection::Waits } else { Inspection::Stands };
+            What::Handover { .. } | What::Forward { .. } => {
+                return if held_up { Inspection::Waits } else { Inspection::Stands };
+            }
         };
         let inactive = !matches!(campaign.verbs.last(), None | Some((_, CampaignVerb::Resume(_))));
         if held_up || enrollment.verb_seq < campaign.verb_seq() || inactive {
             return Inspection::Waits;
         }
-        let kind = campaign.version.step(step).map(|step| &step.kind);
+        let kind = step.and_then(|(step, _)| campaign.version.step(step)).map(|step| &step.kind);
         let channel = match kind {
             Some(StepKind::Message { channel, .. }) => *channel,
             _ => Channel::Email,
@@ -90,6 +95,16 @@ impl Inner {
             let (class, retry_after_s) = (*class, None);
             return Inspection::Answered(Answer::Rejected { class, retry_after_s });
         }
+        let Some((step, variant)) = step else {
+            // No window and no wording stands against what a person wrote.
+            return match lead.consent.on(channel) {
+                Consent::Refused => Inspection::Answered(Answer::Rejected {
+                    class: Refusal::Suppressed,
+                    retry_after_s: None,
+                }),
+                Consent::Granted | Consent::Unknown => Inspection::Stands,
+            };
+        };
         let needed = channel != Channel::Email || campaign.version.mail_needs_consent;
         let consents = match lead.consent.on(channel) {
             Consent::Granted => true,
@@ -113,17 +128,26 @@ impl Inner {
     /// Gives a send room, now or later.
     fn allot(&mut self, send: SendId) {
         let row = self.ledger.row(send).clone();
+        let recipient = match row.what {
+            What::Step { .. } | What::Answer { .. } => None,
+            What::Handover { to, answer_by } => Some(self.recipient(send, to, answer_by)),
+            What::Forward { to } => Some(self.who_has(send, to)),
+        };
+        match recipient {
+            Some(Ok(to)) => return self.dispatch(send, to, None),
+            Some(Err(answer)) => return self.answer(send, answer),
+            None => {}
+        }
         let enrollment = &self.enrollments[&row.enrollment];
         let campaign = &self.campaigns[&enrollment.campaign];
         let sender = &self.senders[&campaign.document.senders[0]];
         let today = |zone| self.now.with_timezone(&zone).date_naive();
-        if let What::Handover { to, answer_by } = row.what {
-            return match self.recipient(send, to, answer_by) {
-                Ok(to) => self.dispatch(send, to, None),
-                Err(answer) => self.answer(send, answer),
-            };
-        }
         let version = campaign.version.clone();
+        let always = Calendar::default();
+        let calendar = match row.what {
+            What::Answer { .. } => &always,
+            What::Step { .. } | What::Handover { .. } | What::Forward { .. } => &version.calendar,
+        };
         let lead = &self.leads[&enrollment.lead];
         let zones = country::candidates(lead.zone.as_ref(), lead.country(), &version.zone);
         let campaign_zone = campaign.document.zone;
@@ -151,8 +175,8 @@ impl Inner {
         let candidate = Candidate {
             sender: sender.id,
             campaign: enrollment.campaign.uuid(),
-            calendar: &version.calendar,
-            windows: &version.calendar,
+            calendar,
+            windows: calendar,
             zones,
             booked,
             margin: MARGIN,
@@ -196,6 +220,7 @@ impl Inner {
         let own = &self.enrollments[&row.enrollment];
         let version = &self.campaigns[&own.campaign].version;
         let not_within = version.not_within?;
+        let What::Step { .. } = row.what else { return None };
         let went = |stand| {
             matches!(
                 stand,
@@ -234,7 +259,7 @@ impl Inner {
     /// Asks the provider, once.
     fn call(&mut self, call: Call) {
         let effect = call.effect;
-        if let What::Handover { .. } = call.what {
+        if let What::Handover { .. } | What::Forward { .. } = call.what {
             if let Script::RefuseTeam(times @ 1.., class) = self.provider.script {
                 self.provider.script = Script::RefuseTeam(times - 1, class);
                 return self.record(effect, Answer::Rejected { class, retry_after_s: None });
@@ -265,14 +290,15 @@ impl Inner {
 
     /// The provider has the message.
     pub(super) fn take(&mut self, call: &Call) {
-        let What::Step { step, variant } = &call.what else { return };
-        self.provider.accepts.push(call.effect.send);
-        let sent = Sent {
-            step: step.to_string(),
-            variant: variant.as_ref().map(ToString::to_string),
-            to: call.to.clone(),
-            at: self.now,
+        let (step, variant) = match &call.what {
+            What::Step { step, variant } => {
+                (step.to_string(), variant.as_ref().map(ToString::to_string))
+            }
+            What::Answer { .. } => (ANSWER.to_owned(), None),
+            What::Handover { .. } | What::Forward { .. } => return,
         };
+        self.provider.accepts.push(call.effect.send);
+        let sent = Sent { step, variant, to: call.to.clone(), at: self.now };
         self.row(call.enrollment).sends.push(sent);
     }
 

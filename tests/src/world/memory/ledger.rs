@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use machine::effect::EffectId;
-use machine::ids::{EnrollmentId, SendId};
+use machine::ids::{EnrollmentId, MailId, SendId};
 use machine::key::{StepKey, VariantKey};
 use machine::state::{Responder, Why};
 
@@ -14,6 +14,8 @@ use machine::state::{Responder, Why};
 pub(super) enum What {
     Step { step: StepKey, variant: Option<VariantKey> },
     Handover { to: Responder, answer_by: DateTime<Utc> },
+    Answer { mail: MailId },
+    Forward { to: Responder },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use machine::context::{Context, Facts};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
 use machine::explain;
-use machine::ids::EnrollmentId;
+use machine::ids::{EnrollmentId, MailId};
 use machine::signal::{Answer, PauseScope, Signal};
 use machine::state::State;
 
@@ -232,6 +232,8 @@ impl<'a> Turn<'a> {
             let what = match effect {
                 Effect::Send { step, variant, .. } => What::Step { step, variant },
                 Effect::OfferHandover { to, answer_by, .. } => What::Handover { to, answer_by },
+                Effect::PassOn { mail, .. } => What::Answer { mail },
+                Effect::Forward { to, .. } => What::Forward { to },
                 Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {
                     self.inner.tasks.insert(id, self.id);
                     continue;
@@ -273,9 +275,13 @@ impl<'a> Turn<'a> {
     /// A message that was put off is cancelled when nobody waits for it any more.
     fn release_put_off(&mut self) {
         let waits_for = self.enrollment.state.put_off();
+        let answers: Vec<MailId> = self.enrollment.data.waiting_answers().collect();
         let put_off = self.inner.ledger.iter().filter(|(send, row)| {
-            let is_waited_for =
-                matches!(&row.what, What::Step { step, .. } if Some(step) == waits_for);
+            let is_waited_for = match &row.what {
+                What::Step { step, .. } => Some(step) == waits_for,
+                What::Answer { mail } => answers.contains(mail),
+                What::Handover { .. } | What::Forward { .. } => false,
+            };
             row.enrollment == self.id
                 && row.stand == Stand::Deferred
                 && !is_waited_for

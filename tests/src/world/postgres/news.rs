@@ -7,9 +7,11 @@ use activities::mail::message_id::MessageId;
 use activities::store::clock;
 use machine::ids::{EnrollmentId, SendId};
 use machine::signal::Bounce;
+use machine::state::Responder;
+use sqlx::Row as _;
 
 use super::Inner;
-use crate::world::news::News;
+use crate::world::news::{Author, News};
 
 impl Inner {
     /// Returns the event that brings `news` of an enrollment.
@@ -44,9 +46,66 @@ impl Inner {
                 None => self.mail(enrollment, None, key, "unsubscribe", None).await,
             },
             News::Complaint => NewEvent::of_played(newest_or(), key, Played::Complained),
+            News::TeamAnswer { of, author, text } => {
+                self.team_answer(enrollment, (*of, *author), key, text).await
+            }
             News::Delivered { step } => NewEvent::of_played(at_step(step), key, Played::Delivered),
             News::Click { step } => NewEvent::of_played(at_step(step), key, Played::Clicked),
         }
+    }
+
+    /// An answer to the newest mail to one of our own people, which it quotes.
+    async fn team_answer(
+        &self,
+        enrollment: EnrollmentId,
+        (of, author): (Responder, Author),
+        key: String,
+        text: &str,
+    ) -> NewEvent {
+        let mut conn = self.store.begin(self.workspace).await.expect("the database answers");
+        let told = sqlx::query(
+            "SELECT s.send_id, s.address, d.from_address, c.text \
+             FROM sends s JOIN senders d USING (workspace_id, sender_id) \
+             JOIN send_contents c USING (workspace_id, send_id) \
+             WHERE s.enrollment_id = $1 AND s.kind = 'handover' AND s.step_key = $2 \
+               AND s.state = 'accepted' ORDER BY s.gate_at DESC, s.visit DESC LIMIT 1",
+        )
+        .bind(enrollment.uuid())
+        .bind(of.as_str())
+        .fetch_one(&mut *conn)
+        .await
+        .expect("that person was told");
+        let now = clock::read(&mut conn).await.expect("a clock").campaign;
+        let sender: EmailAddress =
+            told.get::<String, _>("from_address").parse().expect("an address");
+        let id = MessageId::of_send(SendId::new(told.get("send_id")), &sender);
+        let from = match author {
+            Author::Themselves | Author::TheirMachine => told.get("address"),
+            Author::Stranger => "mallory@evil.example".to_owned(),
+        };
+        let head = match author {
+            Author::TheirMachine => "Auto-Submitted: auto-replied\r\n",
+            Author::Themselves | Author::Stranger => "",
+        };
+        let quoted: String =
+            told.get::<String, _>("text").lines().map(|line| format!("> {line}\r\n")).collect();
+        let raw = format!(
+            "From: {from}\r\nTo: {to}\r\nSubject: Re: the lead\r\nMessage-ID: <{key}@team.example>\r\n\
+             In-Reply-To: {id}\r\n{head}\r\n{text}\r\n\r\nOn Monday {to} wrote:\r\n{quoted}",
+            to = sender.as_str(),
+        );
+        let envelope =
+            Envelope { sender: Some(from), recipients: vec![sender.as_str().to_owned()] };
+        let (room, workspace) = (&self.room, self.workspace);
+        NewEvent::of_raw_mail(
+            room,
+            workspace,
+            Provider::Capture,
+            key,
+            raw.as_bytes(),
+            envelope,
+            now,
+        )
     }
 
     /// A mail of the lead, as it would come in.

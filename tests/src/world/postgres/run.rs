@@ -16,7 +16,7 @@ use machine::signal::Refusal;
 use uuid::Uuid;
 
 use super::{Inner, Times, times};
-use crate::world::backend::{Mail, Reading, Sent};
+use crate::world::backend::{ANSWER, Mail, Reading, Sent};
 use crate::world::provider::Script;
 
 /// After this long a call counts as lost, in campaign time.
@@ -183,7 +183,7 @@ impl Inner {
     /// The provider's answer, as the scenario scripts it.
     async fn call(&mut self, dispatch: &Dispatch) -> Option<Told> {
         let ask = &dispatch.message.ask;
-        if let What::Handover { .. } = ask.what {
+        if ask.what.is_to_the_team() {
             if let Script::RefuseTeam(times @ 1.., class) = self.script {
                 self.script = Script::RefuseTeam(times - 1, class);
                 return Some(refused(class));
@@ -218,7 +218,11 @@ impl Inner {
         let ask = &dispatch.message.ask;
         let (to, at) = (dispatch.message.content.address().to_owned(), dispatch.gate_at);
         match &ask.what {
-            What::Handover { .. } => self.team_mails.push(Mail { to, at }),
+            What::Handover { .. } | What::Forward { .. } => self.team_mails.push(Mail { to, at }),
+            What::Answer { .. } => {
+                let sent = Sent { step: ANSWER.to_owned(), variant: None, to, at };
+                self.sent.push((ask.enrollment, ask.send, sent));
+            }
             What::Step { step, variant, .. } => {
                 let variant = variant.as_ref().map(ToString::to_string);
                 let sent = Sent { step: step.to_string(), variant, to, at };

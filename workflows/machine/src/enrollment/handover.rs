@@ -126,13 +126,13 @@ impl Data {
     /// Whether the offer lies there because no agent could be asked: its mail was put off or held, and
     /// none is under way.
     pub(super) fn waits_for_an_agent(&self, to: Responder, turn: &Turn<'_>) -> bool {
-        let under_way = self.open.iter().any(|open| open.step.is_none());
+        let under_way = self.open.iter().any(Open::is_offer);
         to == Responder::First && in_turn(turn) && !under_way && self.handovers.attempts > 0
     }
 
     /// Whether `effect` is the open mail of an offer.
     pub(super) fn is_open_offer(&self, effect: EffectId) -> bool {
-        self.open.iter().any(|open| open.id == effect && open.step.is_none())
+        self.open.iter().any(|open| open.id == effect && open.is_offer())
     }
 
     pub(super) fn offer_answered(
@@ -268,7 +268,7 @@ impl Data {
     fn tell(&mut self, to: Responder, answer_by: DateTime<Utc>, turn: &mut Turn<'_>) {
         // An older mail about the same handover that has not left is not wanted any more.
         self.release(turn);
-        let under_way = self.open.iter().any(|open| open.step.is_none());
+        let under_way = self.open.iter().any(Open::is_offer);
         if under_way || self.handovers.attempts == 0 {
             // One that left, or may have, is never sent again under its own name.
             self.handovers.mails += 1;
@@ -276,7 +276,7 @@ impl Data {
         }
         self.handovers.attempts += 1;
         let id = self.newest_mail(turn);
-        self.open.push(Open { id, step: None, variant: None });
+        self.open.push(Open { id, step: None, letter: None, variant: None });
         let Handovers { visits: handover, mails: visit, .. } = &self.handovers;
         let (handover, visit) = (*handover, *visit);
         let triggers = Vec::new();

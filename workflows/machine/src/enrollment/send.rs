@@ -5,7 +5,7 @@ use statig::Outcome as Next;
 use statig::Outcome::{Handled, Transition};
 use uuid::Uuid;
 
-use super::Turn;
+use super::{Turn, letters};
 use crate::context::Consent;
 use crate::effect::{Effect, EffectId};
 use crate::ids::{LeadId, Subject, send_id};
@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::schedule::Earliest;
 use crate::sequence::{Approval, Channel, Step, StepKind, Weighted};
 use crate::signal::{Answer, CallResult, Missing, Refusal};
-use crate::state::{Data, Done, Open, Resume, State, Why};
+use crate::state::{Data, Done, Letter, Open, Resume, State, Why};
 
 /// How often a lead comes to a step. Steps are done once; handovers count their own visits.
 const FIRST_VISIT: u32 = 1;
@@ -106,7 +106,7 @@ impl Data {
         let subject = Subject::Step(key.as_str());
         let send = send_id(context.workspace, context.enrollment, subject, FIRST_VISIT);
         let id = EffectId { send, attempt: asked.attempts };
-        self.open.push(Open { id, step: Some(key.clone()), variant });
+        self.open.push(Open { id, step: Some(key.clone()), letter: None, variant });
         id
     }
 
@@ -242,9 +242,10 @@ impl Data {
         }
     }
 
-    /// Withdraws every open request that is not past the gate.
+    /// Withdraws every open request that is not past the gate, but what a person wrote to the lead: that
+    /// belongs to no step and to no offer.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>) {
-        self.release_unless(|_| false, turn);
+        self.release_unless(|open| open.answer().is_some(), turn);
     }
 
     /// Withdraws the requests that `state` has no use for and that are not past the gate: one that
@@ -292,6 +293,11 @@ impl Data {
 
 /// Whether `open` is what `state` waits for.
 fn wants(state: &State, open: &Open) -> bool {
+    match open.letter {
+        Some(Letter::Answer { .. }) => return letters::may_reach_the_lead(state),
+        Some(Letter::Forward { to }) => return letters::has_the_lead(state) == Some(to),
+        None => {}
+    }
     match state {
         State::Dispatching { effect: wanted, .. }
         | State::AwaitingApproval { draft: wanted, .. }
@@ -337,8 +343,13 @@ pub(crate) fn choose(variants: &[Weighted], key: &StepKey, lead: LeadId) -> Opti
 /// Grows with every refusal, bounded, and spread by a tenth so that refused leads do not return
 /// together. The spread is a hash, not chance: a replay gets the same.
 fn backoff(refusals: u32, effect: EffectId) -> TimeDelta {
-    let index = usize::try_from(refusals.saturating_sub(1)).unwrap_or(usize::MAX);
-    let minutes = BACKOFF_MINUTES[index.min(BACKOFF_MINUTES.len() - 1)];
+    let minutes = backoff_minutes(refusals);
     let spread = i64::from(effect.send.uuid().as_fields().0 % 200) - 100;
     TimeDelta::seconds(minutes * 60 + minutes * 60 * spread / 1_000)
+}
+
+/// The wait after so many refusals.
+pub(super) fn backoff_minutes(refusals: u32) -> i64 {
+    let index = usize::try_from(refusals.saturating_sub(1)).unwrap_or(usize::MAX);
+    BACKOFF_MINUTES[index.min(BACKOFF_MINUTES.len() - 1)]
 }

@@ -335,6 +335,7 @@ impl Data {
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
+            | Signal::PersonWrote { .. }
             | Signal::HandoverClosed { .. }
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }
@@ -399,6 +400,7 @@ impl Data {
             | Signal::HandOver
             | Signal::HandoverAccepted { .. }
             | Signal::HandoverAnswered
+            | Signal::PersonWrote { .. }
             | Signal::HandoverClosed { .. }
             | Signal::GivenBack
             | Signal::ApprovalDecided { .. }

@@ -368,6 +368,7 @@ impl Data {
             | Signal::HandoverAnswered
             | Signal::HandoverClosed { .. }
             | Signal::GivenBack
+            | Signal::PersonWrote { .. }
             | Signal::ApprovalDecided { .. }
             | Signal::CallDone { .. }
             | Signal::VersionMoved

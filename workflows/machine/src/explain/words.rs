@@ -60,6 +60,7 @@ pub(super) fn doubt(message: InDoubt<'_>) -> String {
     let what = match message {
         InDoubt::Step(step) => format!("`{step}`"),
         InDoubt::Offer => "the mail to the team".to_owned(),
+        InDoubt::Answer => "the answer that a person wrote".to_owned(),
     };
     format!("nobody knows whether {what} went out: a person must look, and say")
 }

@@ -55,5 +55,8 @@ fn shape(enrollment: &Enrollment) -> String {
         State::Accepted { by, .. } | State::Answered { by } => by.as_str().to_owned(),
         State::Ended { outcome } => outcome.as_str().to_owned(),
     };
-    format!("{name}-{detail}").replace('_', "-")
+    // Letters lie beside the state.
+    let data = &enrollment.data;
+    let letters = data.forwarding.is_some() && !data.answers.is_empty();
+    format!("{name}-{detail}{}", if letters { "-letters" } else { "" }).replace('_', "-")
 }

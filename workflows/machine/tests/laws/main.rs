@@ -12,9 +12,10 @@ use std::collections::BTreeSet;
 
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::Enrollment;
+use machine::ids::SendId;
 use machine::outcome::Outcome;
 use machine::sequence::{ReplyScope, StepKind};
-use machine::signal::{Bounce, ReplyTo, Signal};
+use machine::signal::{Answer, Bounce, ReplyTo, Signal};
 use machine::state::State;
 use proptest::prelude::*;
 use serde_json::json;
@@ -90,6 +91,41 @@ proptest! {
             if change.after.data.reached >= Some(Outcome::Bounced) {
                 assert_eq!(change.applied.effects, []);
                 assert!(matches!(change.after.state, State::Ended { .. }));
+                let in_flight = &change.context.facts.in_flight;
+                let mut open = change.after.data.open.iter();
+                assert!(open.all(|open| in_flight.contains(&open.id.send)));
+            }
+        });
+    }
+
+    /// What a person of ours wrote is asked for once at a time, while that person has the lead, and
+    /// never again once it left.
+    #[test]
+    fn a_persons_answer_is_passed_on_once(seed: u64, moves in moves()) {
+        let mut left: BTreeSet<SendId> = BTreeSet::new();
+        watch(seed, &moves, |change| {
+            for effect in &change.applied.effects {
+                let Effect::PassOn { id, mail } = effect else { continue };
+                assert!(!left.contains(&id.send), "{mail} went before");
+                let open = change.after.data.open.iter();
+                assert!(open.filter(|open| open.answer() == Some(*mail)).count() <= 1);
+                if let Signal::PersonWrote { by, mail: heard, .. } = change.signal {
+                    assert_eq!(mail, heard);
+                    let is_theirs = match &change.after.state {
+                        State::Accepted { by: with, .. } | State::Answered { by: with } => with == by,
+                        _ => false,
+                    };
+                    assert!(is_theirs, "{:?}", change.after.state);
+                }
+            }
+            let answered = run::answers(change.signal);
+            let was_open = change.before.data.open.iter().filter(|open| open.answer().is_some());
+            for open in was_open.filter(|open| answered == Some(open.id)) {
+                if let Signal::SendAnswered { answer: Answer::Accepted, .. } = change.signal {
+                    left.insert(open.id.send);
+                    let waits = matches!(change.after.state, State::Accepted { .. });
+                    assert!(!waits, "the lead is answered");
+                }
             }
         });
     }
@@ -149,7 +185,9 @@ proptest! {
             if let State::Ended { .. } | State::Waiting { .. } | State::Paused { .. } =
                 change.after.state
             {
-                let mut open = change.after.data.open.iter();
+                // What a person wrote to the lead is no part of where the lead is.
+                let open = change.after.data.open.iter();
+                let mut open = open.filter(|open| open.answer().is_none());
                 assert!(open.all(|open| in_flight.contains(&open.id.send)));
             }
         });
@@ -310,7 +348,7 @@ fn step_of(effect: &Effect) -> Option<&machine::key::StepKey> {
         Effect::Send { step, .. }
         | Effect::RequestApproval { step, .. }
         | Effect::OpenCallTask { step, .. } => Some(step),
-        Effect::OfferHandover { .. } => None,
+        Effect::OfferHandover { .. } | Effect::PassOn { .. } | Effect::Forward { .. } => None,
     }
 }
 

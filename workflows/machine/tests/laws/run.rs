@@ -213,9 +213,13 @@ impl Run {
         }
         if let Some(request) = self.requests.get_mut(&dice.pick(&ids)) {
             request.stand = match (&request.effect, request.stand) {
-                (Effect::Send { .. } | Effect::OfferHandover { .. }, Stand::Planned) => {
-                    Stand::InFlight
-                }
+                (
+                    Effect::Send { .. }
+                    | Effect::OfferHandover { .. }
+                    | Effect::PassOn { .. }
+                    | Effect::Forward { .. },
+                    Stand::Planned,
+                ) => Stand::InFlight,
                 _ => Stand::Planned,
             };
         }
@@ -228,7 +232,10 @@ impl Run {
         }
         let id = dice.pick(&ids);
         Some(match &self.requests[&id].effect {
-            Effect::Send { .. } | Effect::OfferHandover { .. } => {
+            Effect::Send { .. }
+            | Effect::OfferHandover { .. }
+            | Effect::PassOn { .. }
+            | Effect::Forward { .. } => {
                 Signal::SendAnswered { effect: id, answer: self.any_answer(dice) }
             }
             Effect::RequestApproval { .. } => {
@@ -350,7 +357,7 @@ impl Run {
 
     fn of_a_person(&mut self, dice: &mut Dice) -> Signal {
         let result = dice.pick(&[HandoverResult::Won, HandoverResult::Lost]);
-        match dice.below(7) {
+        match dice.below(10) {
             0 | 1 => Signal::GivenBack,
             2 => {
                 Signal::HandoverAccepted { by: dice.pick(&[Responder::First, Responder::Fallback]) }
@@ -358,7 +365,12 @@ impl Run {
             3 => Signal::HandoverAnswered,
             4 => Signal::HandoverClosed { result },
             5 => Signal::Freed,
-            6 if dice.chance(40) => Signal::Retried,
+            6 | 7 => Signal::PersonWrote {
+                by: dice.pick(&[Responder::First, Responder::Fallback]),
+                mail: Uuid::from_u128(u128::try_from(dice.below(6)).unwrap()).into(),
+                files: dice.pick(&[0, 2]),
+            },
+            8 if dice.chance(40) => Signal::Retried,
             _ => Signal::HandOver,
         }
     }
