@@ -28,7 +28,8 @@ pub(super) struct Colleagues {
 fn asks_for_it(ask: &Ask) -> bool {
     let is_step = match ask.what {
         What::Step { .. } => true,
-        What::Handover { .. } => false,
+        // What people of ours write goes to whom they have.
+        What::Handover { .. } | What::Forward { .. } | What::Answer { .. } => false,
     };
     is_step && ask.version.version.reply_scope == ReplyScope::Company
 }

@@ -480,7 +480,9 @@ async fn check_set_up(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let senders = stored::list(store, workspace).await?;
-    let clocks = clock::read(&mut store.begin(workspace).await?).await?;
+    let mut tx = store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    tx.rollback().await?;
     if senders.is_empty() {
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
