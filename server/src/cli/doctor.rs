@@ -482,7 +482,7 @@ async fn check_set_up(
     let senders = stored::list(store, workspace).await?;
     let mut tx = store.begin(workspace).await?;
     let clocks = clock::read(&mut tx).await?;
-    tx.rollback().await?;
+    drop(tx);
     if senders.is_empty() {
         report.note("senders", "none yet", "run `meridian sender add NAME URL --from ADDRESS`");
     }
