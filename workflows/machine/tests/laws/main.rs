@@ -413,7 +413,7 @@ fn every_signal_meets_every_state() {
     }
     let states: BTreeSet<_> = met.iter().map(|(state, _)| state.clone()).collect();
     let signals: BTreeSet<_> = met.iter().map(|(_, signal)| *signal).collect();
-    assert_eq!((states.len(), signals.len()), (10, 26));
+    assert_eq!((states.len(), signals.len()), (10, 27));
     let missing: Vec<_> = states
         .iter()
         .flat_map(|state| signals.iter().map(move |signal| (state.clone(), *signal)))
