@@ -239,7 +239,7 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
         }
     }
     let log = installation.log();
-    assert!(log.contains("MERIDIAN_REPLY_DOMAIN is not set"), "a start tells what is not set up");
+    assert!(log.contains("meridian sender add NAME"), "a start tells what is not set up");
     nothing(told_of_people(&log)).unwrap();
 }
 
