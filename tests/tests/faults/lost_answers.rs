@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tests::end_to_end::installation::Installation;
+use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
-use tests::end_to_end::provider::Provider;
+use tests::end_to_end::provider::{self, Provider};
 use tests::end_to_end::proxy::{Losses, Proxy};
 use tests::end_to_end::recipients::Recipients;
 use tests::end_to_end::{PATIENCE, seed, tell, until};
@@ -35,7 +35,7 @@ async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
 
     let losses = Losses::Share { share: LOST, seed: random.random() };
     let proxy = Proxy::start(&database.url, losses).await;
-    let mut serving = installation.serve_through(proxy.url());
+    let mut serving = started(&installation, &proxy).await;
     until(PATIENCE, async || {
         serving.assert_running();
         nothing(oracle::unsettled(&database, &mail_server).await)
@@ -53,4 +53,25 @@ async fn what_was_committed_without_an_answer_is_neither_lost_nor_done_twice() {
     assert_none("not stored once", oracle::not_stored_once(&database, &done).await);
     installation.run(&["verify"]).await;
     installation.run(&["replay", "--all"]).await;
+}
+
+/// Starts the program. One that loses an answer before it is ready ends with an error, and is begun again,
+/// as whoever watches over it would.
+async fn started(installation: &Installation, proxy: &Proxy) -> Serving {
+    loop {
+        let mut serving = installation.serve_through(proxy.url());
+        let mut is_ready = false;
+        until(PATIENCE, async || {
+            let asked = provider::client().get(format!("{}/readyz", installation.url()));
+            is_ready = asked.send().await.is_ok_and(|answer| answer.status().is_success());
+            match is_ready || serving.has_ended() {
+                true => Ok(()),
+                false => Err("it is not ready".to_owned()),
+            }
+        })
+        .await;
+        if is_ready {
+            return serving;
+        }
+    }
 }
