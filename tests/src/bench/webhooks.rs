@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use activities::key_ring::KeyRing;
 use anyhow::{Context as _, bail};
 use machine::ids::{EnrollmentId, Subject, WorkspaceId, send_id};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -23,6 +24,9 @@ use crate::end_to_end::installation::Installation;
 use crate::end_to_end::mail_server::Accepted;
 use crate::end_to_end::provider::{self, Manner, Post, Provider};
 use crate::end_to_end::wall_seconds;
+
+/// How long what was posted may wait to be read, after the last post.
+const READ_WITHIN_S: u32 = 120;
 
 /// Posts a minute.
 const PER_MINUTE: u32 = 10_000;
@@ -59,6 +63,8 @@ pub async fn measure(
     server::settle(&url).await?;
 
     let installation = Installation::on(Database { url: url.clone() }).await;
+    // None is made for a database that was used, as this one was.
+    KeyRing::load_or_create(&installation.place().join("key"))?;
     let endpoint = installation.json(&["webhook", "add", "mailgun"]).await;
     let endpoint = endpoint["url"].as_str().context("the endpoint has an address")?;
     let mut serving = installation.serve();
@@ -69,6 +75,19 @@ pub async fn measure(
     let taken = post_all(posts).await?;
     let after = Reading::take(server.pid())?;
     let stored = stored(&mut owner, campaign.workspace).await?;
+    // What was acknowledged is read and heard, however late.
+    let waiting = "SELECT (SELECT count(*) FROM signals WHERE kind IS NULL)
+                        + (SELECT count(*) FROM enrollments WHERE signal_seq > applied_seq)";
+    for asked in 0.. {
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut owner).await?;
+        if waiting == 0 {
+            break;
+        }
+        if asked == READ_WITHIN_S {
+            bail!("{waiting} signals still wait {READ_WITHIN_S} seconds after the last post");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     if !serving.terminate().await.success() {
         bail!("the program did not end as it should");
     }
