@@ -2,6 +2,7 @@
 //! one lead afterwards is not known here.
 
 pub mod apply;
+pub mod check;
 pub mod enroll;
 pub mod start;
 pub mod view;

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::campaigns::enroll::attributes_of;
 use crate::error::{ActivityError, Result};
-use crate::store::enrollment_views::{self as views, SendRow, Stored};
+use crate::store::enrollment_views::{self as views, Stored};
 use crate::store::journal::{self, Entry};
+use crate::store::send_views::{self, SendView};
 use crate::store::{Store, clock};
 use crate::versions::{Loaded, Versions};
 
@@ -44,7 +45,7 @@ pub struct EnrollmentView {
     /// The clock its times are shown on: the lead's own, else the campaign's.
     pub zone: Tz,
     /// What it sent, oldest first.
-    pub sends: Vec<SendRow>,
+    pub sends: Vec<SendView>,
     /// Campaign time of reading.
     pub now: DateTime<Utc>,
 }
@@ -109,7 +110,7 @@ pub async fn read(
     let mut plan = explain::explain(&enrollment, &context);
     let zone = context.zone();
     let sends = sends_of(workspace, id, &enrollment, &version);
-    let sends = views::sends(&mut tx, workspace, &sends).await?;
+    let sends = send_views::by_ids(&mut tx, workspace, &sends).await?;
     for send in sends.iter().filter(|send| send.is_in_doubt()) {
         match (send.kind.as_str(), send.step_key.parse::<StepKey>()) {
             ("step", Ok(step)) => plan.note_doubt(InDoubt::Step(&step)),

@@ -355,35 +355,24 @@ async fn tell(
         })
         .collect();
     let enrollments = signals::write(tx, workspace, &new, now.campaign).await?;
-    let answers = match event.fact {
-        Fact::Mail(_) | Fact::Text(Said::Reply | Said::Start) => true,
+    let author = match event.fact {
+        Fact::Mail(author) => Some(author),
+        Fact::Text(Said::Reply | Said::Start) => Some(Author::Person),
         Fact::Text(Said::Stop | Said::Help)
         | Fact::Noted(_)
         | Fact::Delivered
         | Fact::Clicked
         | Fact::Bounced(_)
         | Fact::Complained
-        | Fact::OptedOut => false,
+        | Fact::OptedOut => None,
     };
-    if let Some(own) = own.filter(|own| answers && enrollments.contains(own)) {
+    if let (Some(own), Some(_)) = (own.filter(|own| enrollments.contains(own)), author) {
         // From now on colleagues wait, too; the turn that knows what it is lets them go on.
         let public = companies::PUBLIC_DOMAINS;
         company_holds::hold_for_an_answer(tx, workspace, own, public).await?;
     }
-    if enrollments.is_empty() {
-        match event.fact {
-            Fact::Mail(author) => not_enrolled(tx, workspace, (id, author), &values, now).await?,
-            Fact::Text(Said::Reply | Said::Start) => {
-                not_enrolled(tx, workspace, (id, Author::Person), &values, now).await?;
-            }
-            Fact::Text(Said::Stop | Said::Help)
-            | Fact::Noted(_)
-            | Fact::Delivered
-            | Fact::Clicked
-            | Fact::Bounced(_)
-            | Fact::Complained
-            | Fact::OptedOut => {}
-        }
+    if let (true, Some(author)) = (enrollments.is_empty(), author) {
+        not_enrolled(tx, workspace, (id, author), &values, now).await?;
     }
     Ok(Signalled::Stored { enrollments })
 }

@@ -122,6 +122,24 @@ pub enum MailgunEvent {
     },
 }
 
+impl MailgunEvent {
+    /// Returns the mail, if one came in.
+    pub fn into_mail(self) -> Option<Box<InboundMail>> {
+        match self {
+            Self::Inbound(mail) => Some(mail),
+            Self::Accepted(_)
+            | Self::Delivered(_)
+            | Self::FailedPermanent { .. }
+            | Self::FailedTemporary { .. }
+            | Self::Complained(_)
+            | Self::Unsubscribed(_)
+            | Self::Opened { .. }
+            | Self::Clicked { .. }
+            | Self::Ignored { .. } => None,
+        }
+    }
+}
+
 /// Which mail an event is about. Nothing of it is signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct About {

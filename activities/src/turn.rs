@@ -2,8 +2,11 @@
 //! times in one transaction. Both engines call it; neither owns any truth.
 
 mod apply;
+mod asks;
+mod counts;
 pub(crate) mod facts;
 mod given_up;
+mod people;
 pub(crate) mod requests;
 mod write;
 

@@ -178,18 +178,9 @@ impl NewEvent {
         now: DateTime<Utc>,
     ) -> Self {
         let (fact, names) = of_post(room, workspace, &post.event, now);
-        let letter = match &post.event {
-            MailgunEvent::Inbound(mail) => Some(Letter::of(mail, vouched::by_mailgun(mail))),
-            MailgunEvent::Accepted(_)
-            | MailgunEvent::Delivered(_)
-            | MailgunEvent::FailedPermanent { .. }
-            | MailgunEvent::FailedTemporary { .. }
-            | MailgunEvent::Complained(_)
-            | MailgunEvent::Unsubscribed(_)
-            | MailgunEvent::Opened { .. }
-            | MailgunEvent::Clicked { .. }
-            | MailgunEvent::Ignored { .. } => None,
-        };
+        let attempt = attempt_of(&post.event);
+        let mail = post.event.into_mail();
+        let letter = mail.map(|mail| Letter::of(&mail, vouched::by_mailgun(&mail)));
         let payload = match body {
             PostBody::Event(bytes) => bytes,
             PostBody::Mail(fields) => StoredMail::Mailgun { fields }.to_bytes(),
@@ -198,7 +189,7 @@ impl NewEvent {
             provider: Provider::Mailgun,
             event_key: post.event_key,
             token: Some(post.signature.token),
-            attempt: attempt_of(&post.event),
+            attempt,
             progress: None,
             account_fault: None,
             words: None,

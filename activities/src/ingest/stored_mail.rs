@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::inbound::{Envelope, InboundMail};
-use crate::mailgun::{MailgunEvent, parse_mail};
+use crate::mailgun::parse_mail;
 use crate::twilio::post::TwilioPost;
 
 /// A mail or a text, in the form in which it was brought.
@@ -62,18 +62,9 @@ impl StoredMail {
         let stored = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
         match stored {
             Self::Mailgun { fields } => {
-                match parse_mail(fields).map_err(|error| unreadable(&error))?.event {
-                    MailgunEvent::Inbound(mail) => Ok(Opened::Mail(mail)),
-                    MailgunEvent::Accepted(_)
-                    | MailgunEvent::Delivered(_)
-                    | MailgunEvent::FailedPermanent { .. }
-                    | MailgunEvent::FailedTemporary { .. }
-                    | MailgunEvent::Complained(_)
-                    | MailgunEvent::Unsubscribed(_)
-                    | MailgunEvent::Opened { .. }
-                    | MailgunEvent::Clicked { .. }
-                    | MailgunEvent::Ignored { .. } => Err(Unreadable("not a mail".to_owned())),
-                }
+                let post = parse_mail(fields).map_err(|error| unreadable(&error))?;
+                let mail = post.event.into_mail();
+                mail.map(Opened::Mail).ok_or_else(|| Unreadable("not a mail".to_owned()))
             }
             Self::Raw { sender, recipients, base64 } => {
                 let raw = STANDARD.decode(base64).map_err(|error| unreadable(&error))?;

@@ -142,7 +142,7 @@ async fn find(
     }
     if filter.has_email == Some(false) {
         // Who is not reached by mail is reached by telephone.
-        let few = lead_search::with_numbers(conn, workspace, rows(CHUNK)).await?;
+        let few = lead_search::of_numbers(conn, workspace, rows(CHUNK)).await?;
         if few.len() < CHUNK {
             return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
         }

@@ -6,8 +6,6 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::send_views::Became;
-
 /// An enrollment in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnrollmentRow {
@@ -297,91 +295,6 @@ pub async fn one(
         enrollment.uuid(),
     )
     .fetch_optional(conn)
-    .await
-}
-
-/// One send as the ledger has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SendRow {
-    /// Its id.
-    pub send_id: Uuid,
-    /// `step` or `handover`.
-    pub kind: String,
-    /// The step, or whom a handover is offered to.
-    pub step_key: String,
-    /// Which ask of it.
-    pub attempt: i32,
-    /// The wording.
-    pub variant: Option<String>,
-    /// Where it stands.
-    pub state: String,
-    /// Why it stands there.
-    pub detail: Option<String>,
-    /// The sender's name.
-    pub sender: Option<String>,
-    /// Campaign time of its gate.
-    pub gate_at: Option<DateTime<Utc>>,
-    /// Campaign time of its slot.
-    pub slot_at: Option<DateTime<Utc>>,
-    /// What it said in its subject.
-    pub subject: Option<String>,
-    /// The provider's name for it.
-    pub provider_id: Option<String>,
-    /// Its Message-ID.
-    pub message_id: Option<String>,
-    /// The furthest that was heard of it: of this attempt, where what was heard says of which.
-    pub heard: Option<String>,
-    /// When that was heard last, campaign time.
-    pub heard_at: Option<DateTime<Utc>>,
-}
-
-impl SendRow {
-    /// Returns what became of it, as far as anybody knows.
-    pub fn became(&self) -> Option<Became> {
-        Became::of(&self.state, self.gate_at, self.heard.as_deref(), self.heard_at)
-    }
-
-    /// Whether nobody knows that it left, and a person must say.
-    pub fn is_in_doubt(&self) -> bool {
-        self.state == "needs_review"
-    }
-}
-
-/// Returns those of `sends` that the ledger has.
-pub async fn sends(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    sends: &[Uuid],
-) -> sqlx::Result<Vec<SendRow>> {
-    sqlx::query_as!(
-        SendRow,
-        r#"
-        SELECT
-            s.send_id, s.kind, s.step_key, s.attempt, s.variant, s.state, s.detail,
-            n.name AS "sender?", s.gate_at, s.slot_at, t.subject AS "subject?", s.provider_id,
-            s.message_id, h.kind AS "heard?", h.at AS "heard_at?"
-        FROM unnest($2::uuid[]) AS u (send_id)
-        JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
-        LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
-        LEFT JOIN send_contents t ON t.workspace_id = $1 AND t.send_id = s.send_id
-        LEFT JOIN LATERAL (
-            SELECT v.kind, v.at
-            FROM inbound_events v
-            WHERE v.workspace_id = $1 AND v.send_id = s.send_id
-              AND (v.attempt IS NULL OR v.attempt = s.attempt)
-              AND v.kind IN ('bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard',
-                             'opted_out', 'complained')
-            ORDER BY array_position(
-                ARRAY['bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard', 'opted_out',
-                      'complained'], v.kind) DESC, v.at DESC
-            LIMIT 1) AS h ON true
-        ORDER BY s.gate_at NULLS LAST, s.send_id
-        LIMIT 1000
-        "#,
-        workspace.uuid(),
-        sends,
-    )
-    .fetch_all(conn)
     .await
 }
 

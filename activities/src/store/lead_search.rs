@@ -163,7 +163,7 @@ pub async fn named(
 }
 
 /// Returns up to `limit` leads that have a telephone number: some twice, in no order.
-pub async fn with_numbers(
+pub async fn of_numbers(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     limit: i64,

@@ -40,6 +40,8 @@ pub struct SendView {
     pub slot_at: Option<DateTime<Utc>>,
     /// Campaign time of its gate.
     pub gate_at: Option<DateTime<Utc>>,
+    /// What it said in its subject; empty once erased.
+    pub subject: Option<String>,
     /// The provider's name for it.
     pub provider_id: Option<String>,
     /// Its Message-ID.
@@ -54,6 +56,11 @@ impl SendView {
     /// Returns what became of it, as far as anybody knows.
     pub fn became(&self) -> Option<Became> {
         Became::of(&self.state, self.gate_at, self.heard.as_deref(), self.heard_at)
+    }
+
+    /// Whether nobody knows that it left, and a person must say.
+    pub fn is_in_doubt(&self) -> bool {
+        self.state == "needs_review"
     }
 }
 
@@ -74,7 +81,7 @@ impl Became {
         !matches!(self.what.as_str(), "accepted" | "rejected")
     }
 
-    pub(super) fn of(
+    fn of(
         state: &str,
         gate_at: Option<DateTime<Utc>>,
         heard: Option<&str>,
@@ -122,12 +129,13 @@ pub async fn by_ids(
         SELECT
             s.send_id, s.enrollment_id, c.name AS campaign, s.lead_id, s.kind, s.step_key,
             s.attempt, s.channel, s.variant, s.state, s.detail, n.name AS "sender?", s.address,
-            s.slot_at, s.gate_at, s.provider_id, s.message_id, h.kind AS "heard?",
-            h.at AS "heard_at?"
+            s.slot_at, s.gate_at, t.subject AS "subject?", s.provider_id, s.message_id,
+            h.kind AS "heard?", h.at AS "heard_at?"
         FROM unnest($2::uuid[]) AS u (send_id)
         JOIN sends s ON s.workspace_id = $1 AND s.send_id = u.send_id
         JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
         LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
+        LEFT JOIN send_contents t ON t.workspace_id = $1 AND t.send_id = s.send_id
         LEFT JOIN LATERAL (
             SELECT v.kind, v.at
             FROM inbound_events v
@@ -157,40 +165,23 @@ pub async fn to_review(
     after: Uuid,
     limit: i64,
 ) -> sqlx::Result<Vec<SendView>> {
-    sqlx::query_as!(
-        SendView,
+    let ids = sqlx::query_scalar!(
         r#"
-        SELECT
-            s.send_id, s.enrollment_id, c.name AS campaign, s.lead_id, s.kind, s.step_key,
-            s.attempt, s.channel, s.variant, s.state, s.detail, n.name AS "sender?", s.address,
-            s.slot_at, s.gate_at, s.provider_id, s.message_id, h.kind AS "heard?",
-            h.at AS "heard_at?"
-        FROM sends s
-        JOIN campaigns c ON c.workspace_id = $1 AND c.campaign_id = s.campaign_id
-        LEFT JOIN senders n ON n.workspace_id = $1 AND n.sender_id = s.sender_id
-        LEFT JOIN LATERAL (
-            SELECT v.kind, v.at
-            FROM inbound_events v
-            WHERE v.workspace_id = $1 AND v.send_id = s.send_id
-              AND (v.attempt IS NULL OR v.attempt = s.attempt)
-              AND v.kind IN ('bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard',
-                             'opted_out', 'complained')
-            ORDER BY array_position(
-                ARRAY['bounced_soft', 'delivered', 'opened', 'clicked', 'bounced_hard', 'opted_out',
-                      'complained'], v.kind) DESC, v.at DESC
-            LIMIT 1) AS h ON true
-        WHERE s.workspace_id = $1
-          AND s.state = 'needs_review'
-          AND s.send_id > $2
-        ORDER BY s.send_id
+        SELECT send_id
+        FROM sends
+        WHERE workspace_id = $1 AND state = 'needs_review' AND send_id > $2
+        ORDER BY send_id
         LIMIT $3
         "#,
         workspace.uuid(),
         after,
         limit
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut sends = by_ids(conn, workspace, &ids).await?;
+    sends.sort_by_key(|send| send.send_id);
+    Ok(sends)
 }
 
 /// Returns what a send said, if it was written.

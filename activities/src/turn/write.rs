@@ -1,38 +1,36 @@
 //! Step 4 of a turn: everything its leads led to, written in bulk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use machine::effect::{Effect, EffectId};
 use machine::enrollment::RULES;
 use machine::explain::{self, Shown};
 use machine::ids::{
-    CampaignId, EnrollmentId, LeadId, MailId, SendId, SenderId, Subject, WorkspaceId,
+    CampaignId, EnrollmentId, LeadId, MailId, SendId, SenderId, Subject, WorkspaceId, send_id,
 };
 use machine::key::StepKey;
-use machine::sequence::{Channel, ReplyScope};
-use machine::signal::{Answer, CallResult, HandoverResult, Signal};
-use machine::state::{Letter, Open, Responder, State, Why};
+use machine::sequence::Channel;
+use machine::signal::{Answer, CallResult, Signal};
+use machine::state::{State, Why};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Applied, Done};
-use super::given_up;
+use super::asks::{self, Raised, kept_sender};
+use super::counts::Counts;
+use super::people::People;
 use super::requests::Requests;
-use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
+use super::{Turned, given_up};
 use crate::changes::News;
-use crate::companies;
 use crate::error::Result;
-use crate::freed_leads;
 use crate::senders;
 use crate::store::clock::Clocks;
 use crate::store::dead_letters;
 use crate::store::inbound_events::EventId;
 use crate::store::sends::{self, Share};
-use crate::store::turns::{self, Deltas, HandoverRow, Tasks};
-use crate::store::{Tx, campaigns, company_holds, enrollments, journal};
-use crate::trace::TraceParent;
+use crate::store::turns::{self, HandoverRow, Tasks};
+use crate::store::{Tx, campaigns, enrollments, journal};
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
@@ -40,21 +38,17 @@ pub(super) struct Writes {
     advanced: enrollments::Advanced,
     journal: journal::Rows,
     planned: sends::Planned,
-    raised: (Vec<Uuid>, Vec<i32>),
+    raised: Raised,
     cancelled: Vec<Uuid>,
     proved: Vec<Uuid>,
     tasks: Tasks,
     closed_tasks: (Vec<Uuid>, Vec<i32>),
-    handovers: Vec<HandoverRow>,
-    /// Who is with a person, and whose colleagues wait for that.
-    with_person: Vec<Uuid>,
-    /// Who is with nobody, where colleagues would wait.
-    with_nobody: Vec<Uuid>,
+    people: People,
     /// Campaigns of which a lead came back to life.
     revived: BTreeSet<Uuid>,
     /// Who came into which state of which campaign, if it is worth telling.
     moved: BTreeMap<(Uuid, &'static str), Vec<EnrollmentId>>,
-    counts: BTreeMap<(Uuid, Option<String>, Option<String>, String), i64>,
+    counts: Counts,
     /// Mails of people of ours that will not be passed on, and why.
     given_up: Vec<(MailId, String)>,
 }
@@ -70,12 +64,12 @@ impl Writes {
         self.give_senders(&mut done);
         self.note_journal(&done);
         self.note_requests(&done);
-        self.note_handovers(&done);
-        self.note_company(&done);
-        self.note_counts(&done);
+        self.people.add(&done);
+        self.counts.add(&done);
+        self.note_move(&done);
         self.note_revival(&done);
         self.given_up.extend(given_up::answers(workspace, &done));
-        let look_again = self.note_open_sends(clocks, &done, turned);
+        let look_again = asks::hand_out(clocks, &done, turned, &mut self.raised);
         self.release_put_off(workspace, &done);
         let wake_at = self.note_enrollment(&done, look_again);
         turned.next_wake = match (turned.next_wake, wake_at) {
@@ -226,7 +220,7 @@ impl Writes {
         enrollment: Uuid,
         id: EffectId,
         kind: &'static str,
-        step: &machine::key::StepKey,
+        step: &StepKey,
         now: DateTime<Utc>,
     ) {
         self.tasks.sends.push(id.send.uuid());
@@ -237,96 +231,14 @@ impl Writes {
         self.tasks.opened_ats.push(now);
     }
 
-    fn note_handovers(&mut self, done: &Done) {
-        let enrollment = &done.read.enrollment;
-        let visits = enrollment.data.handovers.visits;
-        if visits == 0 {
-            return;
-        }
-        let (state, responder, answer_by) = match &enrollment.state {
-            State::Offered { to, answer_by, .. } => ("offered", Some(*to), Some(*answer_by)),
-            State::Accepted { by, answer_by } => ("accepted", Some(*by), Some(*answer_by)),
-            State::Answered { by } => ("answered", Some(*by), None),
-            _ if !with_person(&done.before) && !done.applied.iter().any(handed_over) => return,
-            _ if done.applied.iter().any(|a| matches!(a.signal, Signal::GivenBack)) => {
-                ("given_back", None, None)
-            }
-            _ => ("closed", None, None),
-        };
-        let asks_anew =
-            done.asked.values().any(|effect| matches!(effect, Effect::OfferHandover { .. }));
-        if enrollment.state == done.before && !asks_anew {
-            return;
-        }
-        let result = done.applied.iter().rev().find_map(|applied| match applied.signal {
-            Signal::HandoverClosed { result: HandoverResult::Won } => Some("won"),
-            Signal::HandoverClosed { result: HandoverResult::Lost } => Some("lost"),
-            _ => None,
-        });
-        self.handovers.push(HandoverRow {
-            enrollment_id: done.read.row.enrollment_id,
-            lead_id: done.read.row.lead_id,
-            campaign_id: done.read.row.campaign_id,
-            visit: to_i32(visits),
-            state,
-            responder: responder.map(Responder::as_str),
-            answer_by,
-            result,
-            leaves_agent: asks_anew || responder == Some(Responder::Fallback),
-            at: done.now,
-        });
-    }
-
-    /// Where colleagues wait for who is with a person, notes who is and who is not. As long as nobody has
-    /// read what came in, nobody knows.
-    fn note_company(&mut self, done: &Done) {
-        let asks_for_it = done.read.version.version.reply_scope == ReplyScope::Company;
-        let moved = done.applied.iter().any(|it| matches!(it.signal, Signal::VersionMoved));
-        let by_itself = |it: &Applied| {
-            matches!(it.signal, Signal::Enrolled | Signal::Woke | Signal::SendAnswered { .. })
-        };
-        if !asks_for_it && !moved || done.read.uninterpreted {
-            return;
-        }
-        let id = done.read.row.enrollment_id;
-        if asks_for_it && with_person(&done.read.enrollment.state) {
-            if !with_person(&done.before) || moved {
-                self.with_person.push(id);
-            }
-        } else if with_person(&done.before) || !done.applied.iter().all(by_itself) {
-            self.with_nobody.push(id);
-        }
-    }
-
-    fn note_counts(&mut self, done: &Done) {
-        let campaign = done.read.row.campaign_id;
-        let before = done.read.row.state.as_str();
-        let after = match done.applied.last() {
-            Some(last) => last.to.state.as_str(),
-            None => return,
-        };
-        if before != after {
-            self.count(campaign, None, None, format!("state/{before}"), -1);
-            self.count(campaign, None, None, format!("state/{after}"), 1);
-            // It passes in seconds, and what comes of it is told with the outcome of the message.
-            if after != Shown::Sending.as_str() {
-                let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
-                self.moved.entry((campaign, after)).or_default().push(enrollment);
-            }
-        }
-        for applied in &done.applied {
-            if let Signal::SendAnswered { effect, answer: Answer::Accepted } = &applied.signal
-                && let Some(open) = done.open_before.iter().find(|open| open.id == *effect)
-                && let Some(step) = &open.step
-            {
-                let variant = open.variant.as_ref().map(ToString::to_string);
-                self.count(campaign, Some(step.to_string()), variant, "sent".to_owned(), 1);
-            }
-            if let Some(counted) = applied.counted {
-                let step = applied.signal.proves().map(ToString::to_string);
-                let variant = applied.variant.as_ref().map(ToString::to_string);
-                self.count(campaign, step, variant, counted.as_str().to_owned(), 1);
-            }
+    fn note_move(&mut self, done: &Done) {
+        let Some(last) = done.applied.last() else { return };
+        let after = last.to.state.as_str();
+        // Sending passes in seconds, and what comes of it is told with the outcome of the message.
+        if done.read.row.state != after && after != Shown::Sending.as_str() {
+            let campaign = done.read.row.campaign_id;
+            let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+            self.moved.entry((campaign, after)).or_default().push(enrollment);
         }
     }
 
@@ -338,86 +250,13 @@ impl Writes {
         }
     }
 
-    fn count(
-        &mut self,
-        campaign: Uuid,
-        step: Option<String>,
-        variant: Option<String>,
-        measure: String,
-        n: i64,
-    ) {
-        *self.counts.entry((campaign, step, variant, measure)).or_default() += n;
-    }
-
-    /// Hands out what waits for its gate and finds what was lost. Returns when to look again.
-    fn note_open_sends(
-        &mut self,
-        clocks: Clocks,
-        done: &Done,
-        turned: &mut Turned,
-    ) -> Option<DateTime<Utc>> {
-        let mut look_again: Option<DateTime<Utc>> = None;
-        let mut look = |wall: chrono::TimeDelta| {
-            let at = clocks.campaign_in(wall);
-            look_again = Some(look_again.map_or(at, |earlier| earlier.min(at)));
-        };
-        for open in &done.read.enrollment.data.open {
-            if let Some(effect) = done.asked.get(&open.id) {
-                match effect {
-                    Effect::Send { .. }
-                    | Effect::OfferHandover { .. }
-                    | Effect::PassOn { .. }
-                    | Effect::Forward { .. } => {
-                        turned.asks.push(ask(done, open, Some(effect)));
-                        look(LOOK_AGAIN);
-                    }
-                    Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {}
-                }
-                continue;
-            }
-            let Some(stored) = done.read.open.get(&open.id.send.uuid()) else { continue };
-            match stored.state.as_str() {
-                "planned" if stored.attempt == to_i32(open.id.attempt) => {
-                    turned.asks.push(ask(done, open, None));
-                    self.raised.0.push(stored.send_id);
-                    self.raised.1.push(done.applied_seq);
-                    look(LOOK_AGAIN);
-                }
-                "dispatching" => {
-                    let lease = stored.lease_until.unwrap_or(clocks.wall);
-                    let lives = stored.runner_id.is_some_and(|id| done.read.runners.contains(&id));
-                    if lease <= clocks.wall || !lives {
-                        turned.lost.push(SendId::new(stored.send_id));
-                        look(RUNNER_SILENCE);
-                    } else {
-                        look(lease - clocks.wall);
-                    }
-                }
-                // Its provider is asked for it later.
-                "unknown" if stored.settle_at.is_some_and(|at| at > clocks.wall) => {
-                    let settle_at = stored.settle_at.unwrap_or(clocks.wall);
-                    look(settle_at - clocks.wall);
-                }
-                // A sweep that was interrupted goes on.
-                "unknown" => {
-                    turned.lost.push(SendId::new(stored.send_id));
-                    look(LOOK_AGAIN);
-                }
-                _ => {}
-            }
-        }
-        look_again
-    }
-
     /// A message that the gate put off is cancelled, and its slot given back, when its lead leaves
     /// the wait for it or never came to wait.
     fn release_put_off(&mut self, workspace: WorkspaceId, done: &Done) {
         let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
-        let send_of = |step: &StepKey| {
-            machine::ids::send_id(workspace, enrollment, Subject::Step(step.as_str()), 1)
-        };
-        let answer_of =
-            |mail: MailId| machine::ids::send_id(workspace, enrollment, Subject::Answer(mail), 1);
+        let send_of =
+            |step: &StepKey| send_id(workspace, enrollment, Subject::Step(step.as_str()), 1);
+        let answer_of = |mail: MailId| send_id(workspace, enrollment, Subject::Answer(mail), 1);
         let before = done.before.put_off().map(send_of);
         let before = before.into_iter().chain(done.answers_before.iter().copied().map(answer_of));
         let still = done.read.enrollment.state.put_off().map(send_of);
@@ -484,37 +323,19 @@ impl Writes {
         let released = sends::cancel(tx, workspace, &self.cancelled).await?;
         sends::accept_on_evidence(tx, workspace, &self.proved, "reported by the provider").await?;
         sends::plan(tx, workspace, &self.planned).await?;
-        sends::raise_after_seq(tx, workspace, &self.raised.0, &self.raised.1).await?;
+        sends::raise_after_seq(tx, workspace, &self.raised.sends, &self.raised.after_seqs).await?;
         let revived: Vec<Uuid> = self.revived.into_iter().collect();
         let reopened = campaigns::reopen(tx, workspace, &revived).await?;
         turns::open_tasks(tx, workspace, &self.tasks).await?;
         let (sends, attempts) = &self.closed_tasks;
         turns::close_tasks(tx, workspace, sends, attempts, clocks.campaign).await?;
-        let mut frees_an_agent = false;
-        for handover in &self.handovers {
-            frees_an_agent |= turns::put_handover(tx, workspace, handover).await?;
-        }
-        company_holds::hold(tx, workspace, &self.with_person, companies::PUBLIC_DOMAINS).await?;
-        freed_leads::let_companies_go(tx, &self.with_nobody, clocks.campaign).await?;
-        if frees_an_agent {
-            freed_leads::ask_for_an_agent(tx, &self.advanced.ids, clocks.campaign).await?;
-        }
+        self.people.write(tx, &self.advanced.ids, clocks.campaign).await?;
         for (mail, cause) in &self.given_up {
             let subject = dead_letters::Subject::Unmatched(EventId::new(mail.uuid()));
             dead_letters::add(tx, workspace, subject, cause, clocks.campaign).await?;
         }
-        tell(tx, self.moved, &self.handovers, &reopened, self.proved);
-        let mut deltas = Deltas::default();
-        for ((campaign, step, variant, measure), n) in self.counts {
-            if n != 0 {
-                deltas.campaigns.push(campaign);
-                deltas.steps.push(step);
-                deltas.variants.push(variant);
-                deltas.measures.push(measure);
-                deltas.ns.push(n);
-            }
-        }
-        turns::count(tx, workspace, &deltas).await?;
+        tell(tx, self.moved, &self.people.handovers, &reopened, self.proved);
+        turns::count(tx, workspace, &self.counts.into_deltas()).await?;
         Ok(released)
     }
 }
@@ -572,69 +393,12 @@ pub(super) async fn park(
     Ok(())
 }
 
-fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {
-    let read = &done.read;
-    let what = match (&open.step, open.letter, effect) {
-        (_, Some(Letter::Answer { mail }), _) => What::Answer { mail },
-        (_, Some(Letter::Forward { to }), _) => What::Forward { to },
-        (Some(step), None, _) => {
-            let kind = read.version.version.step(step).map(|step| &step.kind);
-            let channel = match kind {
-                Some(machine::sequence::StepKind::Message { channel, .. }) => *channel,
-                _ => Channel::Email,
-            };
-            What::Step { step: step.clone(), variant: open.variant.clone(), channel }
-        }
-        (None, None, Some(Effect::OfferHandover { to, answer_by, .. })) => {
-            What::Handover { to: *to, answer_by: Some(*answer_by) }
-        }
-        (None, None, _) => {
-            let (to, answer_by) = match &read.enrollment.state {
-                State::Offered { to, answer_by, .. } => (*to, Some(*answer_by)),
-                State::Accepted { by, answer_by } => (*by, Some(*answer_by)),
-                _ => (Responder::First, None),
-            };
-            What::Handover { to, answer_by }
-        }
-    };
-    let channel = what.channel();
-    Ask {
-        send: open.id.send,
-        attempt: to_i32(open.id.attempt),
-        enrollment: EnrollmentId::new(read.row.enrollment_id),
-        campaign: CampaignId::new(read.row.campaign_id),
-        lead: LeadId::new(read.row.lead_id),
-        version: Arc::clone(&read.version),
-        settings: Arc::clone(&read.settings),
-        sender: kept_sender(done, channel).map(SenderId::new),
-        what,
-        wake_at: read.row.wake_at.unwrap_or(done.now),
-        trace: TraceParent::default(),
-    }
-}
-
-fn kept_sender(done: &Done, channel: Channel) -> Option<Uuid> {
-    match channel {
-        Channel::Email => done.read.row.email_sender_id,
-        Channel::Sms => done.read.row.sms_sender_id,
-        Channel::Call => None,
-    }
-}
-
-fn with_person(state: &State) -> bool {
-    matches!(state, State::Offered { .. } | State::Accepted { .. } | State::Answered { .. })
-}
-
 /// Whether the signal says that a message of a step went to the lead, or that it was spoken to.
 fn has_reached(signal: &Signal, done: &Done) -> bool {
     if let Signal::SendAnswered { effect, answer: Answer::Accepted } = signal {
         return done.open_before.iter().any(|open| open.id == *effect && open.step.is_some());
     }
     matches!(signal, Signal::CallDone { result: CallResult::Reached, .. })
-}
-
-fn handed_over(applied: &Applied) -> bool {
-    applied.effects.iter().any(|effect| matches!(effect, Effect::OfferHandover { .. }))
 }
 
 fn effects_of(applied: &Applied) -> Option<String> {

@@ -3,9 +3,8 @@
 
 use activities::enrollment_orders::{self, Order};
 use activities::enrollment_view::{self, EnrollmentView};
-use activities::store::enrollment_views::SendRow;
 use activities::store::journal::Entry;
-use activities::store::send_views::Became;
+use activities::store::send_views::{Became, SendView};
 use activities::version_move;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -156,8 +155,8 @@ struct EnrollmentSend {
     outcome: Option<Became>,
 }
 
-impl From<SendRow> for EnrollmentSend {
-    fn from(row: SendRow) -> Self {
+impl From<SendView> for EnrollmentSend {
+    fn from(row: SendView) -> Self {
         Self {
             outcome: row.became(),
             id: row.send_id.into(),

@@ -1,6 +1,6 @@
 //! `/sequences`: what campaigns run. Every version is kept as it was published.
 
-use activities::campaigns::{self, apply};
+use activities::campaigns::{self, check};
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use axum::Json;
@@ -64,7 +64,7 @@ async fn validate(
     Body(document): Body<CampaignDocument>,
 ) -> Result<Json<Validation>, Problem> {
     let Viewer(caller) = caller;
-    let faults = apply::faults_here(&app.room.store, caller.workspace, &document).await?;
+    let faults = check::faults_here(&app.room.store, caller.workspace, &document).await?;
     Ok(Json(Validation { faults: faults.into_iter().map(FieldFault::from).collect() }))
 }
 

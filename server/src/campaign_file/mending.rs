@@ -1,7 +1,7 @@
 //! What else is wrong with a file that is no campaign: where the parser gives up, something that fits is
 //! put in the place of what does not, and it is asked again. What was put there is shown to nobody.
 
-use activities::campaigns::apply;
+use activities::campaigns::check;
 use machine::document::{CampaignDocument, Fault};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn faults_of(document: &CampaignDocument, mended: &[Fault]) -> Vec<Fault> {
     if mended.iter().any(|fault| fault.field == "steps" || fault.field.ends_with("key")) {
         return Vec::new();
     }
-    let mut faults = apply::faults(document);
+    let mut faults = check::faults(document);
     faults.retain(|fault| {
         mended
             .iter()

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use activities::campaign_verb::Verb;
 use activities::campaigns::apply::{self, Applied, Change, NotApplied};
+use activities::campaigns::check;
 use activities::campaigns::{self, Campaign, CampaignStatus};
 use activities::shell::word;
 use anyhow::bail;
@@ -200,7 +201,7 @@ impl fmt::Display for Checked {
 
 fn check(file: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let file = CampaignFile::read(file)?;
-    let faults = apply::faults(&file.document);
+    let faults = check::faults(&file.document);
     if !faults.is_empty() {
         return Err(file.faulty(&faults).into());
     }

@@ -23,10 +23,10 @@ use crate::cluster::Database;
 use crate::end_to_end::installation::Installation;
 use crate::end_to_end::mail_server::Accepted;
 use crate::end_to_end::provider::{self, Manner, Post, Provider};
-use crate::end_to_end::wall_seconds;
+use crate::end_to_end::{until, wall_seconds};
 
 /// How long what was posted may wait to be read, after the last post.
-const READ_WITHIN_S: u32 = 120;
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// Posts a minute.
 const PER_MINUTE: u32 = 10_000;
@@ -78,16 +78,12 @@ pub async fn measure(
     // What was acknowledged is read and heard, however late.
     let waiting = "SELECT (SELECT count(*) FROM signals WHERE kind IS NULL)
                         + (SELECT count(*) FROM enrollments WHERE signal_seq > applied_seq)";
-    for asked in 0.. {
-        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut owner).await?;
-        if waiting == 0 {
-            break;
-        }
-        if asked == READ_WITHIN_S {
-            bail!("{waiting} signals still wait {READ_WITHIN_S} seconds after the last post");
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    until(READ_WITHIN, async || {
+        let waiting = sqlx::query_scalar(waiting).fetch_one(&mut owner).await;
+        let waiting: i64 = waiting.expect("the database answers");
+        if waiting == 0 { Ok(()) } else { Err(format!("{waiting} signals wait")) }
+    })
+    .await;
     if !serving.terminate().await.success() {
         bail!("the program did not end as it should");
     }

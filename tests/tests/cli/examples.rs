@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use activities::campaigns::{apply, compile};
+use activities::campaigns::{check, compile};
 use activities::capture::script::Script;
 use server::campaign_file::CampaignFile;
 use server::cli::schema;
@@ -26,7 +26,7 @@ fn the_schema_is_current() {
 #[test]
 fn the_campaign_is_sound_and_its_recipients_know_its_steps() {
     let file = CampaignFile::read(&examples().join("hotel-outreach.yaml")).unwrap();
-    assert_eq!(apply::faults(&file.document), []);
+    assert_eq!(check::faults(&file.document), []);
     let version = compile(&file.document).unwrap();
     let mut steps = BTreeSet::new();
     version.each_step(&mut |step| {

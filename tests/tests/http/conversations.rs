@@ -24,7 +24,7 @@ fn campaign(name: &str) -> Value {
 }
 
 /// A mail comes in that answers a message of ours.
-async fn writes(api: &Api, from: &str, send: &str, head: &str, text: &str) {
+pub(crate) async fn writes(api: &Api, from: &str, send: &str, head: &str, text: &str) {
     let raw = format!(
         "From: <{from}>\r\nSubject: Re: Hello\r\nMessage-ID: <{text}@q.example>\r\n\
          In-Reply-To: <{send}@harbour.example>\r\n{head}\r\n{text}\r\n"

@@ -1,12 +1,11 @@
 //! Leads: added, shown, changed, found.
 
 use activities::api_keys::Role;
-use activities::inbound::Envelope;
-use activities::ingest::{self, NewEvent, Provider};
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
 
+use crate::conversations::writes;
 use crate::programs::{Answer, Api, Program};
 
 /// A mail, a long wait, and a goal that an attribute meets.
@@ -268,22 +267,7 @@ async fn a_lead_is_at_the_stage_that_people_say_or_that_happened() {
     assert_eq!(shown["stage"], "contacted");
     let send = operator.get(&format!("/sends?lead={ada}")).await.json(200);
     let send = send["items"][0]["id"].as_str().unwrap().to_owned();
-    let raw = format!(
-        "From: <ada@example.com>\r\nSubject: Re\r\nMessage-ID: <m@q.example>\r\n\
-         In-Reply-To: <{send}@harbour.example>\r\n\r\nTell me more.\r\n"
-    );
-    let (room, workspace, now) = (&api.room, api.workspace, api.now().await);
-    let (envelope, key) = (Envelope::default(), "m".to_owned());
-    let event = NewEvent::of_raw_mail(
-        room,
-        workspace,
-        Provider::Capture,
-        key,
-        raw.as_bytes(),
-        envelope,
-        now,
-    );
-    ingest::signal(room, workspace, event).await.unwrap();
+    writes(&api, "ada@example.com", &send, "", "Tell me more.").await;
     assert_eq!(operator.get(&path).await.json(200)["stage"], "replied");
     assert_eq!(found("stage=replied").await, ["ada@example.com"]);
     // What people say is never less than what happened, and stands where it is something else.

@@ -40,10 +40,10 @@ pub(in crate::cli) struct Enroll {
     #[command(flatten)]
     which: Which,
     /// The leads of this CSV file, which is imported first
-    #[arg(long, conflicts_with_all = OTHERS)]
+    #[arg(long, conflicts_with_all = ["tag", "Which"])]
     file: Option<PathBuf>,
     /// Every lead of the workspace
-    #[arg(long, conflicts_with_all = OTHERS, conflicts_with = "file")]
+    #[arg(long, conflicts_with_all = ["tag", "Which", "file"])]
     all: bool,
     #[command(flatten)]
     output: Output,
@@ -63,20 +63,6 @@ const WHOM: [&str; 12] = [
     "since",
     "file",
     "all",
-];
-
-/// What nothing else is said with than a file, or everybody.
-const OTHERS: [&str; 10] = [
-    "tag",
-    "state",
-    "stage",
-    "source",
-    "has_email",
-    "country",
-    "tier",
-    "score_min",
-    "text",
-    "since",
 ];
 
 /// Why leads are left out that other campaigns have to do with, as the end of a sentence.

@@ -5,9 +5,8 @@ use std::fmt;
 use activities::enrollment_view;
 use activities::received::{self, Letter, Received};
 use activities::store::dossiers::{self, Sent};
-use activities::store::enrollment_views::SendRow;
 use activities::store::received_mails;
-use activities::store::send_views::Became;
+use activities::store::send_views::{Became, SendView};
 use activities::versions::Versions;
 use chrono::{DateTime, Utc};
 use machine::state::Responder;
@@ -67,7 +66,7 @@ impl Mail {
 }
 
 impl Mail {
-    fn to_lead(sent: Sent, rows: &[SendRow]) -> Self {
+    fn to_lead(sent: Sent, rows: &[SendView]) -> Self {
         let Sent { send_id, step_key, gate_at, subject, text, .. } = sent;
         let row = rows.iter().find(|row| row.send_id == send_id);
         Self::Sent {
@@ -77,7 +76,7 @@ impl Mail {
             text,
             provider_id: row.and_then(|row| row.provider_id.clone()),
             message_id: row.and_then(|row| row.message_id.clone()),
-            outcome: row.and_then(SendRow::became),
+            outcome: row.and_then(SendView::became),
         }
     }
 
@@ -180,7 +179,7 @@ pub(super) async fn show(
     let (store, workspace) = (&session.store, session.workspace);
     let view = enrollment_view::read(store, &Versions::default(), workspace, id).await?;
     let ids = |kind: &str| -> Vec<_> {
-        let sends = view.sends.iter().filter(|send: &&SendRow| send.kind == kind);
+        let sends = view.sends.iter().filter(|send: &&SendView| send.kind == kind);
         sends.map(|send| send.send_id).collect()
     };
     let mut tx = store.begin(workspace).await?;

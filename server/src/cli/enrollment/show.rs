@@ -3,8 +3,7 @@
 use std::fmt;
 
 use activities::enrollment_view::{self, EnrollmentView};
-use activities::store::enrollment_views::SendRow;
-use activities::store::send_views::Became;
+use activities::store::send_views::{Became, SendView};
 use activities::store::suppression_views::SuppressionView;
 use activities::suppression_key::SuppressionKey;
 use activities::suppression_list;
@@ -61,8 +60,8 @@ struct SendJson {
     is_in_doubt: bool,
 }
 
-impl From<SendRow> for SendJson {
-    fn from(row: SendRow) -> Self {
+impl From<SendView> for SendJson {
+    fn from(row: SendView) -> Self {
         Self {
             is_in_doubt: row.is_in_doubt(),
             outcome: row.became(),

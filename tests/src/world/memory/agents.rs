@@ -93,32 +93,32 @@ impl Inner {
         answer_by: DateTime<Utc>,
     ) -> Result<String, Answer> {
         let id = self.ledger.row(send).enrollment;
-        let campaign = &self.campaigns[&self.enrollments[&id].campaign];
-        let handover = campaign.document.handover.clone().expect("somebody is named");
-        let first = campaign.version.handover.as_ref().map(|rule| rule.first);
-        match to {
-            Responder::Fallback => Ok(handover.fallback.expect("a fallback is named")),
-            Responder::First if first == Some(FirstAsked::AgentsInTurn) => {
-                self.agent(id, send, answer_by)
-            }
-            Responder::First => Ok(handover.to.expect("an owner is named")),
+        match self.address_of(id, to) {
+            Some(address) => Ok(address),
+            None => self.agent(id, send, answer_by),
         }
     }
 
     /// Returns where the person is written to who has a lead.
     pub(super) fn who_has(&mut self, send: SendId, to: Responder) -> Result<String, Answer> {
         let id = self.ledger.row(send).enrollment;
+        if let Some(address) = self.address_of(id, to) {
+            return Ok(address);
+        }
+        let agent = self.team.with.get(&id).and_then(|id| self.team.roster.get(*id));
+        let agent = agent.ok_or(Answer::Held { missing: Missing::Agent })?;
+        Ok(agent.email.clone())
+    }
+
+    /// Returns the address that a campaign names; `None` where it asks agents in turn.
+    fn address_of(&self, id: EnrollmentId, to: Responder) -> Option<String> {
         let campaign = &self.campaigns[&self.enrollments[&id].campaign];
         let handover = campaign.document.handover.clone().expect("somebody is named");
         let first = campaign.version.handover.as_ref().map(|rule| rule.first);
         match to {
-            Responder::Fallback => Ok(handover.fallback.expect("a fallback is named")),
-            Responder::First if first == Some(FirstAsked::AgentsInTurn) => {
-                let agent = self.team.with.get(&id).and_then(|id| self.team.roster.get(*id));
-                let agent = agent.ok_or(Answer::Held { missing: Missing::Agent })?;
-                Ok(agent.email.clone())
-            }
-            Responder::First => Ok(handover.to.expect("an owner is named")),
+            Responder::Fallback => Some(handover.fallback.expect("a fallback is named")),
+            Responder::First if first == Some(FirstAsked::AgentsInTurn) => None,
+            Responder::First => Some(handover.to.expect("an owner is named")),
         }
     }
 
