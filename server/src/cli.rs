@@ -21,7 +21,9 @@ mod verify;
 mod webhook;
 mod workspace;
 
+use std::env;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -67,8 +69,27 @@ enum Command {
     Work(Work),
 }
 
-/// Under which name the command line's acts are recorded.
-const ACTOR: &str = "cli";
+/// Under which name the command line's acts are recorded: that of whoever is logged in, as their system
+/// tells it, also behind `sudo`.
+static ACTOR: LazyLock<String> = LazyLock::new(|| {
+    let names = ["SUDO_USER", "LOGNAME", "USER"].into_iter().filter_map(|it| env::var(it).ok());
+    actor(names)
+});
+
+/// The most characters of a name that are recorded.
+const LOGIN_MAX: usize = 64;
+
+fn actor(logins: impl IntoIterator<Item = String>) -> String {
+    let login = logins.into_iter().find(|login| !login.trim().is_empty());
+    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+    login.map_or_else(
+        || "cli".to_owned(),
+        |login| {
+            let login: String = login.trim().chars().take(LOGIN_MAX).map(plain).collect();
+            format!("cli/{login}")
+        },
+    )
+}
 
 /// Commands that work inside a workspace.
 #[derive(Debug, Subcommand)]
@@ -240,4 +261,18 @@ pub fn told(error: &anyhow::Error) -> String {
         }
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_logged_in_is_on_record() {
+        let named = |logins: &[&str]| actor(logins.iter().map(|login| (*login).to_owned()));
+        assert_eq!(named(&["ana", "root"]), "cli/ana");
+        assert_eq!(named(&["", " ", "root"]), "cli/root");
+        assert_eq!(named(&["a\nb"]), "cli/a?b");
+        assert_eq!(named(&[]), "cli");
+    }
 }

@@ -38,6 +38,8 @@ pub struct Applied {
     pub unserved: Vec<StepKey>,
     /// The senders without a name, where a text prints `sender.name`; their leads will be held.
     pub nameless: Vec<String>,
+    /// The senders whose provider tells of no clicks, where the campaign heeds them.
+    pub deaf: Vec<String>,
 }
 
 /// What became of the campaign.
@@ -275,6 +277,7 @@ async fn write(
         capture_made: checked.capture_made,
         unserved: checked.unserved,
         nameless: checked.nameless,
+        deaf: checked.deaf,
     })))
 }
 

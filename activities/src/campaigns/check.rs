@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use machine::document::{self, CampaignDocument, Fault, StepDocument};
 use machine::ids::WorkspaceId;
 use machine::key::StepKey;
-use machine::sequence::{Channel, StepKind};
+use machine::sequence::{Channel, StepKind, Version};
 use sqlx::PgConnection;
 
 use super::{Campaign, CampaignStatus, wording};
@@ -66,6 +66,7 @@ pub(super) struct Checked {
     pub(super) capture_made: bool,
     pub(super) unserved: Vec<StepKey>,
     pub(super) nameless: Vec<String>,
+    pub(super) deaf: Vec<String>,
 }
 
 /// Resolves what a document names in its workspace; where that has no senders at all, those are made that
@@ -103,9 +104,11 @@ pub(super) async fn resolve(
         zone: document.zone,
         handover,
     };
-    let unserved = unserved(document, &senders)?;
+    let version = super::compile(document)?;
+    let unserved = unserved(&version, &senders);
     let nameless = nameless(document, &senders);
-    Ok(Ok(Checked { settings, capture_made, unserved, nameless }))
+    let deaf = deaf(&version, &senders);
+    Ok(Ok(Checked { settings, capture_made, unserved, nameless, deaf }))
 }
 
 /// Returns whom a campaign hands over to; where it names nobody, that is the workspace's own address.
@@ -256,8 +259,7 @@ fn channels(document: &CampaignDocument) -> BTreeSet<Channel> {
     channels
 }
 
-fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepKey>> {
-    let version = super::compile(document)?;
+fn unserved(version: &Version, senders: &[Sender]) -> Vec<StepKey> {
     let mut keys = Vec::new();
     version.each_step(&mut |step| match &step.kind {
         StepKind::Message { channel, .. } => {
@@ -271,7 +273,7 @@ fn unserved(document: &CampaignDocument, senders: &[Sender]) -> Result<Vec<StepK
         | StepKind::Handover
         | StepKind::Finish => {}
     });
-    Ok(keys)
+    keys
 }
 
 fn nameless(document: &CampaignDocument, senders: &[Sender]) -> Vec<String> {
@@ -282,4 +284,19 @@ fn nameless(document: &CampaignDocument, senders: &[Sender]) -> Vec<String> {
     }
     let nameless = senders.iter().filter(|sender| sender.from_name.is_none());
     nameless.map(|sender| sender.name.clone()).collect()
+}
+
+/// Returns the senders whose provider is asked to tell of no clicks, where the campaign heeds them.
+fn deaf(version: &Version, senders: &[Sender]) -> Vec<String> {
+    if !version.heeds_clicks() {
+        return Vec::new();
+    }
+    let deaf = senders.iter().filter(|sender| match &sender.transport {
+        Transport::Mailgun(account) => !account.tracking().clicks,
+        Transport::Smtp(_)
+        | Transport::Twilio(_)
+        | Transport::Capture { .. }
+        | Transport::Discard => false,
+    });
+    deaf.map(|sender| sender.name.clone()).collect()
 }

@@ -16,11 +16,23 @@ const DOMAIN: &str = "mailgun.net";
 /// |---|---|
 /// | `mailgun://mg.example.com@api.mailgun.net` | a domain in the United States |
 /// | `mailgun://mg.example.com@api.eu.mailgun.net` | a domain in the European Union |
+/// | `mailgun://mg.example.com@api.mailgun.net?tracking=clicks` | the same, and Mailgun tells of clicks; or `opens`, or `clicks,opens` |
 /// | `mailgun+http://mg.example.com@127.0.0.1:8025` | without encryption, on this machine only: for emulators |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailgunAccount {
     domain: String,
     base: Url,
+    tracking: Tracking,
+}
+
+/// What Mailgun is to tell of beside deliveries. It rewrites the links of a mail for clicks, and puts a
+/// picture into it for opens; so it does neither unless somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tracking {
+    /// Whether a link was clicked.
+    pub clicks: bool,
+    /// Whether the mail was opened.
+    pub opens: bool,
 }
 
 /// What is wrong with an account's address line, and what to write instead.
@@ -33,7 +45,10 @@ pub enum InvalidMailgunAccount {
     #[error("the sending domain is missing; write mailgun://DOMAIN@api.mailgun.net")]
     Domain,
     /// Something after the host.
-    #[error("`{0}` is not understood; nothing may stand after the host")]
+    #[error(
+        "`{0}` is not understood; nothing may stand after the host but ?tracking=clicks, \
+         ?tracking=opens or ?tracking=clicks,opens"
+    )]
     Extra(String),
     /// A key in the line: it would be stored and shown in the open.
     #[error("leave the key out of the address; it is asked for and sealed separately")]
@@ -55,6 +70,11 @@ impl MailgunAccount {
     /// The sending domain, in ASCII.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// What Mailgun is to tell of.
+    pub fn tracking(&self) -> Tracking {
+        self.tracking
     }
 
     /// Where a resource of the domain is.
@@ -89,14 +109,20 @@ impl FromStr for MailgunAccount {
         if !matches!(url.path(), "" | "/") {
             return Err(InvalidMailgunAccount::Extra(url.path().to_owned()));
         }
-        if let Some(extra) = url.query().or(url.fragment()) {
+        if let Some(extra) = url.fragment() {
             return Err(InvalidMailgunAccount::Extra(extra.to_owned()));
         }
+        let tracking = match url.query() {
+            None => Tracking::default(),
+            Some(query) => {
+                tracking(query).ok_or_else(|| InvalidMailgunAccount::Extra(query.to_owned()))?
+            }
+        };
         let domain = idna::domain_to_ascii_strict(url.username())
             .ok()
             .filter(|domain| domain.contains('.'))
             .ok_or(InvalidMailgunAccount::Domain)?;
-        Ok(Self { domain, base })
+        Ok(Self { domain, base, tracking })
     }
 }
 
@@ -105,11 +131,29 @@ impl fmt::Display for MailgunAccount {
         let scheme = if self.base.scheme() == "http" { "mailgun+http" } else { "mailgun" };
         let host = self.base.host_str().unwrap_or_default();
         write!(f, "{scheme}://{}@{host}", self.domain)?;
-        match self.base.port() {
-            Some(port) => write!(f, ":{port}"),
-            None => Ok(()),
+        if let Some(port) = self.base.port() {
+            write!(f, ":{port}")?;
+        }
+        match self.tracking {
+            Tracking { clicks: false, opens: false } => Ok(()),
+            Tracking { clicks: true, opens: false } => f.write_str("?tracking=clicks"),
+            Tracking { clicks: false, opens: true } => f.write_str("?tracking=opens"),
+            Tracking { clicks: true, opens: true } => f.write_str("?tracking=clicks,opens"),
         }
     }
+}
+
+/// Reads `tracking=` with one or two words.
+fn tracking(query: &str) -> Option<Tracking> {
+    let mut tracking = Tracking::default();
+    for word in query.strip_prefix("tracking=")?.split(',') {
+        match word {
+            "clicks" => tracking.clicks = true,
+            "opens" => tracking.opens = true,
+            _ => return None,
+        }
+    }
+    Some(tracking)
 }
 
 #[cfg(test)]
@@ -122,6 +166,8 @@ mod tests {
             "mailgun://mg.example.com@api.mailgun.net",
             "mailgun://mg.example.com@api.eu.mailgun.net",
             "mailgun+http://mg.example.com@127.0.0.1:8025",
+            "mailgun://mg.example.com@api.mailgun.net?tracking=clicks",
+            "mailgun+http://mg.example.com@127.0.0.1:8025?tracking=clicks,opens",
         ] {
             let account: MailgunAccount = line.parse().unwrap();
             assert_eq!(account.domain(), "mg.example.com");
@@ -143,6 +189,10 @@ mod tests {
             ("mailgun://mg.example.com:key@api.mailgun.net", Password),
             ("mailgun://mg.example.com@api.mailgun.net/v3", Extra("/v3".to_owned())),
             ("mailgun://mg.example.com@api.mailgun.net?x=y", Extra("x=y".to_owned())),
+            (
+                "mailgun://mg.example.com@api.mailgun.net?tracking=all",
+                Extra("tracking=all".to_owned()),
+            ),
             ("mailgun://mg.example.com@metadata.internal", Foreign),
             ("mailgun+http://mg.example.com@api.mailgun.net", Insecure),
         ] {

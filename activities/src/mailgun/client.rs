@@ -90,13 +90,14 @@ impl MailgunClient {
     pub async fn send(&self, mail: &Mail<'_>, lease: &Lease) -> Result<Outcome, Ended> {
         let message = Part::bytes(mail.message.to_vec()).file_name("message.eml");
         let message = message.mime_str("message/rfc822").expect("a type that is written well");
+        let tracking = self.account.tracking();
         let form = Form::new()
             .text("to", format!("{}@{}", mail.to.local_part(), mail.to.ascii_domain()))
             .text("v:send_id", mail.send.to_string())
             .text("v:attempt", mail.attempt.to_string())
-            .text("o:tracking", "no")
-            .text("o:tracking-clicks", "no")
-            .text("o:tracking-opens", "no")
+            .text("o:tracking", yes_or_no(tracking.clicks || tracking.opens))
+            .text("o:tracking-clicks", yes_or_no(tracking.clicks))
+            .text("o:tracking-opens", yes_or_no(tracking.opens))
             .part("message", message);
         let request = self.http.post(self.account.resource("messages.mime")).multipart(form);
         let exchange = http::hand_over(self.authorised(request), lease).await?;
@@ -176,6 +177,10 @@ impl MailgunClient {
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
         request.basic_auth("api", Some(self.key.expose_secret()))
     }
+}
+
+fn yes_or_no(asked_for: bool) -> &'static str {
+    if asked_for { "yes" } else { "no" }
 }
 
 /// Whether an event is about this very ask of the send.

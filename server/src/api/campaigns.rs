@@ -205,11 +205,12 @@ async fn shown(
     applied: Applied,
 ) -> Result<Versioned<AppliedCampaign>, Problem> {
     let Versioned { version, body: campaign } = read(app, workspace, applied.campaign).await?;
-    let Applied { capture_made, unserved, nameless, .. } = applied;
+    let Applied { capture_made, unserved, nameless, deaf, .. } = applied;
     let body = AppliedCampaign {
         campaign,
         unserved_steps: unserved,
         nameless_senders: nameless,
+        deaf_senders: deaf,
         capture_made,
     };
     Ok(Versioned { version, body })

@@ -229,7 +229,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Back { name } => {
             let agent = find(bench.session, &name).await?;
             let (store, workspace) = (&bench.session.store, bench.session.workspace);
-            let said = match agents::back(store, workspace, agent.id, ACTOR).await? {
+            let said = match agents::back(store, workspace, agent.id, &ACTOR).await? {
                 None | Some(0) => format!("agent `{name}` was not away"),
                 Some(_) => format!("agent `{name}` is back"),
             };
@@ -240,7 +240,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::Remove { name } => {
             let agent = find(bench.session, &name).await?;
             let (store, workspace) = (&bench.session.store, bench.session.workspace);
-            agents::remove(store, workspace, agent.id, ACTOR).await?;
+            agents::remove(store, workspace, agent.id, &ACTOR).await?;
             bench.terminal.print(&format!("agent `{name}` is removed"))?;
         }
     }
@@ -263,7 +263,7 @@ async fn add(command: Add, bench: Bench<'_>) -> anyhow::Result<()> {
                 open_max: command.open_max.unwrap_or(old.open_max),
                 ..old
             };
-            let done = agents::change(store, workspace, agent.id, |_| true, edit, ACTOR).await?;
+            let done = agents::change(store, workspace, agent.id, |_| true, edit, &ACTOR).await?;
             done.or_else(|refused| bail!(words(refused, &name)))?;
         }
         None => {
@@ -278,7 +278,7 @@ async fn add(command: Add, bench: Bench<'_>) -> anyhow::Result<()> {
                 open_max: command.open_max.unwrap_or(agents::OPEN_MAX_DEFAULT),
                 active: true,
             };
-            let done = agents::add(store, workspace, &profile, ACTOR).await?;
+            let done = agents::add(store, workspace, &profile, &ACTOR).await?;
             done.or_else(|refused| bail!(words(refused, &name)))?;
         }
     }
@@ -308,7 +308,7 @@ async fn away(
     }
     let (store, workspace) = (&bench.session.store, bench.session.workspace);
     let time = roster::Absence { from, until };
-    agents::add_absence(store, workspace, agent.id, time, ACTOR).await?;
+    agents::add_absence(store, workspace, agent.id, time, &ACTOR).await?;
     let until = match until {
         Some(until) => format!("until {}", times::on(zone, until)),
         None => format!("until `meridian agent back {name}`"),
@@ -332,7 +332,7 @@ async fn activate(name: &str, active: Active, bench: Bench<'_>) -> anyhow::Resul
         Active::No => (false, "gets no more offers"),
     };
     let edit = |old: Profile| Profile { active, ..old };
-    let done = agents::change(store, workspace, agent.id, |_| true, edit, ACTOR).await?;
+    let done = agents::change(store, workspace, agent.id, |_| true, edit, &ACTOR).await?;
     done.or_else(|refused| bail!(words(refused, name)))?;
     bench.terminal.print(&format!("agent `{name}` {said}"))?;
     Ok(())

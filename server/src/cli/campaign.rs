@@ -217,8 +217,7 @@ struct AppliedView(Applied);
 
 impl fmt::Display for AppliedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Applied { name, version, status, change, capture_made, unserved, nameless, .. } =
-            &self.0;
+        let Applied { name, version, status, change, capture_made, unserved, .. } = &self.0;
         match change {
             Change::Created => {
                 writeln!(f, "campaign `{name}` is a draft, version {version}")?;
@@ -258,7 +257,18 @@ impl fmt::Display for AppliedView {
         for key in unserved {
             writeln!(f, "  no sender serves step `{key}`: leads will be held there")?;
         }
-        for sender in nameless {
+        for sender in &self.0.deaf {
+            writeln!(
+                f,
+                "  the steps heed clicks, and Mailgun tells of none that `{sender}` sends; run"
+            )?;
+            writeln!(
+                f,
+                "    meridian sender add {} 'mailgun://DOMAIN@HOST?tracking=clicks' --from ADDRESS",
+                word(sender)
+            )?;
+        }
+        for sender in &self.0.nameless {
             writeln!(
                 f,
                 "  the texts print `sender.name`, and `{sender}` has none: leads will be held; run"
@@ -272,7 +282,7 @@ impl fmt::Display for AppliedView {
 async fn apply(path: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let file = CampaignFile::read(path)?;
     let session = bench.session;
-    match apply::apply(&session.store, session.workspace, &file.document, ACTOR).await? {
+    match apply::apply(&session.store, session.workspace, &file.document, &ACTOR).await? {
         Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
         Err(faults) => return Err(file.faulty(&faults).into()),
     }
@@ -288,7 +298,7 @@ async fn duplicate(
     let campaign = find(&bench, name).await?;
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
-    match apply::duplicate(store, workspace, campaign.id, &new_name, ACTOR).await? {
+    match apply::duplicate(store, workspace, campaign.id, &new_name, &ACTOR).await? {
         Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
         Err(NotApplied::NameTaken { name, .. }) => {
             bail!("there is a campaign `{name}` already: choose another name");

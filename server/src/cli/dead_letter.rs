@@ -149,7 +149,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             bench.terminal.show(output.format(), &shown)?;
         }
         Command::Retry { id } => {
-            match dead_letter_verb::retry(store, workspace, id, super::ACTOR).await? {
+            match dead_letter_verb::retry(store, workspace, id, &super::ACTOR).await? {
                 Retried::Working(enrollment) => {
                     bench.terminal.print(&format!("enrollment {enrollment} is back at work"))?;
                 }
@@ -163,7 +163,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             }
         }
         Command::Dismiss { id } => {
-            if !dead_letter_verb::dismiss(store, workspace, id, super::ACTOR).await? {
+            if !dead_letter_verb::dismiss(store, workspace, id, &super::ACTOR).await? {
                 bail!("there is no such dead letter: run `meridian dead-letter list`");
             }
             bench.terminal.print("dismissed")?;

@@ -263,7 +263,7 @@ async fn set_address(
             workspace,
             address,
             admits,
-            super::ACTOR,
+            &super::ACTOR,
         );
         Some(set.await??)
     } else {
@@ -279,7 +279,7 @@ async fn order(whose: Whose, order: Order, done: &str, bench: Bench<'_>) -> anyh
     let session = bench.session;
     let id = enrollment::find(session, &whose.enrollment, whose.campaign.as_deref()).await?;
     let (store, workspace) = (&session.store, session.workspace);
-    match handovers::order(store, workspace, id, order, super::ACTOR).await? {
+    match handovers::order(store, workspace, id, order, &super::ACTOR).await? {
         Ordered::Told => {}
         Ordered::NoneOpen => {
             bail!("no person has {}: run `meridian handover list`", whose.enrollment)

@@ -116,7 +116,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     match command {
         Command::Create { name, role, output } => {
             let (key, secret) =
-                api_keys::create(store, workspace, &name, role, super::ACTOR).await?;
+                api_keys::create(store, workspace, &name, role, &super::ACTOR).await?;
             let created = Created { id: key.id, name: key.name, role: key.role.as_str(), secret };
             bench.terminal.show(output.format(), &created)?;
         }
@@ -126,7 +126,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
             bench.terminal.show(output.format(), &list)?;
         }
         Command::Revoke { key } => {
-            if !api_keys::revoke(store, workspace, key, super::ACTOR).await? {
+            if !api_keys::revoke(store, workspace, key, &super::ACTOR).await? {
                 bail!("there is no key {key} in force: run `meridian key list`");
             }
             bench.terminal.print(&format!("key {key} is revoked: it opens nothing from now on"))?;

@@ -301,7 +301,7 @@ async fn say_stage(who: &str, stage: Option<String>, bench: Bench<'_>) -> anyhow
     let patch = [("stage".to_owned(), said)].into_iter().collect();
     let change = Change { attributes: AttributeChange::Merge(patch), ..Change::default() };
     let (workspace, admits) = (session.workspace, |_| true);
-    match people::change(&room, workspace, id, &change, admits, ACTOR).await? {
+    match people::change(&room, workspace, id, &change, admits, &ACTOR).await? {
         Ok(_) => {}
         Err(NotChanged::NoSuchLead) => bail!("there is no lead {id}: run `meridian lead list`"),
         Err(NotChanged::Erased) => bail!("the person was erased"),
@@ -321,7 +321,7 @@ async fn forget(who: &str, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
     let id = find(session, who).await?;
     let room = session.mailroom(bench.config)?;
-    if !erase::erase(&room, session.workspace, id, ACTOR).await? {
+    if !erase::erase(&room, session.workspace, id, &ACTOR).await? {
         bail!("there is no lead {id}: run `meridian lead list`");
     }
     bench.terminal.print(&format!(

@@ -125,7 +125,7 @@ async fn decide(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let room = session.mailroom(bench.config)?;
-    if !reviews::decide(&room, session.workspace, send, verdict, super::ACTOR).await? {
+    if !reviews::decide(&room, session.workspace, send, verdict, &super::ACTOR).await? {
         bail!("no mail {send} waits for a word: run `meridian review list`");
     }
     bench.terminal.print(&format!("the mail {send} {done}"))?;

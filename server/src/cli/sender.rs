@@ -277,7 +277,7 @@ async fn add(command: Add, mut bench: Bench<'_>) -> anyhow::Result<()> {
         lacks.push("it has no name: texts that print `sender.name` need --from-name NAME");
     }
     let (store, workspace) = (&session.store, session.workspace);
-    let added = senders::add(store, workspace, &session.keys, &new, ACTOR).await?;
+    let added = senders::add(store, workspace, &session.keys, &new, &ACTOR).await?;
     let (id, change) = match added {
         Added::New(id) => (id, "set up"),
         Added::Changed(id) => (id, "changed"),
@@ -432,7 +432,7 @@ async fn set_status(
 ) -> anyhow::Result<()> {
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
-    let set = senders::set_status(store, workspace, &name, status, reason, ACTOR).await?;
+    let set = senders::set_status(store, workspace, &name, status, reason, &ACTOR).await?;
     let Some(id) = set else { bail!("there is no sender `{name}`: run `meridian sender list`") };
     let woken = match status {
         SenderStatus::Active => wake_held(&bench, id).await?,
@@ -448,7 +448,7 @@ async fn set_status(
 /// Tells leads that were held for want of a sender that there may be one now.
 async fn wake_held(bench: &Bench<'_>, sender: SenderId) -> anyhow::Result<u64> {
     let session = bench.session;
-    Ok(held_leads::sender_mended(&session.store, session.workspace, sender, ACTOR).await?)
+    Ok(held_leads::sender_mended(&session.store, session.workspace, sender, &ACTOR).await?)
 }
 
 #[cfg(test)]

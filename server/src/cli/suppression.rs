@@ -126,7 +126,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     match command {
         Command::Add { who, output } => {
             let room = session.mailroom(bench.config)?;
-            let added = suppression_list::add(&room, session.workspace, &who, ACTOR).await?;
+            let added = suppression_list::add(&room, session.workspace, &who, &ACTOR).await?;
             let (entry, is_new) = added;
             bench.terminal.show(output.format(), &Added { entry: entry.into(), is_new })?;
         }
@@ -142,7 +142,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         }
         Command::Lift { suppression } => {
             let room = session.mailroom(bench.config)?;
-            if !suppression_list::lift(&room, session.workspace, suppression, ACTOR).await? {
+            if !suppression_list::lift(&room, session.workspace, suppression, &ACTOR).await? {
                 bail!("there is no entry {suppression} in force: run `meridian suppression list`");
             }
             bench.terminal.print(&format!(

@@ -195,7 +195,7 @@ async fn add(provider: Provider, output: Output, mut bench: Bench<'_>) -> anyhow
         workspace,
         provider.into(),
         &signing_key,
-        super::ACTOR,
+        &super::ACTOR,
     );
     let made = made.await?;
     let base = bench.config.link_base().parse().context("MERIDIAN_PUBLIC_URL")?;
@@ -234,7 +234,7 @@ fn signing_key(provider: Provider, bench: &mut Bench<'_>) -> anyhow::Result<Secr
 
 async fn revoke(endpoint: EndpointId, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
-    if !endpoints::revoke(&session.store, session.workspace, endpoint, super::ACTOR).await? {
+    if !endpoints::revoke(&session.store, session.workspace, endpoint, &super::ACTOR).await? {
         bail!("there is no open endpoint {endpoint}: run `meridian webhook list`");
     }
     bench.terminal.show(output.format(), &Revoked { id: endpoint })?;

@@ -1,6 +1,8 @@
 //! Mails through Mailgun's HTTP interface.
 
+use activities::campaigns::apply;
 use serde_json::{Value, json};
+use tests::emulators::mailgun::{self, Accepted};
 use tests::emulators::{Fault, Report, Reports};
 
 use super::shop::Shop;
@@ -12,6 +14,14 @@ fn hello() -> Value {
         { "key": "hello", "email": { "subject": "Hello", "body": "How are you?" } },
         { "key": "rest", "wait": "20 days", "finish": {} },
     ])
+}
+
+/// What Mailgun was asked to track: anything, clicks, opens.
+fn tracked(mail: &Accepted) -> [&str; 3] {
+    ["o:tracking", "o:tracking-clicks", "o:tracking-opens"].map(|name| {
+        let field = mail.fields.iter().find(|(key, _)| key == name);
+        field.map_or("nothing", |(_, value)| value.as_str())
+    })
 }
 
 async fn meets(fault: Option<Fault>, reports: Reports) -> Shop {
@@ -38,10 +48,33 @@ async fn a_mail_goes_over_whole_and_its_events_name_it() {
     {
         assert!(mail.message.contains(header), "{}", mail.message);
     }
-    assert!(mail.fields.contains(&("o:tracking".to_owned(), "no".to_owned())), "{:?}", mail.fields);
+    assert_eq!(tracked(&mail), ["no", "no", "no"]);
     shop.until("SELECT count(*) = 1 FROM signals WHERE kind = 'delivered'").await;
     shop.until("SELECT count(*) = 2 FROM inbound_events WHERE attempt = 1 AND send_id IS NOT NULL")
         .await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailgun_tells_of_clicks_where_it_is_asked_to() {
+    let mut shop = Shop::open().await;
+    let asked = format!("{}?tracking=clicks", shop.mailgun.url());
+    shop.sender("asked", &asked, mailgun::KEY, "two@sender.example").await;
+    shop.mailgun.reports(&shop.events_to, Reports::words(&["delivered", "clicked"]));
+    shop.people(&["ada@example.com,,"]).await;
+    let steps = json!([
+        { "key": "hello", "email": { "subject": "Hello", "body": "How are you?" } },
+        { "key": "read", "wait_until": { "for": "20 days", "clicks": ["hello"] } },
+    ]);
+    let silent =
+        json!({ "name": "silent", "zone": "UTC", "senders": ["mails", "asked"], "steps": steps });
+    let silent = serde_json::from_value(silent).unwrap();
+    let applied =
+        apply::apply(shop.store(), shop.workspace, &silent, "test").await.unwrap().unwrap();
+    assert_eq!(applied.deaf, ["mails"]);
+    shop.campaign_by("spring", &["asked"], steps).await;
+    shop.comes_to("spring", MAIL, "finished").await;
+    assert_eq!(tracked(&shop.mailgun.accepted().remove(0)), ["yes", "yes", "no"]);
     shop.close().await;
 }
 

@@ -9,10 +9,13 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
-use tests::end_to_end::installation::Installation;
+use tests::end_to_end::installation::{Installation, SIGNING_KEY};
+use tests::end_to_end::mail_server::Accepted;
 use tests::end_to_end::oracle::{self, assert_none};
-use tests::end_to_end::{provider, tell, until};
+use tests::end_to_end::provider::{self, Manner, Provider};
+use tests::end_to_end::{tell, until, wall_seconds};
 use tokio::process::Command;
+use uuid::Uuid;
 
 /// How long it may take for everything that is seeded to be there.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,6 +111,8 @@ impl Seeder<'_> {
             sends.extend(shown["sends"].as_array().unwrap().iter().map(id));
             self.post(&format!("{path}/signals"), json!({ "signal": "hand_over" })).await;
         }
+        let (agents, absences) = self.seed_agents().await;
+        let (endpoints, letters) = self.seed_dead_letters().await;
         let mut keys = Vec::new();
         for _ in 0..2 {
             keys.push(id(&self.post("/keys", json!({ "name": "spare", "role": "viewer" })).await));
@@ -122,8 +127,53 @@ impl Seeder<'_> {
             ("send", sends),
             ("key", keys),
             ("suppression", vec![suppression]),
+            ("agent", agents),
+            ("absence", absences),
+            ("endpoint", endpoints),
+            ("letter", letters),
             ("name", vec!["house".to_owned()]),
         ]
+    }
+
+    /// Agents, the first of whom is away.
+    async fn seed_agents(&self) -> (Vec<String>, Vec<String>) {
+        let mut agents = Vec::new();
+        for name in ["ann", "ben"] {
+            let agent = json!({ "name": name, "email": format!("{name}@agents.example") });
+            agents.push(id(&self.post("/agents", agent).await));
+        }
+        let path = format!("/agents/{}/absences", agents[0]);
+        let absence = self.post(&path, json!({ "until": "2199-01-01T00:00:00Z" })).await;
+        (agents, vec![id(&absence)])
+    }
+
+    /// Addresses of webhooks, and mails from strangers that came in there.
+    async fn seed_dead_letters(&self) -> (Vec<String>, Vec<String>) {
+        let endpoint = json!({ "provider": "mailgun", "signing_key": SIGNING_KEY });
+        let made = self.post("/webhook-endpoints", endpoint).await;
+        let provider = Provider::new(made["url"].as_str().unwrap(), 1);
+        for n in 0..4 {
+            let stranger = Accepted {
+                send: Uuid::from_u128(n),
+                message_id: format!("<{n}@elsewhere.example>"),
+                in_reply_to: None,
+                subject: "Something else".to_owned(),
+                unsubscribe: None,
+                to: format!("stranger{n}@elsewhere.example"),
+                at: wall_seconds(),
+                file: "none".into(),
+            };
+            let post = provider.answer(&stranger, "Who are you?", &[]);
+            provider::deliver(&post, Manner::Once).await;
+        }
+        let mut letters = Vec::new();
+        until(PATIENCE, async || {
+            let listed = self.get("/dead-letters").await;
+            letters = listed["items"].as_array().unwrap().iter().map(id).collect();
+            if letters.len() == 4 { Ok(()) } else { Err(format!("{} of 4 letters", letters.len())) }
+        })
+        .await;
+        (vec![id(&made)], letters)
     }
 }
 

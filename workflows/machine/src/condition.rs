@@ -162,6 +162,11 @@ impl Condition {
         self.score_at_least.is_some() || self.parts().any(Self::names_score)
     }
 
+    /// Whether the condition looks at clicks.
+    pub fn names_clicks(&self) -> bool {
+        self.clicked.is_some() || self.parts().any(Self::names_clicks)
+    }
+
     /// Returns what is wrong with the condition where it chooses leads that have not begun.
     pub fn fault_as_filter(&self) -> Option<String> {
         let mut steps = Vec::new();

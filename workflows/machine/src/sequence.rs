@@ -282,6 +282,25 @@ impl Version {
         find(&self.steps, key)
     }
 
+    /// Whether what a lead does or is worth depends on clicks.
+    pub fn heeds_clicks(&self) -> bool {
+        let triggers = self.handover.iter().flat_map(|handover| &handover.triggers);
+        let mut heeds = self.goal.iter().any(Condition::names_clicks)
+            || self.score.iter().any(|rule| rule.when.names_clicks())
+            || triggers.map(|trigger| &trigger.when).any(Condition::names_clicks);
+        self.each_step(&mut |step| {
+            heeds |= match &step.kind {
+                StepKind::WaitUntil(until) => !until.clicks.is_empty(),
+                StepKind::Condition { when, .. } => when.names_clicks(),
+                StepKind::Message { .. }
+                | StepKind::Call
+                | StepKind::Handover
+                | StepKind::Finish => false,
+            };
+        });
+        heeds
+    }
+
     /// Calls `visit` for every step, lanes included, in order.
     pub fn each_step<'a>(&'a self, visit: &mut impl FnMut(&'a Step)) {
         each(&self.steps, visit);

@@ -95,6 +95,8 @@ pub(super) struct AppliedCampaign {
     pub(super) unserved_steps: Vec<StepKey>,
     /// Senders without a name, where a text prints `sender.name`: their leads will be held.
     pub(super) nameless_senders: Vec<String>,
+    /// Senders whose provider is asked to tell of no clicks, where the campaign heeds them.
+    pub(super) deaf_senders: Vec<String>,
     /// Whether a sender that keeps every message was made, because there was none at all.
     pub(super) capture_made: bool,
 }

@@ -151,7 +151,7 @@ pub(super) async fn run(command: Move, bench: Bench<'_>) -> anyhow::Result<()> {
         bench.terminal.show(format, &Foreseen::of(campaign, preview, leads))?;
         return Ok(());
     }
-    let to_version = version_move::order(store, workspace, campaign.id, to, ACTOR).await??;
+    let to_version = version_move::order(store, workspace, campaign.id, to, &ACTOR).await??;
     bench.terminal.show(format, &Ordered { campaign: campaign.name, to_version })?;
     Ok(())
 }

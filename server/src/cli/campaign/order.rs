@@ -86,7 +86,7 @@ pub(super) async fn run(
         Verb::Stop => CampaignStatus::Stopped,
     };
     let live = live(&bench, &campaign).await?;
-    let ordered = campaign_verb::order(store, workspace, campaign.id, verb, ACTOR).await?;
+    let ordered = campaign_verb::order(store, workspace, campaign.id, verb, &ACTOR).await?;
     let (status, changed) = match ordered {
         Ordered::Done => (status, true),
         Ordered::Already => (status, false),

@@ -49,7 +49,7 @@ pub(super) async fn run(command: Retry, bench: Bench<'_>) -> anyhow::Result<()> 
     } else {
         // What tells this order from every other.
         let key = format!("cli/{}", ids::new::<machine::ids::Send>());
-        retries::order(store, workspace, campaign.id, &key, ACTOR).await??
+        retries::order(store, workspace, campaign.id, &key, &ACTOR).await??
     };
     let retried = Retried { campaign: campaign.name, ordered: !command.dry_run, leads };
     bench.terminal.show(command.output.format(), &retried)?;

@@ -135,7 +135,7 @@ pub(super) async fn run(
     }
     if let Some(at) = at {
         let when = start::When::At(at);
-        let refused = start::order(store, workspace, campaign.id, when, ACTOR).await?.err();
+        let refused = start::order(store, workspace, campaign.id, when, &ACTOR).await?.err();
         return match refused {
             None => planned(name, at, output, bench),
             Some(NotStarted::Passed { now }) => {
@@ -160,7 +160,7 @@ pub(super) async fn run(
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
     };
-    let done = start::at_once(store, workspace, campaign.id, ACTOR, &mut progress).await;
+    let done = start::at_once(store, workspace, campaign.id, &ACTOR, &mut progress).await;
     bar.finish_and_clear();
     entered(&campaign, None, done?, output, bench).await
 }
@@ -240,7 +240,7 @@ pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<
     };
     let (store, workspace) = (&session.store, session.workspace);
     let done =
-        enroll::enroll(store, workspace, campaign.id, &selection, ACTOR, &mut progress).await;
+        enroll::enroll(store, workspace, campaign.id, &selection, &ACTOR, &mut progress).await;
     bar.finish_and_clear();
     entered(&campaign, imported, done?, output, bench).await
 }

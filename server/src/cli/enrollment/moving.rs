@@ -15,7 +15,7 @@ pub(super) async fn move_to(
     let session = bench.session;
     let id = find(session, who, campaign).await?;
     let (store, workspace, versions) = (&session.store, session.workspace, Versions::default());
-    let moved = version_move::one(store, &versions, workspace, id, to, ACTOR).await??;
+    let moved = version_move::one(store, &versions, workspace, id, to, &ACTOR).await??;
     bench.terminal.print(&match moved {
         Moved::Done => format!("enrollment {id} goes on with the other version"),
         Moved::Already => format!("enrollment {id} runs that version already"),

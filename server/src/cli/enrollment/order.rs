@@ -107,7 +107,7 @@ pub(super) async fn signal(
     let (store, workspace, versions) = (&session.store, session.workspace, Versions::default());
     // What tells this order from every other.
     let key = format!("cli/{}", ids::new::<machine::ids::Send>());
-    enrollment_orders::give(store, &versions, workspace, id, order.into(), key, ACTOR).await??;
+    enrollment_orders::give(store, &versions, workspace, id, order.into(), key, &ACTOR).await??;
     let view = enrollment_view::read(store, &versions, workspace, id).await?;
     let lead = view.stored.email.unwrap_or_else(|| id.to_string());
     let campaign = view.stored.campaign;

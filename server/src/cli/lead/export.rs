@@ -42,7 +42,7 @@ pub(super) async fn run(
     let mut file = to.map(|(path, over)| create(path, over)).transpose()?;
     let (store, workspace) = (&session.store, session.workspace);
     let made = async {
-        let done = export::export(store, workspace, &query, ACTOR, &sender).await;
+        let done = export::export(store, workspace, &query, &ACTOR, &sender).await;
         drop(sender);
         done
     };

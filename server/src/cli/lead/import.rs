@@ -156,7 +156,7 @@ pub(in crate::cli) async fn import_file(
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let source = format!("import/{}", name.unwrap_or_default());
-    let options = Options { source, actor: ACTOR.to_owned(), ..options };
+    let options = Options { source, actor: ACTOR.clone(), ..options };
     let (store, key) = (&session.store, SuppressionKey::new(&session.keys));
     let progress = |progress: Progress| {
         bar.set_length(progress.bytes);
