@@ -1,6 +1,8 @@
 //! What can go wrong with our own infrastructure. A lawful "no" of the world is a value, not an
 //! error; an error means "try again" or "bug".
 
+use std::time::Duration;
+
 use machine::ids::{CampaignId, EnrollmentId};
 
 /// The result of an activity.
@@ -37,6 +39,9 @@ pub enum ActivityError {
     /// An enrollment that should be there is not.
     #[error("enrollment {0} does not exist")]
     NoSuchEnrollment(EnrollmentId),
+    /// A search was given up, because it took longer than anybody waits.
+    #[error("the search takes longer than {} seconds: say more of what you look for", .0.as_secs())]
+    SearchTooSlow(Duration),
     /// The database is not safe to work on.
     #[error(
         "the database runs with {setting} = {value}; set it to `on`, or acknowledged work can be lost"
@@ -70,6 +75,7 @@ impl ActivityError {
             | Self::Stored { .. }
             | Self::NoSuchCampaign(_)
             | Self::NoSuchEnrollment(_)
+            | Self::SearchTooSlow(_)
             | Self::Unsafe { .. }
             | Self::Role { .. }
             | Self::Secret(_) => false,

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::search::{self, Query};
 use crate::error::Result;
 use crate::store::audit::{self, Act};
-use crate::store::lead_views::LeadView;
+use crate::store::lead_views::{self, LeadView};
 use crate::store::{Store, clock};
 
 /// Leads that are read at a time.
@@ -93,7 +93,8 @@ struct Pages<'a> {
 impl Pages<'_> {
     async fn next(&mut self) -> Result<Option<Vec<LeadView>>> {
         let mut tx = self.store.begin(self.workspace).await?;
-        let leads = search::page(&mut tx, self.workspace, self.query, self.after, PAGE).await?;
+        let found = search::ids(&mut tx, self.workspace, self.query, self.after, PAGE).await?;
+        let leads = lead_views::by_ids(&mut tx, self.workspace, &found).await?;
         tx.commit().await?;
         let Some(last) = leads.last() else { return Ok(None) };
         self.after = Some(LeadId::new(last.lead_id));

@@ -3,6 +3,8 @@
 //! through a million leads for the ten with a tag. Conditions that are rare together only are tried
 //! together, without an order, which would tempt the planner to walk through all leads in theirs.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
 use machine::ids::{LeadId, WorkspaceId};
@@ -10,13 +12,22 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{ActivityError, Result};
 use crate::store::lead_search::{self, Filter};
 use crate::store::lead_views::{self, LeadView};
 use crate::tag::Tag;
 
 /// Leads that are listed at a time. A list that is shorter is all there is.
 const CHUNK: usize = 5_000;
+
+/// How long a list may take that somebody waits for.
+const LIST_MAX: Duration = Duration::from_secs(2);
+
+/// How long a search may take where nobody waits.
+const WORK_MAX: Duration = Duration::from_secs(10);
+
+/// How Postgres says that a statement took longer than it may.
+const CANCELED: &str = "57014";
 
 /// Leads that several conditions on columns may leave, so that everything else is asked of them alone.
 const COLUMNS_MAX: usize = 25_000;
@@ -71,6 +82,8 @@ enum Listed<'a> {
     State(&'a str),
     /// Who may have replied.
     Answering,
+    /// Who may have been written to.
+    Contacted,
 }
 
 /// Returns up to `limit` leads that `query` asks for, behind `after` in the order of their ids. Those
@@ -78,7 +91,7 @@ enum Listed<'a> {
 ///
 /// # Errors
 ///
-/// When the database fails, or the search takes longer than ten seconds.
+/// When the database fails, or the search takes longer than two seconds.
 pub async fn page(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -86,15 +99,15 @@ pub async fn page(
     after: Option<LeadId>,
     limit: i64,
 ) -> Result<Vec<LeadView>> {
-    let found = ids(conn, workspace, query, after, limit).await?;
+    let found = within(LIST_MAX, conn, workspace, query, after, limit).await?;
     Ok(lead_views::by_ids(conn, workspace, &found).await?)
 }
 
-/// As [`page`], but the ids of the leads only.
+/// As [`page`], but the ids of the leads only, and with more time.
 ///
 /// # Errors
 ///
-/// As [`page`].
+/// When the database fails, or the search takes longer than ten seconds.
 pub async fn ids(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -102,10 +115,26 @@ pub async fn ids(
     after: Option<LeadId>,
     limit: i64,
 ) -> Result<Vec<LeadId>> {
-    lead_search::plan_for_values(conn).await?;
+    within(WORK_MAX, conn, workspace, query, after, limit).await
+}
+
+async fn within(
+    limit_of_time: Duration,
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    query: &Query,
+    after: Option<LeadId>,
+    limit: i64,
+) -> Result<Vec<LeadId>> {
+    lead_search::plan_for_values(conn, limit_of_time).await?;
     let after = after.map_or(Uuid::nil(), LeadId::uuid);
-    let found = find(conn, workspace, &query.filter(), after, limit).await?;
-    Ok(found.into_iter().map(LeadId::new).collect())
+    match find(conn, workspace, &query.filter(), after, limit).await {
+        Ok(found) => Ok(found.into_iter().map(LeadId::new).collect()),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => {
+            Err(ActivityError::SearchTooSlow(limit_of_time))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn find(
@@ -116,10 +145,15 @@ async fn find(
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     let mut long = None;
-    let replied = filter.stage.filter(|stage| stage.eq_ignore_ascii_case("replied"));
+    let stage = filter.stage.map(str::to_ascii_lowercase);
+    let stage = match stage.as_deref() {
+        Some("replied") => Some(Listed::Answering),
+        Some("contacted") => Some(Listed::Contacted),
+        _ => None,
+    };
     let lists = filter.tag.map(Listed::Tag).into_iter();
     let lists = lists.chain(filter.state.map(Listed::State));
-    for listed in lists.chain(replied.map(|_| Listed::Answering)) {
+    for listed in lists.chain(stage) {
         let chunk = listed.next(conn, workspace, after).await?;
         if chunk.len() < CHUNK {
             return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit).await;
@@ -180,6 +214,7 @@ impl Listed<'_> {
             Self::Tag(tag) => lead_search::tagged(conn, workspace, tag, after, limit).await,
             Self::State(state) => lead_search::in_state(conn, workspace, state, after, limit).await,
             Self::Answering => lead_search::answering(conn, workspace, after, limit).await,
+            Self::Contacted => lead_search::contacted(conn, workspace, after, limit).await,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Which leads people look for. Each function answers with ids in their order; what is cheapest to
 //! ask first is decided elsewhere.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
 use sqlx::PgConnection;
@@ -50,14 +52,15 @@ impl Filter<'_> {
 
 /// Has the statements of this transaction planned for the values they are given: which index is right
 /// depends on them, and half of the conditions fall away. A search that takes too long is given up.
-pub async fn plan_for_values(conn: &mut PgConnection) -> sqlx::Result<()> {
+pub async fn plan_for_values(conn: &mut PgConnection, within: Duration) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         SELECT
             set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
             set_config('jit', 'off', true) AS jit,
-            set_config('statement_timeout', '10s', true) AS timeout
-        "#
+            set_config('statement_timeout', $1, true) AS timeout
+        "#,
+        format!("{}ms", within.as_millis()),
     )
     .fetch_one(conn)
     .await?;
@@ -364,6 +367,45 @@ pub async fn answering(
                  FROM enrollments
                  WHERE workspace_id = $1 AND campaign_id = c.campaign_id AND state = 'replied'
                      AND lead_id > $2
+                 ORDER BY lead_id
+                 LIMIT $3) e
+             WHERE c.workspace_id = $1)) f
+        ORDER BY 1
+        LIMIT $3
+        "#,
+        workspace.uuid(),
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Returns the next `limit` leads behind `after` that may be at the stage `contacted`: who was written to, and
+/// of whom a person says so.
+pub async fn contacted(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT f.lead_id AS "lead_id!"
+        FROM (
+            (SELECT l.lead_id
+             FROM leads l
+             WHERE l.workspace_id = $1 AND l.stage_key = 'contacted' AND l.lead_id > $2
+             ORDER BY l.lead_id
+             LIMIT $3)
+            UNION ALL
+            (SELECT e.lead_id
+             FROM campaigns c
+             CROSS JOIN LATERAL (
+                 SELECT lead_id
+                 FROM enrollments
+                 WHERE workspace_id = $1 AND campaign_id = c.campaign_id
+                     AND contacted_at IS NOT NULL AND lead_id > $2
                  ORDER BY lead_id
                  LIMIT $3) e
              WHERE c.workspace_id = $1)) f

@@ -181,6 +181,7 @@ impl From<ActivityError> for Problem {
             ActivityError::NoSuchEnrollment(id) => {
                 return Self::not_found(format!("there is no enrollment {id}"));
             }
+            ActivityError::SearchTooSlow(_) => return Self::unavailable(error.to_string()),
             ActivityError::Database(_)
             | ActivityError::Migration(_)
             | ActivityError::Snapshot { .. }

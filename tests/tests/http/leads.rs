@@ -241,6 +241,25 @@ async fn leads_are_found_by_all_that_is_asked_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_search_that_takes_too_long_is_given_up_and_says_so() {
+    let api = Api::new().await;
+    let viewer = api.program(Role::Viewer).await;
+    // The table is somebody else's, for as long as this lives.
+    let mut owner = api.database.owner().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let answer = viewer.get("/leads?country=PT").await;
+    assert_eq!(answer.headers["retry-after"], "5");
+    let (kind, detail) = answer.problem(503);
+    assert_eq!(kind, "unavailable");
+    assert!(detail.contains("longer than 2 seconds: say more"), "{detail}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut owner).await.unwrap();
+    viewer.get("/leads?country=PT").await.json(200);
+}
+
+#[tokio::test]
 async fn a_lead_is_at_the_stage_that_people_say_or_that_happened() {
     let api = Api::new().await;
     let operator = api.program(Role::Operator).await;
