@@ -21,8 +21,9 @@ use super::asks::{self, Raised, kept_sender};
 use super::counts::Counts;
 use super::people::People;
 use super::requests::Requests;
-use super::{Turned, given_up};
+use super::{OVERDUE, Turned, given_up};
 use crate::changes::News;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::senders;
 use crate::store::clock::Clocks;
@@ -35,6 +36,8 @@ use crate::store::{Tx, campaigns, enrollments, journal};
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
 pub(super) struct Writes {
+    /// Whose requests are handed out here.
+    engine: Engine,
     advanced: enrollments::Advanced,
     journal: journal::Rows,
     planned: sends::Planned,
@@ -54,6 +57,10 @@ pub(super) struct Writes {
 }
 
 impl Writes {
+    pub(super) fn of(engine: Engine) -> Self {
+        Self { engine, ..Self::default() }
+    }
+
     pub(super) fn add(
         &mut self,
         workspace: WorkspaceId,
@@ -69,14 +76,22 @@ impl Writes {
         self.note_move(&done);
         self.note_revival(&done);
         self.given_up.extend(given_up::answers(workspace, &done));
-        let look_again = asks::hand_out(clocks, &done, turned, &mut self.raised);
+        let out = asks::hand_out(clocks, &done, &mut self.raised);
         self.release_put_off(workspace, &done);
-        let wake_at = self.note_enrollment(&done, look_again);
+        let wake_at = self.note_enrollment(&done, out.look_again);
+        turned.applied += done.applied.len();
+        if done.read.row.engine != self.engine.as_str() {
+            // Its own engine hands out what it asks for, and is to look now.
+            let at = clocks.campaign_in(-OVERDUE);
+            *self.advanced.wake_ats.last_mut().expect("its row was noted") = Some(at);
+            return;
+        }
+        turned.asks.extend(out.asks);
+        turned.lost.extend(out.lost);
         turned.next_wake = match (turned.next_wake, wake_at) {
             (Some(earlier), Some(wake_at)) => Some(earlier.min(wake_at)),
             (earlier, wake_at) => earlier.or(wake_at),
         };
-        turned.applied += done.applied.len();
     }
 
     /// A lead keeps the sender it gets at its first message on a channel.
