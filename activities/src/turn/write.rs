@@ -31,13 +31,15 @@ use crate::store::dead_letters;
 use crate::store::inbound_events::EventId;
 use crate::store::sends::{self, Share};
 use crate::store::turns::{self, HandoverRow, Tasks};
-use crate::store::{Tx, campaigns, enrollments, journal};
+use crate::store::{Tx, bell, campaigns, enrollments, journal};
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
 pub(super) struct Writes {
     /// Whose requests are handed out here.
     engine: Engine,
+    /// Whether leads of another engine are to be looked at there.
+    elsewhere: bool,
     advanced: enrollments::Advanced,
     journal: journal::Rows,
     planned: sends::Planned,
@@ -84,6 +86,7 @@ impl Writes {
             // Its own engine hands out what it asks for, and is to look now.
             let at = clocks.campaign_in(-OVERDUE);
             *self.advanced.wake_ats.last_mut().expect("its row was noted") = Some(at);
+            self.elsewhere = true;
             return;
         }
         turned.asks.extend(out.asks);
@@ -334,6 +337,9 @@ impl Writes {
         }
         let workspace = tx.workspace();
         enrollments::write(tx, workspace, &self.advanced).await?;
+        if self.elsewhere {
+            bell::ring(tx, workspace).await?;
+        }
         journal::append(tx, workspace, &self.journal, i16::try_from(RULES).expect("small")).await?;
         let released = sends::cancel(tx, workspace, &self.cancelled).await?;
         sends::accept_on_evidence(tx, workspace, &self.proved, "reported by the provider").await?;

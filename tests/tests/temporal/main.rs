@@ -3,4 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod faults;
+mod moves;
+mod stage;
 mod whole;

@@ -198,8 +198,12 @@ impl Sends {
             let mut gated = gate(&self.mailroom, workspace, vec![message]).await?;
             if let Some(dispatch) = gated.dispatched.pop() {
                 let mailroom = &self.mailroom;
-                let called = passage::make_call(mailroom, workspace, &dispatch, gate_at, span);
-                return self.record(workspace, called.await).await;
+                let called =
+                    passage::make_call(mailroom, workspace, &dispatch, gate_at, span).await;
+                let is_too_late = matches!(called.what, Known::NotCalled { .. });
+                let passed = self.record(workspace, called).await?;
+                // At once it would be too late again.
+                return Ok(if is_too_late { Passed::Waits } else { passed });
             }
             if let Some((ask, answer)) = gated.answered.pop() {
                 return self.record(workspace, kept_back(&ask, answer)).await;

@@ -7,6 +7,7 @@
 
 pub mod activities;
 mod connection;
+pub mod histories;
 pub mod lenient;
 mod lines;
 pub mod payloads;

@@ -22,6 +22,9 @@ const STEP: SearchAttributeKey<String> = SearchAttributeKey::keyword("MeridianSt
 pub const NAMES: [&str; 4] =
     ["MeridianWorkspace", "MeridianCampaign", "MeridianState", "MeridianStep"];
 
+/// The step of a lead to which none will come.
+const NO_STEP: &str = "-";
+
 /// How long a server may take to know of attributes that were added.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -34,13 +37,11 @@ pub(crate) fn beginning(workspace: WorkspaceId, campaign: CampaignId) -> SearchA
     ])
 }
 
-/// Where a lead is.
+/// Where a lead is. A server refuses the task that takes a value away, again and again, so there is always
+/// a step.
 pub(crate) fn standing(state: &str, step: Option<&str>) -> [SearchAttributeUpdate; 2] {
-    let step = match step {
-        Some(step) => STEP.value_set(step.to_owned()),
-        None => STEP.value_unset(),
-    };
-    [STATE.value_set(state.to_owned()), step]
+    let step = step.unwrap_or(NO_STEP).to_owned();
+    [STATE.value_set(state.to_owned()), STEP.value_set(step)]
 }
 
 /// Makes sure that the namespace knows them. Returns whether it does: where it does not and we may not
