@@ -29,7 +29,7 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 	cargo run --locked --profile $(PROFILE) --package server --bin meridian -- up --demo $(ARGS)
 
 test: ## Run every test against real servers
-	scripts/setup build postgres smtp contract
+	scripts/setup build postgres smtp contract temporal
 	env -u DATABASE_URL scripts/test
 
 # Lints see the one feature there is; documentation and query data are made without it.

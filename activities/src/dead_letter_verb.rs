@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::store::audit::{self, Act};
 use crate::store::dead_letters::{self, DeadLetterId, Subject};
 use crate::store::{Store, Tx, bell, clock, enrollments};
+use crate::turn::OVERDUE;
 
 /// What became of a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,9 @@ pub async fn retry(
         Subject::Enrollment(enrollment) => enrollment,
         Subject::Event(_) | Subject::Unmatched(_) => return Ok(Retried::NotAnEnrollment),
     };
-    let now = clock::read(&mut tx).await?.campaign;
-    let unparked = enrollments::unpark(&mut tx, workspace, enrollment, now).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let (now, overdue) = (clocks.campaign, clocks.campaign_in(-OVERDUE));
+    let unparked = enrollments::unpark(&mut tx, workspace, enrollment, now, overdue).await?;
     if let Some((campaign, state)) = unparked {
         tx.tell(News::Enrollments { campaign, state, enrollments: vec![enrollment] });
     }

@@ -8,6 +8,9 @@ use machine::ids::{CampaignId, EnrollmentId};
 /// The result of an activity.
 pub type Result<T, E = ActivityError> = std::result::Result<T, E>;
 
+/// A session was ended because it rested in a transaction: we were frozen.
+const RESTED_TOO_LONG: &str = "25P03";
+
 /// Our own infrastructure failed, or stored data is not what this build understands.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivityError {
@@ -66,7 +69,26 @@ pub enum ActivityError {
 }
 
 impl ActivityError {
-    /// Whether the same call may succeed later. The runners ask nothing else.
+    /// Whether the database is away, so that no lead is to blame.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                code == RESTED_TOO_LONG
+                    || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
+            Self::Database(_) => true,
+            Self::Migration(_)
+            | Self::Snapshot { .. }
+            | Self::Stored { .. }
+            | Self::NoSuchCampaign(_)
+            | Self::NoSuchEnrollment(_)
+            | Self::Unsafe { .. }
+            | Self::Role { .. }
+            | Self::Secret(_) => false,
+        }
+    }
+
+    /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(_) => true,

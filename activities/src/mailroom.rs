@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use crate::capture::player;
 use crate::capture::script::Script;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::key_ring::KeyRing;
+use crate::life::Life;
 use crate::mail::reach::Reach;
 use crate::mail::smtp::SmtpTransport;
 use crate::mailgun::client::MailgunClient;
@@ -44,6 +46,10 @@ pub struct Mailroom {
     pub reach: Reach,
     /// This process, as leases name it.
     pub runner: Uuid,
+    /// Whether this process lives, as its leases require.
+    pub life: Arc<Life>,
+    /// Which engine is handed what turns ask for here; leads of another one are left to it.
+    pub engine: Engine,
     outlets: Arc<RwLock<HashMap<(WorkspaceId, SenderId), Opened>>>,
     scripts: Arc<RwLock<HashMap<PathBuf, Option<Arc<Script>>>>>,
 }
@@ -114,9 +120,17 @@ impl Mailroom {
             reply_domain,
             reach: Reach::Public,
             runner,
+            life: Arc::default(),
+            engine: Engine::default(),
             outlets: Arc::default(),
             scripts: Arc::default(),
         }
+    }
+
+    /// Returns the same for `engine`.
+    #[must_use]
+    pub fn driven_by(self, engine: Engine) -> Self {
+        Self { engine, ..self }
     }
 
     /// Returns the script that plays recipients, read once in the life of the process; `None` if it

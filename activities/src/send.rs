@@ -7,6 +7,7 @@ pub mod colleagues;
 pub mod content;
 pub mod dossier;
 pub mod gate;
+pub mod passage;
 pub mod prepare;
 mod recontact;
 pub mod record;

@@ -30,6 +30,7 @@ pub mod conversations;
 pub mod dead_letters;
 pub mod dossiers;
 pub mod endpoint_views;
+pub mod engines;
 pub mod enrollment_views;
 pub mod enrollments;
 pub mod erasures;

@@ -6,6 +6,7 @@ mod asks;
 mod counts;
 pub(crate) mod facts;
 mod given_up;
+pub mod one;
 mod people;
 pub(crate) mod requests;
 mod write;
@@ -25,7 +26,9 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::campaign_settings::CampaignSettings;
+use crate::engine::Engine;
 use crate::error::Result;
+use crate::mailroom::Mailroom;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
 use crate::store::quotas::{self, Released};
@@ -42,6 +45,13 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 
 /// How long a runner may be silent before its calls count as lost, in wall time.
 pub const RUNNER_SILENCE: TimeDelta = TimeDelta::seconds(15);
+
+/// How long a lead of Temporal may be due before somebody looks whether its workflow is there, in wall
+/// time. What is marked as due for that long is looked at now.
+pub const OVERDUE: TimeDelta = TimeDelta::seconds(30);
+
+/// When an enrollment is looked at again whose turn failed, in wall time.
+const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(5);
 
 /// One send that waits for its gate.
 #[derive(Debug, Clone)]
@@ -134,6 +144,8 @@ pub struct Turned {
     pub spoiled: Vec<(EnrollmentId, String)>,
     /// The earliest time at which one of them is due again.
     pub next_wake: Option<DateTime<Utc>>,
+    /// What each does, in a sentence, where the engine shows it.
+    pub headlines: Vec<(EnrollmentId, String)>,
 }
 
 /// An answer to an effect, or another signal that has no row of its own.
@@ -196,7 +208,7 @@ impl Due {
     }
 }
 
-/// Turns the enrollments with these ids.
+/// Turns the enrollments with these ids, for the Postgres engine: leads of another one go on there.
 ///
 /// # Errors
 ///
@@ -225,9 +237,33 @@ pub async fn park(tx: &mut Tx, clocks: Clocks, spoiled: &[(EnrollmentId, String)
     write::park(tx, clocks, spoiled).await
 }
 
+/// Notes a turn that failed for no other lead's sake, and parks the enrollment after too many.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn blame(
+    mailroom: &Mailroom,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    cause: &str,
+) -> Result<()> {
+    let mut tx = mailroom.store.begin(workspace).await?;
+    let clocks = clock::read(&mut tx).await?;
+    let again_at = clocks.campaign_in(AFTER_FAILURE);
+    let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
+    tracing::error!(enrollment.id = %enrollment, failures, cause, "turn failed");
+    if failures >= FAILURES_MAX {
+        park(&mut tx, clocks, &[(enrollment, cause.to_owned())]).await?;
+    }
+    tx.commit().await
+}
+
 /// What a transaction brings to its turns.
 #[derive(Default)]
 pub(crate) struct Taken {
+    /// Which engine is handed what they ask for.
+    pub(crate) engine: Engine,
     /// Enrollments it has locked.
     pub(crate) enrollments: Vec<Locked>,
     /// Sends of theirs that it has just written, as they are now.
@@ -258,16 +294,17 @@ pub(crate) async fn advance(
         lost: Vec::new(),
         spoiled: Vec::new(),
         next_wake: None,
+        headlines: Vec::new(),
     };
     let workspace = tx.workspace();
-    let Taken { enrollments, sends, told, mut released } = taken;
+    let Taken { engine, enrollments, sends, told, mut released } = taken;
     if enrollments.is_empty() {
         quotas::give_back(tx, workspace, &released).await?;
         return Ok(turned);
     }
     let (leads, spoiled) = facts::read(tx, versions, clocks, enrollments, sends, told).await?;
     turned.spoiled = spoiled;
-    let mut written = write::Writes::default();
+    let mut written = write::Writes::of(engine);
     // They end when everything is written.
     let mut spans = Vec::new();
     for mut lead in leads {
@@ -275,6 +312,9 @@ pub(crate) async fn advance(
         let (lead_id, traces) = (LeadId::new(lead.row.lead_id), std::mem::take(&mut lead.traces));
         match apply::apply(workspace, clocks, lead) {
             Ok(done) => {
+                if engine == Engine::Temporal {
+                    turned.headlines.push((enrollment, done.headline(workspace)));
+                }
                 let asked = turned.asks.len();
                 written.add(workspace, clocks, done, &mut turned);
                 let asks = &mut turned.asks[asked..];

@@ -6,6 +6,7 @@ mod audit;
 mod campaign;
 mod dead_letter;
 mod doctor;
+mod engine;
 mod enrollment;
 mod handover;
 mod key;
@@ -106,6 +107,9 @@ enum Work {
     /// Campaigns: apply, rehearse, start, pause, show
     #[command(subcommand)]
     Campaign(Box<campaign::Command>),
+    /// Engines: what drives campaigns
+    #[command(subcommand)]
+    Engine(engine::Command),
     /// Enrollments: what each lead of a campaign is doing, and why
     #[command(subcommand)]
     Enrollment(enrollment::Command),
@@ -147,6 +151,7 @@ impl Work {
             Self::Lead(_)
             | Self::Suppression(_)
             | Self::Sender(_)
+            | Self::Engine(_)
             | Self::Enrollment(_)
             | Self::Agent(_)
             | Self::Handover(_)
@@ -217,6 +222,7 @@ async fn work(command: Work, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
         Work::Suppression(command) => suppression::run(command, bench).await,
         Work::Sender(command) => sender::run(command, bench).await,
         Work::Campaign(command) => campaign::run(*command, bench).await,
+        Work::Engine(command) => engine::run(command, bench).await,
         Work::Enrollment(command) => enrollment::run(command, bench).await,
         Work::Agent(command) => agent::run(command, bench).await,
         Work::Handover(command) => handover::run(command, bench).await,

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use activities::engine::Engine;
 use activities::mail::reach::Reach;
 use secrecy::SecretString;
 use url::Url;
@@ -58,6 +59,10 @@ pub struct Flags {
 /// What the commands that run leads may say beside that.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RunFlags {
+    /// Let `postgres` or `temporal` drive new campaigns; with `temporal`, drive those in Temporal too, at
+    /// TEMPORAL_ADDRESS or on a development server of our own [env: MERIDIAN_ENGINE]
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
     /// Answer HTTP on this address [env: MERIDIAN_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
@@ -173,6 +178,10 @@ pub struct Config {
     pub reach: Reach,
     /// Who may say for whom a request was passed on.
     pub proxies: Proxies,
+    /// What drives new campaigns from now on, where somebody said so.
+    pub engine: Option<Engine>,
+    /// What the names of task queues in Temporal begin with, where somebody said so.
+    pub temporal_queues: Option<String>,
     /// The most connections to the database.
     pub connections: u32,
     /// What is logged, where somebody said so.
@@ -210,6 +219,10 @@ const DATA_DIR: Setting =
     Setting { key: "data_dir", flag: Some("--data-dir"), variable: "MERIDIAN_DATA_DIR" };
 const WORKSPACE: Setting =
     Setting { key: "workspace", flag: Some("--workspace"), variable: "MERIDIAN_WORKSPACE" };
+const ENGINE: Setting =
+    Setting { key: "engine", flag: Some("--engine"), variable: "MERIDIAN_ENGINE" };
+const TEMPORAL_QUEUES: Setting =
+    Setting { key: "temporal_queues", flag: None, variable: "MERIDIAN_TEMPORAL_QUEUES" };
 const LISTEN: Setting =
     Setting { key: "listen", flag: Some("--listen"), variable: "MERIDIAN_LISTEN" };
 const METRICS_LISTEN: Setting = Setting {
@@ -244,10 +257,12 @@ const KEY_FILE: Setting = Setting { key: "key_file", flag: None, variable: "MERI
 /// A key has no flag and no place in a file: both would be read by others.
 const KEY_VARIABLE: &str = "MERIDIAN_KEY";
 
-const SETTINGS: [&Setting; 15] = [
+const SETTINGS: [&Setting; 17] = [
     &DATABASE_URL,
     &DATA_DIR,
     &WORKSPACE,
+    &ENGINE,
+    &TEMPORAL_QUEUES,
     &LISTEN,
     &METRICS_LISTEN,
     &PUBLIC_URL,
@@ -300,6 +315,8 @@ pub fn read(
         reply_domain: reader.take(&REPLY_DOMAIN, values::domain),
         reach: reader.take(&ALLOW_INTERNAL_HOSTS, values::reach).unwrap_or_default(),
         proxies: reader.take(&TRUSTED_PROXIES, values::proxies).unwrap_or_default(),
+        engine: reader.take(&ENGINE, values::engine),
+        temporal_queues: reader.take(&TEMPORAL_QUEUES, values::queues),
         connections: reader.take(&CONNECTIONS, values::connections).unwrap_or(20),
         log: reader.take(&LOG, values::log_filter),
         log_format: reader.take(&LOG_FORMAT, values::log_format),

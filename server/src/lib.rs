@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod campaign_file;
+mod child;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod serve;
 pub mod session;
 pub mod tables;
 pub mod telemetry;
+pub mod temporal_server;
 pub mod terminal;
 pub mod timeline;
 pub mod times;

@@ -8,7 +8,7 @@ use activities::changes;
 use activities::error::Result;
 use activities::senders::trouble::Breaker;
 use activities::store::measures::{SenderState, StateCount};
-use activities::store::{Store, clock, measures, work};
+use activities::store::{Store, clock, engines, measures, work};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// How often histograms are tidied up.
@@ -86,8 +86,10 @@ impl Metrics {
         let to_review = measures::sends_to_review(&mut conn).await?;
         let clocks = clock::read(&mut conn).await?;
         let due = work::due_workspaces(&mut conn).await?;
+        let relayed = engines::relayed_workspaces(&mut conn).await?;
         conn.rollback().await?;
-        let oldest = due.into_iter().filter_map(|(_, wake_at)| wake_at).min();
+        let due = due.into_iter().filter_map(|(_, wake_at)| wake_at);
+        let oldest = due.chain(relayed.into_iter().filter_map(|it| it.wake_at)).min();
         let late = oldest.map_or(0.0, |at| clocks.wall_since(at).as_seconds_f64());
         let mut text = Text { text: self.handle.render(), name: "" };
         text.gauge("meridian_due_lag_seconds", "How long the oldest due lead waits");

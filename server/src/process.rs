@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 
+use activities::engine::Engine;
+use activities::mailroom::Mailroom;
+use activities::store::engines;
 use anyhow::Context as _;
 use postgres_runner::{Runner, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,13 +16,27 @@ use crate::metrics::Metrics;
 use crate::serve::connections::Limits;
 use crate::serve::{self, Routes, Server};
 use crate::session::Session;
+use crate::temporal_server::TemporalServer;
 
 /// A running process.
 pub struct Process {
     session: Session,
+    running: Running,
+}
+
+/// What of a process runs beside its database.
+struct Running {
     runner: Runner,
+    temporal: Option<Temporal>,
     servers: Vec<Server>,
     address: Option<SocketAddr>,
+}
+
+/// The engine that works through Temporal.
+struct Temporal {
+    runner: temporal_runner::Runner,
+    /// A development server of our own, where nobody named one.
+    server: Option<TemporalServer>,
 }
 
 /// What of HTTP a process answers.
@@ -46,7 +63,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         session.keep_database(&config);
         match Self::begin(&session, &mut config, http).await {
-            Ok((runner, servers, address)) => Ok(Self { session, runner, servers, address }),
+            Ok(running) => Ok(Self { session, running }),
             Err(error) => {
                 session.close().await;
                 Err(error)
@@ -54,11 +71,7 @@ impl Process {
         }
     }
 
-    async fn begin(
-        session: &Session,
-        config: &mut Config,
-        http: Http,
-    ) -> anyhow::Result<(Runner, Vec<Server>, Option<SocketAddr>)> {
+    async fn begin(session: &Session, config: &mut Config, http: Http) -> anyhow::Result<Running> {
         let listener = match http {
             Http::All | Http::Probes => Some(serve::bind(config.listen).await?),
             Http::Off => None,
@@ -73,6 +86,16 @@ impl Process {
         };
         let metrics = Metrics::install().context("metrics cannot be counted")?;
         let room = session.mailroom(config)?;
+        // First, for it may be refused, and nothing has begun yet.
+        let temporal = match config.engine {
+            Some(Engine::Temporal) => Some(Temporal::start(room.clone(), config).await?),
+            Some(Engine::Postgres) | None => None,
+        };
+        if let Some(engine) = config.engine {
+            let mut tx = session.store.begin_outside().await?;
+            engines::make_usual(&mut tx, engine).await?;
+            tx.commit().await?;
+        }
         let runner = Runner::start(room.clone(), Settings::default())
             .await
             .context("the engine did not start")?;
@@ -90,7 +113,7 @@ impl Process {
             Some(Server::start(listener?, router, Limits::default()))
         });
         let servers = servers.collect();
-        Ok((runner, servers, address))
+        Ok(Running { runner, temporal, servers, address })
     }
 
     /// Returns what it works on.
@@ -100,21 +123,52 @@ impl Process {
 
     /// Returns where it answers, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.running.address
     }
 
     /// Tells whether turns run.
     pub fn ready(&self) -> watch::Receiver<bool> {
-        self.runner.ready()
+        self.running.runner.ready()
     }
 
     /// Stops: no new work, calls under way finish, then HTTP, then the database.
     pub async fn stop(self) {
-        self.runner.drain().await;
-        for server in self.servers {
+        let Running { runner, temporal, servers, address: _ } = self.running;
+        // The other engine shows that this process lives, as long as this one has calls under way.
+        if let Some(temporal) = temporal {
+            temporal.stop().await;
+        }
+        runner.drain().await;
+        for server in servers {
             server.stop().await;
         }
         self.session.close().await;
+    }
+}
+
+impl Temporal {
+    /// Starts the engine, on a development server where nobody named one.
+    async fn start(room: Mailroom, config: &Config) -> anyhow::Result<Self> {
+        let server = match temporal_runner::address()? {
+            Some(_) => None,
+            None => Some(TemporalServer::start(&config.data_dir).await?),
+        };
+        let usual = temporal_runner::Settings::default();
+        let settings = temporal_runner::Settings {
+            address: server.as_ref().map(|server| server.address().clone()),
+            queues: config.temporal_queues.clone().unwrap_or(usual.queues),
+            ..usual
+        };
+        let runner = temporal_runner::Runner::start(room, settings)?;
+        Ok(Self { runner, server })
+    }
+
+    /// Stops: calls under way finish, then the server goes, if it is ours.
+    async fn stop(self) {
+        self.runner.drain().await;
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
     }
 }
 

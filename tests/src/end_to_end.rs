@@ -9,6 +9,7 @@ pub mod program;
 pub mod provider;
 pub mod proxy;
 pub mod recipients;
+pub mod temporal_server;
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ const GLOBAL_KEYS: [&str; 1] = ["workspaces_name_key"];
 
 /// What the finder tells the program across the walls: ids, times and sums; the texts are words for
 /// states and channels.
-const FINDER_ANSWERS: [&str; 11] = [
+const FINDER_ANSWERS: [&str; 12] = [
     "campaign_states: TABLE(campaign_id uuid, state text, n bigint)",
     "due_workspaces: TABLE(workspace_id uuid, wake_at timestamp with time zone)",
     "find_workspace: uuid",
@@ -23,6 +23,8 @@ const FINDER_ANSWERS: [&str; 11] = [
     "oldest_untold_change: timestamp with time zone",
     "planned_starts: TABLE(workspace_id uuid, campaign_id uuid, start_at timestamp with time zone)",
     "playing_workspaces: TABLE(workspace_id uuid, play_at timestamp with time zone)",
+    "relayed_workspaces: TABLE(workspace_id uuid, wake_at timestamp with time zone, unheard boolean, \
+     unstarted boolean)",
     "sender_states: TABLE(sender_id uuid, channel text, status text, trouble_count integer, \
      trouble_until timestamp with time zone)",
     "sends_to_review: bigint",
@@ -36,7 +38,7 @@ const FINDER_READS: [&str; 10] = [
     "captured_messages: play_at, workspace_id",
     "changes: at, workspace_id, xid",
     "counter_deltas: campaign_id, measure, n",
-    "enrollments: engine, enrollment_id, parked_at, wake_at, workspace_id",
+    "enrollments: applied_seq, engine, enrollment_id, parked_at, signal_seq, turn, wake_at, workspace_id",
     "reviews: send_id, workspace_id",
     "senders: channel, sender_id, status, trouble_count, trouble_until",
     "sends: send_id, state, workspace_id",

@@ -17,7 +17,7 @@ use crate::ids;
 use crate::store::audit::{self, Act};
 use crate::store::campaigns::{self as store, CampaignRow};
 use crate::store::sequence_versions::{self, SequenceVersionRow};
-use crate::store::{Store, Tx, clock};
+use crate::store::{Store, Tx, clock, engines};
 
 /// What applying did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -308,7 +308,7 @@ async fn insert(
     let row = CampaignRow {
         campaign_id: campaign.uuid(),
         name: document.name.trim().to_owned(),
-        engine: "postgres".to_owned(),
+        engine: engines::usual(tx).await?.as_str().to_owned(),
         status: CampaignStatus::Draft.as_str().to_owned(),
         sequence_id: sequence.uuid(),
         version: version.version,

@@ -177,7 +177,8 @@ async fn record_in(tx: &mut Tx, mailroom: &Mailroom, recorded: &[Recorded]) -> R
     for (state, sends) in known {
         tx.tell(News::Sends { state: state.to_owned(), sends });
     }
-    let taken = Taken { enrollments: locked, sends, told, released };
+    let engine = mailroom.engine;
+    let taken = Taken { engine, enrollments: locked, sends, told, released };
     turn::advance(tx, &mailroom.versions, clocks, taken).await
 }
 

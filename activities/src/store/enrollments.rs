@@ -24,6 +24,8 @@ pub struct Locked {
     pub campaign_id: Uuid,
     /// Its person.
     pub lead_id: Uuid,
+    /// The engine that drives it.
+    pub engine: String,
     /// The version it runs.
     pub version: i32,
     /// The serialised machine.
@@ -61,7 +63,7 @@ pub async fn lock_due(
     sqlx::query_as!(
         Locked,
         r#"
-        SELECT enrollment_id, campaign_id, lead_id, version, snapshot, turn, signal_seq,
+        SELECT enrollment_id, campaign_id, lead_id, engine, version, snapshot, turn, signal_seq,
                applied_seq, verb_seq, email_sender_id, sms_sender_id, state, changed_at, wake_at
         FROM enrollments
         WHERE workspace_id = $1
@@ -91,7 +93,7 @@ pub async fn lock(
     sqlx::query_as!(
         Locked,
         r#"
-        SELECT e.enrollment_id, e.campaign_id, e.lead_id, e.version, e.snapshot, e.turn,
+        SELECT e.enrollment_id, e.campaign_id, e.lead_id, e.engine, e.version, e.snapshot, e.turn,
                e.signal_seq, e.applied_seq, e.verb_seq, e.email_sender_id, e.sms_sender_id,
                e.state, e.changed_at, e.wake_at
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)
@@ -235,7 +237,8 @@ pub async fn park(
     Ok(parked.into_iter().map(|row| (row.campaign_id.into(), row.enrollment_id.into())).collect())
 }
 
-/// Puts a parked enrollment back to work.
+/// Puts a parked enrollment back to work: due at `now`; `overdue` is the time at which one of Temporal
+/// was due so long ago that its workflow is poked.
 ///
 /// Returns its campaign and its state, if it was parked.
 pub async fn unpark(
@@ -243,16 +246,20 @@ pub async fn unpark(
     workspace: WorkspaceId,
     enrollment: EnrollmentId,
     now: DateTime<Utc>,
+    overdue: DateTime<Utc>,
 ) -> sqlx::Result<Option<(CampaignId, String)>> {
     let unparked = sqlx::query!(
         r#"
-        UPDATE enrollments SET parked_at = NULL, failures = 0, wake_at = $3
+        UPDATE enrollments
+        SET parked_at = NULL, failures = 0,
+            wake_at = CASE WHEN engine = 'temporal' THEN $4::timestamptz ELSE $3 END
         WHERE workspace_id = $1 AND enrollment_id = $2 AND parked_at IS NOT NULL
         RETURNING campaign_id, state
         "#,
         workspace.uuid(),
         enrollment.uuid(),
         now,
+        overdue,
     )
     .fetch_optional(conn)
     .await?;

@@ -58,6 +58,22 @@ pub(super) struct Done {
     pub(super) rest_until: Option<DateTime<Utc>>,
 }
 
+impl Done {
+    /// What the lead does now, in a sentence without a name.
+    pub(super) fn headline(&self, workspace: WorkspaceId) -> String {
+        let read = &self.read;
+        let context = Context {
+            now: self.now,
+            workspace,
+            enrollment: EnrollmentId::new(read.row.enrollment_id),
+            lead: LeadId::new(read.row.lead_id),
+            version: &read.version.version,
+            facts: &read.facts,
+        };
+        explain::headline(&read.enrollment, &context)
+    }
+}
+
 /// Applies everything one lead has not seen.
 ///
 /// # Errors

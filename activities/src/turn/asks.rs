@@ -10,7 +10,7 @@ use machine::state::{Letter, Open, Responder, State};
 use uuid::Uuid;
 
 use super::apply::Done;
-use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, Turned, What};
+use super::{Ask, LOOK_AGAIN, RUNNER_SILENCE, What};
 use crate::store::clock::Clocks;
 use crate::trace::TraceParent;
 
@@ -21,14 +21,20 @@ pub(super) struct Raised {
     pub(super) after_seqs: Vec<i32>,
 }
 
-/// Hands out what waits for its gate and finds what was lost. Returns when to look again.
-pub(super) fn hand_out(
-    clocks: Clocks,
-    done: &Done,
-    turned: &mut Turned,
-    raised: &mut Raised,
-) -> Option<DateTime<Utc>> {
-    let mut look_again: Option<DateTime<Utc>> = None;
+/// What of a lead is open after its turn.
+#[derive(Default)]
+pub(super) struct Out {
+    /// What waits for its gate.
+    pub(super) asks: Vec<Ask>,
+    /// Calls that were lost.
+    pub(super) lost: Vec<SendId>,
+    /// When to look again.
+    pub(super) look_again: Option<DateTime<Utc>>,
+}
+
+/// Hands out what waits for its gate and finds what was lost.
+pub(super) fn hand_out(clocks: Clocks, done: &Done, raised: &mut Raised) -> Out {
+    let Out { mut asks, mut lost, mut look_again } = Out::default();
     let mut look = |wall: TimeDelta| {
         let at = clocks.campaign_in(wall);
         look_again = Some(look_again.map_or(at, |earlier| earlier.min(at)));
@@ -40,7 +46,7 @@ pub(super) fn hand_out(
                 | Effect::OfferHandover { .. }
                 | Effect::PassOn { .. }
                 | Effect::Forward { .. } => {
-                    turned.asks.push(ask(done, open, Some(effect)));
+                    asks.push(ask(done, open, Some(effect)));
                     look(LOOK_AGAIN);
                 }
                 Effect::RequestApproval { .. } | Effect::OpenCallTask { .. } => {}
@@ -50,7 +56,7 @@ pub(super) fn hand_out(
         let Some(stored) = done.read.open.get(&open.id.send.uuid()) else { continue };
         match stored.state.as_str() {
             "planned" if stored.attempt == attempt_of(open) => {
-                turned.asks.push(ask(done, open, None));
+                asks.push(ask(done, open, None));
                 raised.sends.push(stored.send_id);
                 raised.after_seqs.push(done.applied_seq);
                 look(LOOK_AGAIN);
@@ -59,7 +65,7 @@ pub(super) fn hand_out(
                 let lease = stored.lease_until.unwrap_or(clocks.wall);
                 let lives = stored.runner_id.is_some_and(|id| done.read.runners.contains(&id));
                 if lease <= clocks.wall || !lives {
-                    turned.lost.push(SendId::new(stored.send_id));
+                    lost.push(SendId::new(stored.send_id));
                     look(RUNNER_SILENCE);
                 } else {
                     look(lease - clocks.wall);
@@ -72,13 +78,13 @@ pub(super) fn hand_out(
             }
             // A sweep that was interrupted goes on.
             "unknown" => {
-                turned.lost.push(SendId::new(stored.send_id));
+                lost.push(SendId::new(stored.send_id));
                 look(LOOK_AGAIN);
             }
             _ => {}
         }
     }
-    look_again
+    Out { asks, lost, look_again }
 }
 
 fn ask(done: &Done, open: &Open, effect: Option<&Effect>) -> Ask {

@@ -21,8 +21,9 @@ use super::asks::{self, Raised, kept_sender};
 use super::counts::Counts;
 use super::people::People;
 use super::requests::Requests;
-use super::{Turned, given_up};
+use super::{OVERDUE, Turned, given_up};
 use crate::changes::News;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::senders;
 use crate::store::clock::Clocks;
@@ -30,11 +31,15 @@ use crate::store::dead_letters;
 use crate::store::inbound_events::EventId;
 use crate::store::sends::{self, Share};
 use crate::store::turns::{self, HandoverRow, Tasks};
-use crate::store::{Tx, campaigns, enrollments, journal};
+use crate::store::{Tx, bell, campaigns, enrollments, journal};
 
 /// What a batch of leads led to, ready to be written.
 #[derive(Default)]
 pub(super) struct Writes {
+    /// Whose requests are handed out here.
+    engine: Engine,
+    /// Whether leads of another engine are to be looked at there.
+    elsewhere: bool,
     advanced: enrollments::Advanced,
     journal: journal::Rows,
     planned: sends::Planned,
@@ -54,6 +59,10 @@ pub(super) struct Writes {
 }
 
 impl Writes {
+    pub(super) fn of(engine: Engine) -> Self {
+        Self { engine, ..Self::default() }
+    }
+
     pub(super) fn add(
         &mut self,
         workspace: WorkspaceId,
@@ -69,14 +78,23 @@ impl Writes {
         self.note_move(&done);
         self.note_revival(&done);
         self.given_up.extend(given_up::answers(workspace, &done));
-        let look_again = asks::hand_out(clocks, &done, turned, &mut self.raised);
+        let out = asks::hand_out(clocks, &done, &mut self.raised);
         self.release_put_off(workspace, &done);
-        let wake_at = self.note_enrollment(&done, look_again);
+        let wake_at = self.note_enrollment(&done, out.look_again);
+        turned.applied += done.applied.len();
+        if done.read.row.engine != self.engine.as_str() {
+            // Its own engine hands out what it asks for, and is to look now.
+            let at = clocks.campaign_in(-OVERDUE);
+            *self.advanced.wake_ats.last_mut().expect("its row was noted") = Some(at);
+            self.elsewhere = true;
+            return;
+        }
+        turned.asks.extend(out.asks);
+        turned.lost.extend(out.lost);
         turned.next_wake = match (turned.next_wake, wake_at) {
             (Some(earlier), Some(wake_at)) => Some(earlier.min(wake_at)),
             (earlier, wake_at) => earlier.or(wake_at),
         };
-        turned.applied += done.applied.len();
     }
 
     /// A lead keeps the sender it gets at its first message on a channel.
@@ -319,6 +337,9 @@ impl Writes {
         }
         let workspace = tx.workspace();
         enrollments::write(tx, workspace, &self.advanced).await?;
+        if self.elsewhere {
+            bell::ring(tx, workspace).await?;
+        }
         journal::append(tx, workspace, &self.journal, i16::try_from(RULES).expect("small")).await?;
         let released = sends::cancel(tx, workspace, &self.cancelled).await?;
         sends::accept_on_evidence(tx, workspace, &self.proved, "reported by the provider").await?;

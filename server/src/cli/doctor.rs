@@ -5,6 +5,7 @@ mod agents;
 mod failed;
 mod senders;
 mod stream;
+mod temporal;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use activities::key_ring::{KeyId, KeyRing};
 use activities::senders::{self as stored, Transport};
 use activities::store::health::{self, Health};
 use activities::store::{
-    Store, clock, endpoint_views, oldest_key, reviews, schema, turns, workspaces,
+    Store, clock, endpoint_views, engines, oldest_key, reviews, schema, turns, workspaces,
 };
 use activities::turn::RUNNER_SILENCE;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -439,6 +440,8 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
     let clocks = clock::read(&mut tx).await?;
     let living = turns::live_runners(&mut tx, clocks.wall - RUNNER_SILENCE).await?.len();
     let workspace = workspaces::find(&mut tx, &config.workspace).await?;
+    let usual = engines::usual(&mut tx).await?;
+    let relayed = engines::relayed_workspaces(&mut tx).await?;
     tx.rollback().await?;
     match living {
         0 => {
@@ -447,6 +450,7 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         1 => report.ok("engine", "one process runs leads"),
         n => report.ok("engine", format!("{n} processes run leads")),
     }
+    temporal::report(usual, &relayed, clocks, report);
     if (clocks.factor - 1.0).abs() > f64::EPSILON {
         let found = format!("campaign time runs {} times as fast", clocks.factor);
         report.note("campaign clock", found, "lawful in a demonstration only");

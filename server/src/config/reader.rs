@@ -68,7 +68,7 @@ impl Environment for ProcessEnvironment {
 
 /// Where settings are looked for, and what was wrong with them so far.
 pub(super) struct Reader<'a> {
-    flags: [(&'static str, Option<&'a String>); 12],
+    flags: [(&'static str, Option<&'a String>); 13],
     environment: &'a dyn Environment,
     file: toml::Table,
     file_name: String,
@@ -104,6 +104,7 @@ impl<'a> Reader<'a> {
                 ("--workspace", flags.workspace.as_ref()),
                 ("--allow-internal-hosts", flags.allow_internal_hosts.as_ref()),
                 ("--log", flags.log.as_ref()),
+                ("--engine", run.engine.as_ref()),
                 ("--listen", run.listen.as_ref()),
                 ("--metrics-listen", run.metrics_listen.as_ref()),
                 ("--public-url", run.public_url.as_ref()),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use activities::engine::{Engine, UnknownEngine};
 use activities::mail::reach::Reach;
 use url::Url;
 
@@ -39,6 +40,20 @@ pub fn workspace(text: &str) -> Result<String, String> {
     }
     Err(format!(
         "`{text}` is no name of a workspace: use up to 60 lower-case letters, digits, - and _"
+    ))
+}
+
+pub(super) fn engine(text: &str) -> Result<Engine, String> {
+    text.parse().map_err(|unknown: UnknownEngine| unknown.to_string())
+}
+
+pub(super) fn queues(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=100).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` begins no name of a task queue: use up to 100 letters, digits, - _ and ."
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::unix::process::CommandExt,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::{
@@ -17,6 +17,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{StartError, account::Account, binaries::Binaries, place::Place};
+use crate::child;
 
 /// How long sessions may take to end, before they are cut.
 const FAST_LIMIT: Duration = Duration::from_secs(20);
@@ -85,7 +86,7 @@ impl Guardian {
     fn signal(&self, signal: libc::c_int) {
         self.needed.store(false, Ordering::Relaxed);
         if self.ended.borrow().is_none()
-            && let Err(error) = kill(self.pid, signal)
+            && let Err(error) = child::kill(self.pid, signal)
         {
             tracing::warn!(postgres.pid = self.pid, %error, "cannot signal the private Postgres");
         }
@@ -101,21 +102,12 @@ impl Drop for Guardian {
 /// Whether a process of this number exists.
 pub(super) fn is_alive(pid: u32) -> bool {
     // Another user's process answers that it is none of our business, which is an answer.
-    kill(pid, 0)
+    child::kill(pid, 0)
         .or_else(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Ok(()),
             _ => Err(error),
         })
         .is_ok()
-}
-
-fn kill(pid: u32, signal: libc::c_int) -> io::Result<()> {
-    // Zero and negative numbers mean groups, so a number that does not fit must not become one.
-    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0);
-    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
-    #[expect(unsafe_code, reason = "std signals only with SIGKILL; kill takes two plain numbers")]
-    let done = unsafe { libc::kill(pid, signal) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn command(
@@ -141,36 +133,8 @@ fn command(
     if let Some(account) = account {
         account.run(&mut command);
     }
-    #[cfg(target_os = "linux")]
-    die_with_us(&mut command);
+    child::die_with_us(&mut command, libc::SIGINT);
     Ok(command)
-}
-
-/// Makes the kernel shut the server down when the thread that starts it is gone, by whatever cause.
-#[cfg(target_os = "linux")]
-fn die_with_us(command: &mut Command) {
-    let parent = libc::pid_t::try_from(std::process::id()).ok();
-    let wish = move || {
-        #[expect(
-            unsafe_code,
-            reason = "prctl and getppid take plain numbers and may follow a fork"
-        )]
-        let (asked, parent_now) =
-            unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT), libc::getppid()) };
-        if asked != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // Died between fork and the wish: nobody would ever send the signal.
-        if Some(parent_now) != parent {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        Ok(())
-    };
-    #[expect(unsafe_code, reason = "the closure only makes system calls: no memory, no locks")]
-    unsafe {
-        // std runs it after the change of user, which would undo the wish.
-        command.pre_exec(wish);
-    }
 }
 
 /// Runs `command` on a thread that lives exactly as long as the server: the kernel's signal is bound

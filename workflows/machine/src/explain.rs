@@ -171,6 +171,11 @@ pub fn condition(condition: &Condition) -> String {
     words::condition(condition)
 }
 
+/// Returns the sentence that says what an enrollment is doing, why and until when.
+pub fn headline(enrollment: &Enrollment, context: &Context<'_>) -> String {
+    words::headline(enrollment, context)
+}
+
 /// Explains an enrollment, with the evaluation that set its wake-up time.
 pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
     let version = context.version;

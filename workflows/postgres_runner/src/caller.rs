@@ -7,34 +7,26 @@ use std::time::{Duration, Instant};
 
 use activities::error::{Result, chain};
 use activities::mailroom::Outlet;
-use activities::outcome::{Detail, Outcome};
-use activities::send::call::{Called, call};
+use activities::send::call::call;
 use activities::send::gate::{BATCH_MAX, Dispatch};
+use activities::send::passage::{self, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
-use activities::send::{Recorded, gate, prepare, record};
+use activities::send::{Recorded, gate, prepare};
 use activities::turn::Ask;
 use futures::FutureExt as _;
 use machine::ids::{SendId, SenderId, WorkspaceId};
-use machine::signal::{Answer, Refusal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tracing::{Instrument as _, Span, field};
+use tracing::Span;
 
 use super::Shared;
-use super::pump::is_outage;
 
 /// How long a send waits whose lead somebody else has locked.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
-/// How often recording is tried before the outcome is left to the sweep.
-const RECORD_TRIES: u32 = 8;
-
 /// How long a runner that stops waits for a database that is away.
 const RECORD_LAST: Duration = Duration::from_secs(10);
-
-/// The longest wait between two tries.
-const RECORD_WAIT: Duration = Duration::from_secs(3);
 
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);
@@ -74,7 +66,7 @@ impl Trouble {
     fn of<T>(done: std::thread::Result<Result<T>>) -> Result<T, Self> {
         match done {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Self { what: chain(&error), is_outage: is_outage(&error) }),
+            Ok(Err(error)) => Err(Self { what: chain(&error), is_outage: error.is_outage() }),
             Err(_) => Err(Self { what: "it panicked".to_owned(), is_outage: false }),
         }
     }
@@ -93,7 +85,7 @@ async fn pass(
         asks.iter().map(|ask| (ask.send, name(ask))).collect();
     // Each ends when its outcome is on record.
     let mut spans: HashMap<SendId, Span> =
-        asks.iter().map(|ask| (ask.send, span_of(workspace, ask))).collect();
+        asks.iter().map(|ask| (ask.send, passage::span(workspace, ask))).collect();
     for readied in prepare(&shared.mailroom, workspace, asks).await? {
         match readied {
             Readied::Ready(message) => {
@@ -101,16 +93,14 @@ async fn pass(
                 ready.push(*message);
             }
             Readied::Answered(ask, answer) => {
-                count_refusal(&answer);
-                recorded.push(answered(&ask, Known::Gate(answer)));
+                recorded.push(kept_back(&ask, answer));
             }
         }
     }
     let gate_at = Instant::now();
     let gated = gate(&shared.mailroom, workspace, ready).await?;
     for (ask, answer) in gated.answered {
-        count_refusal(&answer);
-        recorded.push(answered(&ask, Known::Gate(answer)));
+        recorded.push(kept_back(&ask, answer));
     }
     let is_doubtful = !gated.doubtful.is_empty();
     for (ask, fence) in gated.doubtful {
@@ -119,11 +109,9 @@ async fn pass(
     for dispatch in gated.dispatched {
         let ask = &dispatch.message.ask;
         if let Outlet::Discard = dispatch.message.outlet {
-            let known = known(
-                &dispatch,
-                call(&shared.mailroom, workspace, &dispatch, Duration::ZERO, || true).await,
-            );
-            recorded.push(answered(ask, known));
+            let called =
+                call(&shared.mailroom, workspace, &dispatch, Duration::ZERO, || true).await;
+            recorded.push(answered(ask, passage::known(&dispatch, called)));
             continue;
         }
         taken.remove(&ask.send);
@@ -164,29 +152,10 @@ async fn make_call(
     gate_at: Instant,
     span: Span,
 ) {
-    let began = Instant::now();
-    let called = if shared.may_call(gate_at) {
-        let alive = Arc::clone(&shared);
-        let is_ours = move || alive.may_call(gate_at);
-        let called = call(&shared.mailroom, workspace, &dispatch, gate_at.elapsed(), is_ours);
-        let provider = dispatch.message.outlet.name();
-        let called = called.instrument(tracing::debug_span!(parent: &span, "call", provider));
-        // It may have left before.
-        let unknown =
-            |_| Called::Answered(Outcome::Unknown { detail: Detail::new("the call panicked") });
-        AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(unknown)
-    } else {
-        Called::TooLate
-    };
-    let seconds = began.elapsed().as_secs_f64();
-    let provider = dispatch.message.outlet.name();
-    metrics::histogram!("meridian_call_seconds", "provider" => provider).record(seconds);
-    let ask = &dispatch.message.ask;
-    let outcome = answered(ask, known(&dispatch, called));
-    span.record("outcome", outcome.what.word());
+    let outcome = passage::make_call(&shared.mailroom, workspace, &dispatch, gate_at, &span).await;
     // The recorder outlives every call; it ends when every lane is at rest, so this comes first.
     let _ = shared.outcomes.send((workspace, outcome, span));
-    shared.lanes.done(workspace, &[name(ask)]);
+    shared.lanes.done(workspace, &[name(&dispatch.message.ask)]);
 }
 
 /// Records outcomes in batches as they come.
@@ -228,21 +197,19 @@ async fn at_rest(shared: &Shared) {
     shared.lanes.drained().await;
 }
 
-/// Records, again and again while the database is away: a lost outcome would need a person. What is
-/// not recorded is little, for without a database nothing passes the gate. Only the end of the process
-/// does not wait for ever.
+/// Records, again and again while the database is away. Only the end of the process does not wait for
+/// ever.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
     let ending = async {
         shared.stop.cancelled().await;
         tokio::time::sleep(RECORD_LAST).await;
     };
+    let writing = passage::write_down(&shared.mailroom, workspace, recorded, || shared.doubt());
     let error = tokio::select! {
-        written = AssertUnwindSafe(try_to_write_down(shared, workspace, recorded)).catch_unwind() => {
-            match Trouble::of(written) {
-                Ok(()) => return,
-                Err(trouble) => trouble.what,
-            }
-        }
+        written = AssertUnwindSafe(writing).catch_unwind() => match Trouble::of(written) {
+            Ok(turned) => return shared.take_up(workspace, turned),
+            Err(trouble) => trouble.what,
+        },
         () = ending => "the database is away, and the process ends".to_owned(),
     };
     tracing::error!(
@@ -250,88 +217,6 @@ async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorde
         n = recorded.len(),
         "outcomes could not be recorded; the sweep will find them"
     );
-}
-
-async fn try_to_write_down(
-    shared: &Shared,
-    workspace: WorkspaceId,
-    recorded: &[Recorded],
-) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        let error = match record(&shared.mailroom, workspace, recorded).await {
-            Ok(turned) => {
-                for it in recorded {
-                    metrics::counter!("meridian_sends_total", "outcome" => it.what.word())
-                        .increment(1);
-                }
-                shared.take_up(workspace, turned);
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        // It may have been recorded all the same, and what its turn asked for with it.
-        shared.doubt();
-        tries += 1;
-        if tries >= RECORD_TRIES && !is_outage(&error) {
-            return Err(error);
-        }
-        tracing::error!(error = chain(&error), "recording failed; trying again");
-        tokio::time::sleep(RECORD_WAIT.min(Duration::from_millis(50 << tries.min(8)))).await;
-    }
-}
-
-fn known(dispatch: &Dispatch, called: Called) -> Known {
-    match called {
-        Called::Answered(outcome) => Known::Call { fence: dispatch.fence, outcome },
-        Called::TooLate => Known::NotCalled { fence: dispatch.fence },
-    }
-}
-
-fn answered(ask: &Ask, what: Known) -> Recorded {
-    if let Known::Call { outcome: Outcome::Unknown { .. }, .. } = what {
-        tracing::warn!(send.id = %ask.send, enrollment.id = %ask.enrollment, "outcome unknown");
-    }
-    Recorded { send: ask.send, attempt: ask.attempt, enrollment: ask.enrollment, what }
-}
-
-/// Counts a message that was kept back, in words that are few.
-fn count_refusal(answer: &Answer) {
-    let (answer, reason) = match answer {
-        // The second is a person's word.
-        Answer::Accepted | Answer::Lost => return,
-        Answer::Rejected { class, .. } => ("rejected", class_word(*class)),
-        Answer::Deferred { reason, .. } => ("deferred", reason.as_str()),
-        Answer::Held { missing } => ("held", missing.why().as_str()),
-    };
-    let labels = [("answer", answer), ("reason", reason)];
-    metrics::counter!("meridian_gate_refusals_total", &labels).increment(1);
-}
-
-fn class_word(class: Refusal) -> &'static str {
-    match class {
-        Refusal::Retry => "retry",
-        Refusal::Recipient => "recipient",
-        Refusal::Content => "content",
-        Refusal::Account => "account",
-        Refusal::Suppressed => "suppressed",
-    }
-}
-
-/// The span of one passage of a send: ready, gate, call and record. It belongs to the turn that asked.
-fn span_of(workspace: WorkspaceId, ask: &Ask) -> Span {
-    let span = tracing::debug_span!(
-        parent: None,
-        "send",
-        workspace.id = %workspace,
-        enrollment.id = %ask.enrollment,
-        lead.id = %ask.lead,
-        send.id = %ask.send,
-        attempt = ask.attempt,
-        outcome = field::Empty,
-    );
-    ask.trace.lead_to(&span);
-    span
 }
 
 fn name(ask: &Ask) -> Finished {

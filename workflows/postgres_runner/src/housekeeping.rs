@@ -10,14 +10,12 @@ use activities::changes::News;
 use activities::error::{Result, chain};
 use activities::leads::erase;
 use activities::mailroom::Mailroom;
-use activities::store::{bell, captures, clock, reviews, turns, work};
-use activities::turn::RUNNER_SILENCE;
-use activities::{audit_chain, campaign_verb, changes, interpret};
+use activities::store::{bell, captures, clock, reviews, work};
+use activities::{audit_chain, campaign_verb, changes, interpret, life};
 use machine::ids::WorkspaceId;
 use sqlx::postgres::PgListener;
 
 use super::Shared;
-use super::pump::is_outage;
 
 /// How often a runner shows that it lives.
 const BEAT: Duration = Duration::from_secs(5);
@@ -80,26 +78,6 @@ fn ring(shared: &Shared) {
     shared.chores.notify_one();
 }
 
-/// Shows that this runner lives.
-pub(crate) async fn beat(shared: &Shared) -> Result<u64> {
-    let began = Instant::now();
-    let mut conn = shared.mailroom.store.begin_outside().await?;
-    let clocks = clock::read(&mut conn).await?;
-    turns::beat(&mut conn, shared.mailroom.runner, clocks.wall).await?;
-    let buried = turns::bury_silent(&mut conn, clocks.wall, RUNNER_SILENCE).await?;
-    conn.commit().await?;
-    shared.seen(began);
-    Ok(buried)
-}
-
-/// Takes this runner off the list.
-pub(crate) async fn say_farewell(shared: &Shared) -> Result<()> {
-    let mut conn = shared.mailroom.store.begin_outside().await?;
-    turns::bury(&mut conn, shared.mailroom.runner).await?;
-    conn.commit().await?;
-    Ok(())
-}
-
 /// Shows again and again that this runner lives, and says when a silent one left something, or this one
 /// may have lost something. Nothing that takes long happens in between: others would take this runner
 /// for dead.
@@ -107,7 +85,7 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>) {
     let mut checked = Instant::now();
     while !shared.stopping() {
         let beaten = async {
-            let buried = beat(&shared).await?;
+            let buried = life::beat(&shared.mailroom).await?;
             if shared.in_doubt.swap(false, Ordering::Relaxed) || buried > 0 {
                 shared.look.notify_one();
             }
@@ -164,7 +142,7 @@ async fn chores(shared: &Shared, last_round: &mut Instant) -> Result<()> {
 /// Lets the trouble of one workspace be its own, unless the database is away for all.
 fn spare_others(workspace: WorkspaceId, done: Result<()>) -> Result<()> {
     match done {
-        Err(error) if !is_outage(&error) => {
+        Err(error) if !error.is_outage() => {
             tracing::error!(workspace.id = %workspace, error = chain(&error), "chores of a workspace failed");
             Ok(())
         }

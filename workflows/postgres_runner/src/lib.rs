@@ -15,9 +15,10 @@ mod recovery;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use activities::error::Result;
+use activities::life;
 use activities::mailroom::Mailroom;
 use activities::send::Recorded;
 use activities::store::bell;
@@ -29,10 +30,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
-
-/// After this long without a sign of life a runner begins no calls. Others wait half as long again
-/// before they give its calls up ([`activities::turn::RUNNER_SILENCE`]).
-const SILENT: Duration = Duration::from_secs(10);
 
 /// How a runner works.
 #[derive(Debug, Clone)]
@@ -80,17 +77,8 @@ struct Shared {
     look: Notify,
     /// Whether something was handed out that may have been lost on its way to memory.
     in_doubt: AtomicBool,
-    life: Mutex<Life>,
     stop: CancellationToken,
     ready: watch::Sender<bool>,
-}
-
-/// When this runner showed that it lives.
-struct Life {
-    /// The last time.
-    seen_at: Instant,
-    /// The last time after it had been silent: frozen, or cut off from the database.
-    back_at: Option<Instant>,
 }
 
 impl Runner {
@@ -116,11 +104,10 @@ impl Runner {
             outcomes,
             lost,
             in_doubt: AtomicBool::new(false),
-            life: Mutex::new(Life { seen_at: Instant::now(), back_at: None }),
             stop: CancellationToken::new(),
             ready,
         });
-        housekeeping::beat(&shared).await?;
+        life::beat(&shared.mailroom).await?;
         let mut listener = shared.mailroom.store.listen(bell::WORK).await?;
         listener.listen(bell::PLANS).await?;
         let mut tasks = JoinSet::new();
@@ -159,7 +146,7 @@ impl Runner {
         self.shared.lanes.close();
         self.shared.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-        if let Err(error) = housekeeping::say_farewell(&self.shared).await {
+        if let Err(error) = life::say_farewell(&self.shared.mailroom).await {
             tracing::warn!(error = activities::error::chain(&error), "could not sign off");
         }
     }
@@ -178,22 +165,6 @@ async fn supervise<F: Future<Output = ()>>(shared: Arc<Shared>, task: impl Fn(Ar
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.is_cancelled()
-    }
-
-    /// Notes that this runner showed at `at` that it lives.
-    fn seen(&self, at: Instant) {
-        let mut life = self.life.lock().expect("no holder panics");
-        if at.duration_since(life.seen_at) > SILENT {
-            life.back_at = Some(Instant::now());
-        }
-        life.seen_at = at;
-    }
-
-    /// Whether a call may begin whose gate began at `gate_at`. Not if this runner was silent since, for
-    /// so long that others may have taken the call for lost, and a person has sent it again.
-    fn may_call(&self, gate_at: Instant) -> bool {
-        let life = self.life.lock().expect("no holder panics");
-        life.seen_at.elapsed() <= SILENT && life.back_at.is_none_or(|back_at| back_at <= gate_at)
     }
 
     /// Notes that a transaction failed which may have been committed: what it handed out is in rows

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use activities::error::{ActivityError, Result, chain};
+use activities::error::{Result, chain};
 use activities::store::enrollments::Cursor;
 use activities::store::{clock, work};
 use activities::turn::Due;
@@ -153,7 +153,7 @@ impl Scout {
 async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
     match due.turn(&shared.mailroom.versions).await {
         Ok(turned) => shared.take_up(workspace, turned),
-        Err(error) if is_outage(&error) => return Err(error),
+        Err(error) if error.is_outage() => return Err(error),
         Err(error) => {
             tracing::error!(
                 error = chain(&error),
@@ -163,19 +163,4 @@ async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A session was ended because it rested in a transaction: we were frozen.
-const RESTED_TOO_LONG: &str = "25P03";
-
-/// Whether the database is away, so that no lead is to blame.
-pub(crate) fn is_outage(error: &ActivityError) -> bool {
-    match error {
-        ActivityError::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-            code == RESTED_TOO_LONG
-                || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-        }),
-        ActivityError::Database(_) => true,
-        _ => false,
-    }
 }

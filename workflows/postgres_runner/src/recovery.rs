@@ -7,15 +7,13 @@ use std::time::Duration;
 use activities::error::{Result, chain};
 use activities::send::sweep;
 use activities::store::{clock, enrollments, work};
-use activities::turn::{self, FAILURES_MAX};
-use chrono::TimeDelta;
+use activities::turn;
 use futures::FutureExt as _;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use uuid::Uuid;
 
 use super::Shared;
-use super::pump::is_outage;
 
 /// Sends that are swept in one go.
 const SWEEP_MAX: usize = 100;
@@ -41,10 +39,12 @@ async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> R
         }
         match turn::these(&mailroom.store, &mailroom.versions, workspace, &part).await {
             Ok(turned) => shared.take_up(workspace, turned),
-            Err(error) if is_outage(&error) => return Err(error),
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) if part.len() == 1 => {
                 let enrollment = EnrollmentId::new(part[0]);
-                blame(shared, workspace, enrollment, &chain(&error)).await?;
+                turn::blame(mailroom, workspace, enrollment, &chain(&error)).await?;
+                // Nobody looks for what becomes due without a turn.
+                shared.work.notify_one();
             }
             Err(_) => {
                 let (first, second) = part.split_at(part.len() / 2);
@@ -53,27 +53,6 @@ async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> R
             }
         }
     }
-    Ok(())
-}
-
-/// Notes a failed turn, and parks the enrollment after too many.
-async fn blame(
-    shared: &Shared,
-    workspace: WorkspaceId,
-    enrollment: EnrollmentId,
-    cause: &str,
-) -> Result<()> {
-    let mut tx = shared.mailroom.store.begin(workspace).await?;
-    let clocks = clock::read(&mut tx).await?;
-    let again_at = clocks.campaign_in(TimeDelta::seconds(5));
-    let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
-    tracing::error!(enrollment.id = %enrollment, failures, cause, "turn failed");
-    if failures >= FAILURES_MAX {
-        turn::park(&mut tx, clocks, &[(enrollment, cause.to_owned())]).await?;
-    }
-    tx.commit().await?;
-    // Nobody looks for what becomes due without a turn.
-    shared.work.notify_one();
     Ok(())
 }
 

@@ -32,6 +32,7 @@ struct Listed {
     name: String,
     status: CampaignStatus,
     version: i32,
+    engine: String,
     start_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     leads: i64,
@@ -86,6 +87,7 @@ impl From<Overview> for Listed {
             name: campaign.name,
             status: campaign.status,
             version: campaign.version,
+            engine: campaign.engine,
             start_at: campaign.start_at,
             started_at: campaign.started_at,
             leads,
@@ -132,6 +134,7 @@ impl fmt::Display for Detail {
             .add("campaign", &listed.name)
             .add_some("about", self.description.as_ref())
             .add("status", format!("{}, version {}", listed.status, listed.version))
+            .add("engine", &listed.engine)
             .add_some("starts", listed.start_at.map(times::utc))
             .add_some("started", listed.started_at.map(times::utc))
             .add_some("finished", self.finished_at.map(times::utc))

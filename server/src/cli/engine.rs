@@ -1,0 +1,55 @@
+//! `meridian engine`: what drives campaigns.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use activities::engine::Engine;
+use activities::engine_move;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{ACTOR, Bench, campaign};
+use crate::terminal::Output;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Let another engine drive a campaign; its leads go on there
+    Move {
+        /// The engine: postgres or temporal
+        #[arg(long, value_name = "ENGINE")]
+        to: Engine,
+        /// The campaign
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Serialize)]
+struct Moved {
+    campaign: String,
+    engine: &'static str,
+    leads: u64,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { campaign, engine, leads } = self;
+        writeln!(f, "{engine} drives `{campaign}`; {leads} leads were moved")?;
+        match *engine {
+            "temporal" => writeln!(f, "  they go on where a process runs with --engine temporal"),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<ExitCode> {
+    let Command::Move { to, name, output } = command;
+    let found = campaign::find(&bench, &name).await?;
+    let session = bench.session;
+    let (store, workspace) = (&session.store, session.workspace);
+    let leads = engine_move::perform(store, workspace, found.id, to, ACTOR).await?;
+    let moved = Moved { campaign: name, engine: to.as_str(), leads };
+    bench.terminal.show(output.format(), &moved)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! A Temporal server that is not ours: the development server of Temporal's own program, on a database
+//! file that outlives it, so that it can be killed and started again.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::until;
+use crate::janitor;
+
+/// How long a server may take to answer.
+const READY: Duration = Duration::from_secs(120);
+
+/// What to do where there is none.
+const FIX: &str = "run `scripts/setup temporal`, or \
+                   `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, and put it on PATH";
+
+/// A server; it ends with the test.
+pub struct TemporalServer {
+    port: u16,
+    place: TempDir,
+    process: Child,
+}
+
+impl TemporalServer {
+    /// Starts a server with an empty database.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with what to install.
+    pub async fn start() -> Self {
+        let place = tempfile::tempdir().expect("a directory for Temporal's server");
+        janitor::remove_at_end(place.path());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = free.local_addr().expect("a listener has an address").port();
+        drop(free);
+        let process = spawn(&place, port);
+        let mut server = Self { port, place, process };
+        server.ready().await;
+        server
+    }
+
+    /// Returns its address, as `TEMPORAL_ADDRESS` wants it.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it as a power cut would.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("our own child can be killed");
+    }
+
+    /// Starts it again on what it had on disk.
+    pub async fn start_again(&mut self) {
+        self.process = spawn(&self.place, self.port);
+        self.ready().await;
+    }
+
+    /// Returns everything it has on disk.
+    pub fn stored(&self) -> Vec<u8> {
+        let mut stored = Vec::new();
+        for entry in std::fs::read_dir(self.place.path()).expect("the directory is there") {
+            let path: PathBuf = entry.expect("it can be read").path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("server.db"))
+            {
+                stored.extend(std::fs::read(path).expect("a file of ours"));
+            }
+        }
+        stored
+    }
+
+    /// Runs the program against it, and returns what it printed.
+    pub async fn run(&self, arguments: &[&str]) -> String {
+        let output = Command::new("temporal")
+            .args(arguments)
+            .args(["--address", &self.address()])
+            .output()
+            .await
+            .expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
+    }
+
+    async fn ready(&mut self) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let log = self.place.path().join("server.log");
+        until(READY, async || {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                let log = std::fs::read_to_string(&log).unwrap_or_default();
+                panic!("no Temporal to test with ({status}): {FIX}\n{log}");
+            }
+            TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+}
+
+fn spawn(place: &TempDir, port: u16) -> Child {
+    let log = std::fs::File::create(place.path().join("server.log")).expect("a log file");
+    let errors = log.try_clone().expect("a file can be shared");
+    let mut command = Command::new("temporal");
+    command
+        .args(["server", "start-dev", "--headless", "--ip", "127.0.0.1", "--log-level", "error"])
+        .args(["--port", &port.to_string()])
+        .arg("--db-filename")
+        .arg(place.path().join("server.db"))
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .kill_on_drop(true);
+    match command.spawn() {
+        Ok(process) => process,
+        Err(error) => panic!("no Temporal to test with ({error}): {FIX}"),
+    }
+}

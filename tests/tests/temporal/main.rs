@@ -1,0 +1,9 @@
+//! Leads that a real Temporal server drives, seen from outside: what they receive, what the mail server
+//! accepted, and what is left in the rows and in Temporal's histories.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
+mod faults;
+mod moves;
+mod stage;
+mod whole;

@@ -1,0 +1,134 @@
+//! What every test here needs: a Temporal server, a mail server, an installation whose leads Temporal
+//! drives, and recipients who play their parts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use temporal_runner::histories;
+use tests::cluster::Database;
+use tests::end_to_end::installation::{Installation, Serving};
+use tests::end_to_end::mail_server::{Delays, MailServer};
+use tests::end_to_end::oracle::{self, assert_none, nothing};
+use tests::end_to_end::provider::Provider;
+use tests::end_to_end::recipients::{Done, Recipients};
+use tests::end_to_end::temporal_server::TemporalServer;
+use tests::end_to_end::{PATIENCE, seed, tell, until};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A day of the campaign is a second.
+const FACTOR: f64 = 86_400.0;
+
+pub(crate) const CAMPAIGN: &str = "three-mails";
+
+/// A campaign under way.
+pub(crate) struct Stage {
+    pub(crate) temporal: TemporalServer,
+    pub(crate) mail_server: Arc<MailServer>,
+    pub(crate) installation: Installation,
+    pub(crate) database: Database,
+    begun: Instant,
+    leads: u32,
+    stop: CancellationToken,
+    playing: JoinHandle<Vec<Done>>,
+}
+
+impl Stage {
+    /// Sets a campaign for so many recipients up, and starts it.
+    pub(crate) async fn set(leads: u32) -> (Self, Serving) {
+        let begun = Instant::now();
+        let temporal = TemporalServer::start().await;
+        tell(format_args!("{:.0?}: Temporal answers", begun.elapsed()));
+        let delays = Delays { before: 15, after: 15, slow: 150, hold: 1_500, ask: 0 };
+        let mail_server = Arc::new(MailServer::start(delays).await);
+        let installation = Installation::create().await;
+        // First, for it says which engine new campaigns get.
+        let mut serving = serve(&installation, &temporal);
+        installation.ready(&mut serving).await;
+        let endpoint = installation.begin(&mail_server, leads, FACTOR).await;
+        let database = installation.database.clone();
+        let provider = Provider::new(&endpoint, seed());
+        let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
+        let stop = CancellationToken::new();
+        let playing = tokio::spawn(recipients.play(stop.clone()));
+        let stage =
+            Self { temporal, mail_server, installation, database, begun, leads, stop, playing };
+        (stage, serving)
+    }
+
+    /// Starts `meridian serve` once more.
+    pub(crate) fn serve(&self) -> Serving {
+        serve(&self.installation, &self.temporal)
+    }
+
+    /// Waits until so many mails were accepted.
+    pub(crate) async fn accepted(&self, serving: &mut Serving, enough: usize) {
+        until(PATIENCE, async || {
+            serving.assert_running();
+            let accepted = self.mail_server.accepted().len();
+            if accepted >= enough { Ok(()) } else { Err(format!("{accepted} mails accepted")) }
+        })
+        .await;
+        self.tell(&format!("{enough} mails"));
+    }
+
+    /// Waits until everybody has ended as scripted, up to what a person has to look at.
+    pub(crate) async fn settled(&self, serving: &mut Serving) {
+        until(PATIENCE, async || {
+            serving.assert_running();
+            nothing(oracle::unsettled(&self.database, &self.mail_server).await)
+        })
+        .await;
+        self.tell("everybody has ended as scripted");
+    }
+
+    /// What the server has recorded goes the same way once more. Kept where `MERIDIAN_HISTORIES` says.
+    async fn replay_histories(&self) {
+        let address = format!("http://{}", self.temporal.address()).parse().unwrap();
+        let found = histories::fetch(Some(&address), 1_000).await.unwrap();
+        assert!(!found.is_empty(), "there are no histories");
+        let place = std::env::var_os("MERIDIAN_HISTORIES").map(PathBuf::from);
+        for (name, history) in &found {
+            assert_eq!(histories::replay(history).await, Ok(()), "{name}");
+            if let Some(place) = &place {
+                let name = name.replace('/', "-");
+                std::fs::write(place.join(format!("{name}.json")), history).unwrap();
+            }
+        }
+        self.tell(&format!("{} histories go the same way", found.len()));
+    }
+
+    pub(crate) fn tell(&self, what: &str) {
+        tell(format_args!("{:.0?}: {what}", self.begun.elapsed()));
+    }
+
+    /// Judges what is left, and ends what runs. Returns what Temporal has stored.
+    pub(crate) async fn judge(mut self, serving: Serving) -> Vec<u8> {
+        self.stop.cancel();
+        let done = (&mut self.playing).await.unwrap();
+        let accepted = self.mail_server.accepted();
+        tell(format_args!("{} mails, {} answers", accepted.len(), done.len()));
+        assert_none("accepted twice", oracle::accepted_twice(&accepted));
+        assert_none("sent after a stop", oracle::sent_after_stop(&accepted, &done));
+        assert_none("not stored once", oracle::not_stored_once(&self.database, &done).await);
+        assert!(serving.terminate().await.success());
+        let logged = self.installation.log();
+        assert!(
+            !logged.contains("panicked") && !logged.contains("@recipients.example"),
+            "{logged}"
+        );
+        self.installation.run(&["verify"]).await;
+        let replayed = self.installation.json(&["replay", "--all"]).await;
+        assert_eq!(replayed["equal"], self.leads, "{replayed}");
+        self.replay_histories().await;
+        self.temporal.kill().await;
+        self.temporal.stored()
+    }
+}
+
+fn serve(installation: &Installation, temporal: &TemporalServer) -> Serving {
+    let address = temporal.address();
+    let engine = [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address.as_str())];
+    installation.serve_with(&engine)
+}

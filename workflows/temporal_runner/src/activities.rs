@@ -1,0 +1,255 @@
+//! What the workflows of leads have done: a turn, the passage of one send, the search for a lost one. Each
+//! may be done any number of times: the states of rows decide. What a provider refuses is no failure
+//! here; a failure is our own infrastructure's, and says no more than its kind.
+
+#![expect(missing_docs, reason = "the macros make constants of their own, without a word")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use activities::error::{ActivityError as Error, chain};
+use activities::mailroom::Mailroom;
+use activities::send::passage::{self, answered, kept_back};
+use activities::send::prepare::Readied;
+use activities::send::record::Known;
+use activities::send::{Recorded, gate, prepare, sweep};
+use activities::turn::one::{self, View};
+use activities::turn::{self, Ask};
+use machine::ids::{EnrollmentId, SendId, WorkspaceId};
+use temporalio_macros::activities;
+use temporalio_sdk::ApplicationFailure;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tracing::Span;
+
+use super::lines::Lines;
+use super::payloads::{ErrandDone, ErrandInput, LeadInput, LeadView};
+
+/// How often an activity shows that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How long a send waits whose lead somebody else has locked.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+
+/// How often a send is taken to its gate in one go, while others have its lead or its data change.
+const GATES_MAX: u32 = 50;
+
+/// Why an activity failed, as Temporal may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Trouble {
+    #[error("the database is away")]
+    Outage,
+    #[error("it failed, and Meridian's log says why")]
+    Failed,
+}
+
+impl Trouble {
+    /// Returns the failure of an activity, which names its kind and no cause.
+    fn failure(self) -> ActivityError {
+        let kind = match self {
+            Self::Outage => "Outage",
+            Self::Failed => "Failed",
+        };
+        let failure = ApplicationFailure::builder(self).type_name(kind.to_owned()).build();
+        ActivityError::application(failure)
+    }
+}
+
+/// Logs a failure, and returns what may be told of it.
+fn trouble(what: &'static str, enrollment: EnrollmentId, error: &Error) -> Trouble {
+    tracing::error!(enrollment.id = %enrollment, error = chain(error), "{what} failed");
+    if error.is_outage() { Trouble::Outage } else { Trouble::Failed }
+}
+
+/// Turns.
+pub struct Turns {
+    mailroom: Mailroom,
+}
+
+/// Sends, and what is on their way.
+pub struct Sends {
+    mailroom: Mailroom,
+    lines: Arc<Lines>,
+}
+
+impl Turns {
+    pub(crate) fn new(mailroom: Mailroom) -> Self {
+        Self { mailroom }
+    }
+}
+
+impl Sends {
+    pub(crate) fn new(mailroom: Mailroom, lines: Arc<Lines>) -> Self {
+        Self { mailroom, lines }
+    }
+}
+
+#[activities]
+impl Turns {
+    /// Turns an enrollment.
+    #[activity(name = "turn.v1")]
+    pub async fn turn(
+        self: Arc<Self>,
+        _: ActivityContext,
+        input: LeadInput,
+    ) -> Result<LeadView, ActivityError> {
+        let (workspace, enrollment) =
+            (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
+        let error = match one::turn(&self.mailroom, workspace, enrollment).await {
+            Ok(view) => return Ok(shown(view)),
+            Err(error) => error,
+        };
+        if !error.is_outage() {
+            let cause = chain(&error);
+            let blamed = turn::blame(&self.mailroom, workspace, enrollment, &cause).await;
+            if let Err(error) = blamed {
+                return Err(trouble("counting a failed turn", enrollment, &error).failure());
+            }
+            return Err(Trouble::Failed.failure());
+        }
+        Err(trouble("a turn", enrollment, &error).failure())
+    }
+}
+
+#[activities]
+impl Sends {
+    /// Takes a send to its gate, calls its provider and records what became of it.
+    #[activity(name = "send.v1")]
+    pub async fn send(
+        self: Arc<Self>,
+        context: ActivityContext,
+        errand: ErrandInput,
+    ) -> Result<ErrandDone, ActivityError> {
+        beating(&context, self.pass(&errand)).await
+    }
+
+    /// Looks for evidence about a call that was lost.
+    #[activity(name = "sweep.v1")]
+    pub async fn sweep(
+        self: Arc<Self>,
+        context: ActivityContext,
+        errand: ErrandInput,
+    ) -> Result<ErrandDone, ActivityError> {
+        beating(&context, self.look(&errand)).await
+    }
+}
+
+/// Works, and shows meanwhile that it lives.
+async fn beating(
+    context: &ActivityContext,
+    work: impl Future<Output = Result<ErrandDone, Trouble>>,
+) -> Result<ErrandDone, ActivityError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done.map_err(Trouble::failure),
+            () = tokio::time::sleep(BEAT) => {
+                // One that is told to stop ends its call all the same: it may have left.
+                if let Err(error) = context.record_heartbeat(()).await {
+                    tracing::debug!(%error, "a heartbeat was not taken");
+                }
+            }
+        }
+    }
+}
+
+/// What a passage came to.
+enum Passed {
+    /// It is on record.
+    Recorded,
+    /// It stays planned.
+    Waits,
+}
+
+impl Sends {
+    async fn pass(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
+        let (workspace, enrollment) = names(errand);
+        let failed = |error| trouble("a send", enrollment, &error);
+        // The turn knows whether it is still wanted, and what it says.
+        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
+        let Some(mut view) = view else { return Ok(done(None)) };
+        let wanted = |ask: &Ask| ask.send.uuid() == errand.send && ask.attempt == errand.attempt;
+        let Some(at) = view.asks.iter().position(wanted) else { return Ok(done(Some(view))) };
+        let ask = view.asks.swap_remove(at);
+        let span = passage::span(workspace, &ask);
+        let passed = self.take_through(workspace, ask, &span).await.map_err(failed)?;
+        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
+        Ok(ErrandDone { waits: matches!(passed, Passed::Waits), ..done(view) })
+    }
+
+    async fn take_through(
+        &self,
+        workspace: WorkspaceId,
+        mut ask: Ask,
+        span: &Span,
+    ) -> Result<Passed, Error> {
+        // No lease runs while a send waits for a free line.
+        let _line = self.lines.enter(workspace, ask.sender).await;
+        for _ in 0..GATES_MAX {
+            let readied = prepare(&self.mailroom, workspace, vec![ask]).await?.pop();
+            let message = match readied {
+                Some(Readied::Ready(message)) => *message,
+                Some(Readied::Answered(ask, answer)) => {
+                    return self.record(workspace, kept_back(&ask, answer)).await;
+                }
+                None => return Ok(Passed::Waits),
+            };
+            self.lines.learn(workspace, message.sender.id, &message.outlet);
+            let gate_at = Instant::now();
+            let mut gated = gate(&self.mailroom, workspace, vec![message]).await?;
+            if let Some(dispatch) = gated.dispatched.pop() {
+                let mailroom = &self.mailroom;
+                let called =
+                    passage::make_call(mailroom, workspace, &dispatch, gate_at, span).await;
+                let is_too_late = matches!(called.what, Known::NotCalled { .. });
+                let passed = self.record(workspace, called).await?;
+                // At once it would be too late again.
+                return Ok(if is_too_late { Passed::Waits } else { passed });
+            }
+            if let Some((ask, answer)) = gated.answered.pop() {
+                return self.record(workspace, kept_back(&ask, answer)).await;
+            }
+            if let Some((ask, fence)) = gated.doubtful.pop() {
+                self.record(workspace, answered(&ask, Known::NotCalled { fence })).await?;
+                return Ok(Passed::Waits);
+            }
+            ask = match (gated.changed.pop(), gated.busy.pop()) {
+                (Some(ask), _) => ask,
+                (None, Some(ask)) => {
+                    tokio::time::sleep(BUSY_WAIT).await;
+                    ask
+                }
+                // It has to see something first, or is somebody else's by now.
+                (None, None) => return Ok(Passed::Waits),
+            };
+        }
+        Ok(Passed::Waits)
+    }
+
+    async fn record(&self, workspace: WorkspaceId, recorded: Recorded) -> Result<Passed, Error> {
+        // What is lost here is found by the next turn.
+        passage::write_down(&self.mailroom, workspace, &[recorded], || ()).await?;
+        Ok(Passed::Recorded)
+    }
+
+    async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
+        let (workspace, enrollment) = names(errand);
+        let failed = |error| trouble("a sweep", enrollment, &error);
+        let send = SendId::new(errand.send);
+        let settled = sweep(&self.mailroom, workspace, &[send]).await.map_err(failed)?.is_some();
+        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
+        // One that is not settled has its time, which the turn knows.
+        Ok(ErrandDone { waits: !settled, ..done(view) })
+    }
+}
+
+fn names(errand: &ErrandInput) -> (WorkspaceId, EnrollmentId) {
+    (WorkspaceId::new(errand.workspace), EnrollmentId::new(errand.enrollment))
+}
+
+fn done(view: Option<View>) -> ErrandDone {
+    ErrandDone { waits: false, view: shown(view) }
+}
+
+fn shown(view: Option<View>) -> LeadView {
+    view.map_or_else(LeadView::gone, LeadView::from)
+}

@@ -1,0 +1,63 @@
+//! The way to Temporal: the address, namespace, certificates and key that its own programs use, from
+//! `TEMPORAL_…` variables and `temporal.toml`, so that what works for `temporal workflow list` works here.
+
+use std::time::Duration;
+
+use activities::error::chain;
+use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::{Client, ClientOptions, Connection};
+use temporalio_common::envconfig::load_client_config_profile;
+use url::Url;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Why Temporal cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionError {
+    /// What is said of it does not read well.
+    #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
+    Settings(String),
+    /// Nobody answers, or not us.
+    #[error("Temporal at {address} does not answer: {why}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What was heard.
+        why: String,
+    },
+}
+
+/// Returns the address that somebody gave, by `TEMPORAL_ADDRESS` or in `temporal.toml`.
+///
+/// # Errors
+///
+/// [`ConnectionError::Settings`].
+pub fn address() -> Result<Option<String>, ConnectionError> {
+    let profile = load_client_config_profile(LoadClientConfigProfileOptions::default(), None);
+    let profile = profile.map_err(|error| ConnectionError::Settings(chain(&error)))?;
+    Ok(profile.address)
+}
+
+/// Connects, at `address` if it is given, else where the settings say.
+pub(crate) async fn connect(
+    address: Option<&Url>,
+    identity: String,
+) -> Result<Client, ConnectionError> {
+    let options = LoadClientConfigProfileOptions::default();
+    let (mut connection, client) = ClientOptions::load_from_config(options)
+        .map_err(|error| ConnectionError::Settings(chain(&error)))?;
+    connection.identity = identity;
+    if let Some(address) = address {
+        connection.target = address.clone();
+    }
+    let address = connection.target.to_string();
+    let unreachable = |why: String| ConnectionError::Unreachable { address, why };
+    let connected = tokio::time::timeout(CONNECT, Connection::connect(connection)).await;
+    let connection = match connected {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(unreachable(chain(&error))),
+        Err(_) => return Err(unreachable(format!("nothing within {} s", CONNECT.as_secs()))),
+    };
+    Client::new(connection, client).map_err(|error| ConnectionError::Settings(chain(&error)))
+}

@@ -1,0 +1,167 @@
+//! Drives turns and effects from workflows in Temporal.
+//!
+//! Postgres holds the lead: a workflow only says when to look at it, and where a send runs. It beats its
+//! time with one timer, hears pokes, and has done what a turn found open. A relay starts and pokes
+//! workflows from rows, so that nothing is lost while Temporal is away. The process that runs this one
+//! runs the Postgres engine too, which shows that it lives and does the chores for all.
+
+pub mod activities;
+mod connection;
+pub mod histories;
+pub mod lenient;
+mod lines;
+pub mod payloads;
+mod relay;
+mod search_attributes;
+mod worker;
+pub mod workflow;
+
+use std::time::Duration;
+
+use ::activities::engine::Engine;
+use ::activities::error::chain;
+use ::activities::mailroom::Mailroom;
+use temporalio_client::Client;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use connection::{ConnectionError, address};
+pub use payloads::workflow_id;
+pub use search_attributes::NAMES as SEARCH_ATTRIBUTES;
+
+/// The longest wait between two attempts to reach Temporal.
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How the leads of Temporal are driven.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where Temporal is; where nothing is said, as its own programs are told.
+    pub address: Option<Url>,
+    /// What the names of task queues begin with.
+    pub queues: String,
+    /// How many calls one mail account may have open.
+    pub calls_per_mailbox: usize,
+    /// How many workflows a worker remembers; a larger number makes it slower.
+    pub cached_workflows: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: None,
+            queues: "meridian".to_owned(),
+            calls_per_mailbox: 1,
+            cached_workflows: 800,
+        }
+    }
+}
+
+/// A running engine. Dropped, it stops without waiting; [`Runner::drain`] stops it in order.
+pub struct Runner {
+    stop: CancellationToken,
+    driving: JoinHandle<()>,
+    ready: watch::Receiver<bool>,
+}
+
+impl Runner {
+    /// Starts driving, now or as soon as Temporal answers.
+    ///
+    /// # Errors
+    ///
+    /// When what is said of Temporal does not read well.
+    pub fn start(mailroom: Mailroom, settings: Settings) -> Result<Self, ConnectionError> {
+        connection::address()?;
+        let stop = CancellationToken::new();
+        let (ready, is_ready) = watch::channel(false);
+        let mailroom = mailroom.driven_by(Engine::Temporal);
+        let driving = tokio::spawn(drive(mailroom, settings, stop.clone(), ready));
+        Ok(Self { stop, driving, ready: is_ready })
+    }
+
+    /// Tells whether Temporal answers and workers run.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Stops in order: no more pokes and new work, and calls under way finish and are recorded.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        if let Err(error) = self.driving.await {
+            tracing::error!(%error, "the Temporal engine panicked");
+        }
+    }
+}
+
+/// Connects, works until it is told to stop, and begins again when a worker ends by itself.
+async fn drive(
+    mailroom: Mailroom,
+    settings: Settings,
+    stop: CancellationToken,
+    ready: watch::Sender<bool>,
+) {
+    let mut trouble: u32 = 0;
+    while !stop.is_cancelled() {
+        let identity = format!("meridian/{}", mailroom.runner);
+        let error = match connection::connect(settings.address.as_ref(), identity).await {
+            Ok(client) => match work(client, &mailroom, &settings, &stop, &ready).await {
+                Ok(()) => return,
+                Err(error) => {
+                    trouble = 0;
+                    chain(&error)
+                }
+            },
+            Err(error) => chain(&error),
+        };
+        ready.send_replace(false);
+        // Said once: it may be away for days.
+        if trouble == 0 {
+            tracing::error!(error, "the Temporal engine does not run; trying again until it does");
+        }
+        trouble = trouble.saturating_add(1);
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN_MAX.min(Duration::from_millis(250 << trouble.min(8)))) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Works until it is told to stop.
+async fn work(
+    client: Client,
+    mailroom: &Mailroom,
+    settings: &Settings,
+    stop: &CancellationToken,
+    ready: &watch::Sender<bool>,
+) -> Result<(), worker::Ended> {
+    let namespace = client.options().namespace.clone();
+    let labelled = search_attributes::ensure(client.connection(), &namespace).await;
+    let here = stop.child_token();
+    let mut workers = worker::Workers::start(&client, mailroom, settings, here.child_token())?;
+    let relay = relay::Relay {
+        mailroom: mailroom.clone(),
+        client,
+        queues: settings.queues.clone(),
+        labelled,
+        stop: here.clone(),
+    };
+    let relaying = tokio::spawn(relay.run());
+    ready.send_replace(true);
+    tracing::info!(
+        temporal.namespace = namespace,
+        temporal.queues = settings.queues,
+        "Temporal drives leads"
+    );
+    let ended = tokio::select! {
+        ended = workers.ended() => Err(ended),
+        () = stop.cancelled() => Ok(()),
+    };
+    // No more pokes, then no more work.
+    here.cancel();
+    if let Err(error) = relaying.await {
+        tracing::error!(%error, "the relay panicked");
+    }
+    workers.stop().await;
+    ended
+}

@@ -1,0 +1,316 @@
+//! From rows to workflows: starts the workflow of every lead that has none, and pokes those that have
+//! something to look at. It is the outbox, because rows say what is to be poked until a turn has seen it,
+//! and the watchdog, because a lead that is overdue is poked, whatever became of its workflow.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use activities::error::{ActivityError, chain};
+use activities::mailroom::Mailroom;
+use activities::store::engines::{self, Relayed, Waiting};
+use activities::store::enrollments::Cursor;
+use activities::store::{Tx, bell, clock};
+use activities::turn::OVERDUE;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use machine::ids::{EnrollmentId, WorkspaceId};
+use sqlx::postgres::PgListener;
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::{
+    Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::lenient::Lenient;
+use super::payloads::{LeadInput, Poke, workflow_id};
+use super::search_attributes;
+use super::workflow::Lead;
+
+/// How many leads are read at once.
+const PAGE: i64 = 500;
+
+/// How many pokes are under way at once.
+const AT_ONCE: usize = 50;
+
+/// When nothing rings and nothing is due, rows are looked at again after this long at the latest.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// For how long a poke is taken to be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(30);
+
+/// The longest wait while Temporal or the database is away.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+
+/// How long the bell line rests after a failure.
+const LINE_WAIT: Duration = Duration::from_millis(500);
+
+/// A relay.
+pub(crate) struct Relay {
+    pub(crate) mailroom: Mailroom,
+    pub(crate) client: Client,
+    pub(crate) queues: String,
+    /// Whether the namespace knows our search attributes.
+    pub(crate) labelled: bool,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Why a round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the database failed")]
+    Database(#[from] ActivityError),
+    #[error("Temporal takes no pokes")]
+    Temporal(#[from] WorkflowStartError),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// What was poked a moment ago, and how it stood then: while it stands so, the poke is on its way.
+#[derive(Default)]
+struct Poked(HashMap<EnrollmentId, (Waiting, Instant)>);
+
+/// Where a round stands in the leads of a workspace.
+enum Scan {
+    Unheard(EnrollmentId),
+    Overdue(Option<Cursor>),
+    Unstarted(EnrollmentId),
+}
+
+impl Relay {
+    /// Pokes until it is told to stop.
+    pub(crate) async fn run(self) {
+        let rung = Arc::new(Notify::new());
+        let ringing = listen(self.mailroom.clone(), Arc::clone(&rung), self.stop.clone());
+        let ringing = tokio::spawn(ringing);
+        let mut poked = Poked::default();
+        let mut trouble: u32 = 0;
+        while !self.stop.is_cancelled() {
+            let wait = match self.round(&mut poked).await {
+                Ok(wait) => {
+                    if trouble > 0 {
+                        tracing::info!("leads are relayed to Temporal again");
+                    }
+                    trouble = 0;
+                    wait
+                }
+                Err(error) => {
+                    // Said once: it may be away for days.
+                    if trouble == 0 {
+                        tracing::error!(
+                            error = chain(&error),
+                            "leads cannot be relayed to Temporal; trying again until they can"
+                        );
+                    }
+                    trouble = trouble.saturating_add(1);
+                    poked.0.clear();
+                    let wait = AWAY_MAX.min(Duration::from_millis(250 << trouble.min(8)));
+                    self.pause(wait).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = rung.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        ringing.abort();
+    }
+
+    /// Pokes what is to be poked. Returns how long nothing will be.
+    async fn round(&self, poked: &mut Poked) -> Result<Duration, Trouble> {
+        poked.forget();
+        let mut conn = self.mailroom.store.begin_outside().await?;
+        let clocks = clock::read(&mut conn).await?;
+        let relayed = engines::relayed_workspaces(&mut conn).await?;
+        conn.commit().await?;
+        let overdue = clocks.campaign_in(-OVERDUE);
+        let mut wait = IDLE_MAX;
+        for Relayed { workspace, wake_at, unheard, .. } in &relayed {
+            if *unheard {
+                let scan = Scan::Unheard(EnrollmentId::new(Uuid::nil()));
+                self.go_through(poked, *workspace, scan, overdue).await?;
+            }
+            match wake_at {
+                Some(at) if *at <= overdue => {
+                    self.go_through(poked, *workspace, Scan::Overdue(None), overdue).await?;
+                }
+                Some(at) => {
+                    let due = (clocks.wall_until(*at) + OVERDUE).to_std().unwrap_or(IDLE_MAX);
+                    wait = wait.min(due);
+                }
+                None => {}
+            }
+        }
+        // Last, and a page of each at a time: they are many, and whoever has something to hear goes first.
+        for Relayed { workspace, unstarted, .. } in &relayed {
+            if *unstarted && self.start_some(poked, *workspace, overdue).await? {
+                wait = Duration::ZERO;
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Pokes every lead of a scan.
+    async fn go_through(
+        &self,
+        poked: &mut Poked,
+        workspace: WorkspaceId,
+        mut scan: Scan,
+        overdue: DateTime<Utc>,
+    ) -> Result<(), Trouble> {
+        while !self.stop.is_cancelled() {
+            let page = self.read(workspace, &scan, overdue).await?;
+            let Some(last) = page.last().copied() else { return Ok(()) };
+            let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
+            self.poke(poked, workspace, page).await?;
+            if !is_full {
+                return Ok(());
+            }
+            scan = match scan {
+                Scan::Unheard(_) => Scan::Unheard(last.enrollment),
+                Scan::Unstarted(_) => Scan::Unstarted(last.enrollment),
+                Scan::Overdue(_) => Scan::Overdue(
+                    last.wake_at.map(|wake_at| Cursor { wake_at, enrollment: last.enrollment }),
+                ),
+            };
+        }
+        Ok(())
+    }
+
+    /// Starts a page of leads that have not begun. Returns whether there are more.
+    async fn start_some(
+        &self,
+        poked: &mut Poked,
+        workspace: WorkspaceId,
+        overdue: DateTime<Utc>,
+    ) -> Result<bool, Trouble> {
+        let mut after = EnrollmentId::new(Uuid::nil());
+        loop {
+            let page = self.read(workspace, &Scan::Unstarted(after), overdue).await?;
+            let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
+            let Some(last) = page.last() else { return Ok(false) };
+            after = last.enrollment;
+            // Those who were started a moment ago are passed by, up to the first who was not.
+            if self.poke(poked, workspace, page).await? > 0 || !is_full || self.stop.is_cancelled()
+            {
+                return Ok(is_full);
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        workspace: WorkspaceId,
+        scan: &Scan,
+        overdue: DateTime<Utc>,
+    ) -> Result<Vec<Waiting>, Trouble> {
+        let mut tx: Tx = self.mailroom.store.begin_batch(workspace).await?;
+        let page = match scan {
+            Scan::Unheard(after) => engines::unheard(&mut tx, workspace, *after, PAGE).await?,
+            Scan::Unstarted(after) => engines::unstarted(&mut tx, workspace, *after, PAGE).await?,
+            Scan::Overdue(after) => {
+                engines::overdue(&mut tx, workspace, overdue, *after, PAGE).await?
+            }
+        };
+        tx.commit().await?;
+        Ok(page)
+    }
+
+    /// Pokes each of `page` that was not poked a moment ago. Returns how many were.
+    async fn poke(
+        &self,
+        poked: &mut Poked,
+        workspace: WorkspaceId,
+        mut page: Vec<Waiting>,
+    ) -> Result<usize, Trouble> {
+        page.retain(|waiting| poked.is_news(waiting));
+        let mut calls = stream::iter(page)
+            .map(
+                |waiting| async move { self.poke_one(workspace, &waiting).await.map(|()| waiting) },
+            )
+            .buffer_unordered(AT_ONCE);
+        let mut n = 0;
+        while let Some(done) = calls.next().await {
+            poked.note(done?);
+            n += 1;
+        }
+        metrics::counter!("meridian_pokes_total").increment(n as u64);
+        Ok(n)
+    }
+
+    async fn poke_one(
+        &self,
+        workspace: WorkspaceId,
+        waiting: &Waiting,
+    ) -> Result<(), WorkflowStartError> {
+        let input = LeadInput {
+            workspace: workspace.uuid(),
+            enrollment: waiting.enrollment.uuid(),
+            queues: self.queues.clone(),
+            labelled: self.labelled,
+        };
+        let labels =
+            self.labelled.then(|| search_attributes::beginning(workspace, waiting.campaign));
+        let id = workflow_id(workspace, waiting.enrollment);
+        let options = WorkflowStartOptions::new(format!("{}-leads", self.queues), id)
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .maybe_search_attributes(labels)
+            .build();
+        let poke = Lenient::from(Poke { signal_seq: waiting.signal_seq });
+        self.client
+            .signal_with_start_workflow(Lead::run, input, Lead::look_again, poke, options)
+            .await?;
+        Ok(())
+    }
+
+    async fn pause(&self, for_how_long: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(for_how_long) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+impl Poked {
+    fn is_news(&self, waiting: &Waiting) -> bool {
+        self.0
+            .get(&waiting.enrollment)
+            .is_none_or(|(before, at)| before != waiting || at.elapsed() > ON_ITS_WAY)
+    }
+
+    fn note(&mut self, waiting: Waiting) {
+        self.0.insert(waiting.enrollment, (waiting, Instant::now()));
+    }
+
+    fn forget(&mut self) {
+        self.0.retain(|_, (_, at)| at.elapsed() <= ON_ITS_WAY);
+    }
+}
+
+/// Rings when a commit says that it brought work.
+async fn listen(mailroom: Mailroom, rung: Arc<Notify>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match mailroom.store.listen(bell::WORK).await {
+            Ok(listener) => hear(listener, &rung).await,
+            Err(error) => tracing::debug!(error = chain(&error), "no bell line for the relay"),
+        }
+        // Who knows what was missed.
+        rung.notify_one();
+        tokio::time::sleep(LINE_WAIT).await;
+    }
+}
+
+async fn hear(mut listener: PgListener, rung: &Notify) {
+    while let Ok(Some(_)) = listener.try_recv().await {
+        rung.notify_one();
+    }
+}

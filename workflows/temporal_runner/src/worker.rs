@@ -1,0 +1,128 @@
+//! The workers of a process: one for the workflows of leads and their turns, one for each channel's sends.
+//! Each has a thread of its own: the workflows of one worker all run on one.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use activities::mailroom::Mailroom;
+use temporalio_client::Client;
+use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::activities::{Sends, Turns};
+use super::lines::Lines;
+use super::workflow::Lead;
+
+/// How long activities may go on when the process ends, before they are told to.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the worker of {queue} ended: {why}")]
+pub(crate) struct Ended {
+    queue: String,
+    why: String,
+}
+
+/// The workers that run.
+pub(crate) struct Workers {
+    ends: Vec<oneshot::Receiver<Result<(), Ended>>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    /// Starts them.
+    pub(crate) fn start(
+        client: &Client,
+        mailroom: &Mailroom,
+        settings: &Settings,
+        stop: CancellationToken,
+    ) -> Result<Self, Ended> {
+        let lines = Arc::new(Lines::new(settings.calls_per_mailbox));
+        let queue = |name: &str| format!("{}-{name}", settings.queues);
+        let mut workers = Self { ends: Vec::new(), threads: Vec::new(), stop };
+        let leads = queue("leads");
+        let ended = |queue: &str, why: String| Ended { queue: queue.to_owned(), why };
+        let options = WorkerOptions::new(leads.clone())
+            .register_workflow::<Lead>()
+            .map_err(|error| ended(&leads, error.to_string()))?
+            .register_activities(Turns::new(mailroom.clone()))
+            .max_cached_workflows(settings.cached_workflows)
+            .graceful_shutdown_period(GRACE)
+            .build();
+        workers.add(leads, client.clone(), options)?;
+        for name in ["email", "sms"] {
+            let sends = Sends::new(mailroom.clone(), Arc::clone(&lines));
+            let options = WorkerOptions::new(queue(name))
+                .register_activities(sends)
+                .graceful_shutdown_period(GRACE)
+                .build();
+            workers.add(queue(name), client.clone(), options)?;
+        }
+        Ok(workers)
+    }
+
+    fn add(&mut self, queue: String, client: Client, options: WorkerOptions) -> Result<(), Ended> {
+        let (end, ends) = oneshot::channel();
+        let (handle, stop, name) = (Handle::current(), self.stop.clone(), queue.clone());
+        let work = move || {
+            let done = handle.block_on(run(client, options, stop));
+            let done = done.map_err(|why| Ended { queue: name, why });
+            // Nobody waits for it when the process ends.
+            let _ = end.send(done);
+        };
+        let thread = thread::Builder::new().name(queue.clone()).spawn(work);
+        self.threads.push(thread.map_err(|error| Ended { queue, why: error.to_string() })?);
+        self.ends.push(ends);
+        Ok(())
+    }
+
+    /// Waits until one ends before it was told to.
+    pub(crate) async fn ended(&mut self) -> Ended {
+        let (done, _, _) = futures::future::select_all(&mut self.ends).await;
+        let why = "it stopped by itself".to_owned();
+        match done {
+            Ok(Err(ended)) => ended,
+            Ok(Ok(())) | Err(_) => Ended { queue: "leads".to_owned(), why },
+        }
+    }
+
+    /// Stops them in order: nothing new is taken, and what is under way finishes.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker for Temporal panicked");
+        }
+    }
+}
+
+async fn run(
+    client: Client,
+    options: WorkerOptions,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let runtime = RuntimeOptions::builder().heartbeat_interval(None).build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let runtime = Runtime::from_current_tokio(runtime).map_err(|error| error.to_string())?;
+    let mut worker = Worker::new(&runtime, client, options).map_err(|error| error.to_string())?;
+    let end = worker.shutdown_handle();
+    let mut running = std::pin::pin!(worker.run());
+    let done = tokio::select! {
+        done = &mut running => done,
+        () = stop.cancelled() => {
+            end();
+            running.await
+        }
+    };
+    done.map_err(|error| error.to_string())
+}
