@@ -82,6 +82,7 @@ impl ActivityError {
             | Self::Stored { .. }
             | Self::NoSuchCampaign(_)
             | Self::NoSuchEnrollment(_)
+            | Self::SearchTooSlow(_)
             | Self::Unsafe { .. }
             | Self::Role { .. }
             | Self::Secret(_) => false,
