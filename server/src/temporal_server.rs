@@ -112,6 +112,7 @@ impl TemporalServer {
     pub async fn stop(mut self) {
         self.shared.end(libc::SIGTERM);
         let Some(guardian) = self.guardian.take() else { return };
+        guardian.thread().unpark();
         let joined = tokio::task::spawn_blocking(move || guardian.join());
         let mut joined = std::pin::pin!(joined);
         if tokio::time::timeout(END, &mut joined).await.is_err() {
@@ -137,7 +138,7 @@ impl Shared {
     fn keep(&self) {
         while !self.stop.load(Ordering::SeqCst) {
             if self.answers() {
-                thread::sleep(LOOK);
+                thread::park_timeout(LOOK);
                 continue;
             }
             let why = match self.run() {
@@ -149,7 +150,7 @@ impl Shared {
             }
             tracing::error!(temporal.log = %self.log().display(), "{why}");
             *self.failed.lock().expect("no holder panics") = Some(why);
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
         }
     }
 

@@ -78,7 +78,10 @@ async fn every_table_is_either_a_tenant_s_or_known_to_be_none() {
          AND NOT EXISTS (SELECT 1 FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attname = 'workspace_id') ORDER BY 1",
     );
-    assert_eq!(others.await, ["_sqlx_migrations", "clock", "oldest_key", "runners"]);
+    assert_eq!(
+        others.await,
+        ["_sqlx_migrations", "clock", "oldest_key", "runners", "usual_engine"]
+    );
 }
 
 #[tokio::test]

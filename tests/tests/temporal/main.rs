@@ -5,5 +5,6 @@
 
 mod faults;
 mod moves;
+mod own_server;
 mod stage;
 mod whole;

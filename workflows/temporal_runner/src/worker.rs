@@ -111,8 +111,7 @@ async fn run(
     options: WorkerOptions,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let runtime = RuntimeOptions::builder().heartbeat_interval(None).build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
+    let runtime = RuntimeOptions::builder().heartbeat_interval(None).build()?;
     let runtime = Runtime::from_current_tokio(runtime).map_err(|error| error.to_string())?;
     let mut worker = Worker::new(&runtime, client, options).map_err(|error| error.to_string())?;
     let end = worker.shutdown_handle();

@@ -72,7 +72,7 @@ enum Woke {
     Poked,
     Cancelled,
     Fired,
-    Done(usize, Result<ErrandDone, ActivityExecutionError>),
+    Done(usize, Box<Result<ErrandDone, ActivityExecutionError>>),
 }
 
 #[workflow_methods]
@@ -143,7 +143,7 @@ impl Lead {
                     timer = None;
                     errands.resting.clear();
                 }
-                Woke::Done(index, done) => fresh = errands.note(index, done),
+                Woke::Done(index, done) => fresh = errands.note(index, *done),
             }
         }
     }
@@ -181,7 +181,7 @@ async fn next<'a>(
         },
         done = done => {
             let (done, index, _) = done.expect("there is one");
-            Woke::Done(index, done)
+            Woke::Done(index, Box::new(done))
         }
         fired = fired => match fired.expect("there is one") {
             TimerResult::Fired => Woke::Fired,

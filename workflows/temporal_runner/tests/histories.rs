@@ -1,8 +1,6 @@
 //! Every history in `histories/` was recorded by a real server and must go the same way in this build. A
 //! change of the loop that fails here would leave leads behind that are asleep: `patched` guards it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::path::Path;
 
 use temporal_runner::histories;

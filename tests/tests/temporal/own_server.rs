@@ -1,0 +1,60 @@
+//! Where nobody names a server, one of our own is started, and ends with us.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tests::end_to_end::installation::{Installation, Serving};
+use tests::end_to_end::until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_our_own_ends_with_us_and_sleeps_on_its_file() {
+    let installation = Installation::create().await;
+    let mut serving = installation.serve_with(&[("MERIDIAN_ENGINE", "temporal")]);
+    installation.ready(&mut serving).await;
+    let place = installation.place().join("temporal");
+    let port: u16 = std::fs::read_to_string(place.join("port")).unwrap().parse().unwrap();
+    assert!(answers(port) && place.join("server.db").exists());
+
+    let leads = installation.write("leads.csv", "email\nada@recipients.example\n");
+    installation.run(&["lead", "import", &leads]).await;
+    let steps = "name: spring\nzone: UTC\nsteps:\n  - key: intro\n    email: { subject: Hello, body: Hello. }\n";
+    let campaign = installation.write("campaign.yaml", steps);
+    installation.run(&["campaign", "apply", &campaign]).await;
+    installation.run(&["campaign", "start", "spring"]).await;
+    until(LIMIT, async || {
+        serving.assert_running();
+        let shown = installation.json(&["campaign", "show", "spring"]).await;
+        assert_eq!(shown["engine"], "temporal");
+        if shown["states"]["completed"] == 1 { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+
+    // In whatever way.
+    serving.kill().await;
+    until(LIMIT, async || if answers(port) { Err("it answers".to_owned()) } else { Ok(()) }).await;
+    let mut serving = installation.serve_with(&[("MERIDIAN_ENGINE", "temporal")]);
+    installation.ready(&mut serving).await;
+    assert!(answers(port), "another port than before");
+    assert!(serving.terminate().await.success());
+    assert!(!answers(port));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_and_without_the_program_it_is_said_how_to_get_one() {
+    let installation = Installation::create().await;
+    let mut serving =
+        installation.serve_with(&[("MERIDIAN_ENGINE", "temporal"), ("PATH", "/nowhere")]);
+    until(LIMIT, async || ended(&mut serving)).await;
+    let said = installation.log();
+    assert!(said.contains("TEMPORAL_ADDRESS") && said.contains("go install"), "{said}");
+}
+
+fn ended(serving: &mut Serving) -> Result<(), String> {
+    if serving.has_ended() { Ok(()) } else { Err("it runs".to_owned()) }
+}
+
+fn answers(port: u16) -> bool {
+    TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok()
+}
