@@ -38,6 +38,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long to wait before one that ended is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest such wait, where it ends again and again.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// A development server that answers.
 #[derive(Debug)]
 pub struct TemporalServer {
@@ -68,7 +71,7 @@ impl TemporalServer {
         let place = data_dir.join("temporal");
         fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
         let port = port(&place.join("port"))?;
-        let ui_port = port.checked_add(1_000).unwrap_or(port - 1_000);
+        let ui_port = port.checked_add(1_000).unwrap_or_else(|| port - 1_000);
         let shared = Arc::new(Shared {
             place,
             port,
@@ -136,11 +139,14 @@ impl Shared {
     /// Keeps a server there. The thread lives as long as its child: the kernel's promise that the child
     /// ends with us is bound to it.
     fn keep(&self) {
+        let mut pause = PAUSE;
         while !self.stop.load(Ordering::SeqCst) {
             if self.answers() {
+                pause = PAUSE;
                 thread::park_timeout(LOOK);
                 continue;
             }
+            let began = Instant::now();
             let why = match self.run() {
                 Ok(status) => format!("Temporal's server ended ({status})"),
                 Err(error) => format!("`{PROGRAM}` cannot be run ({error})"),
@@ -150,12 +156,16 @@ impl Shared {
             }
             tracing::error!(temporal.log = %self.log().display(), "{why}");
             *self.failed.lock().expect("no holder panics") = Some(why);
-            thread::park_timeout(PAUSE);
+            if began.elapsed() > READY {
+                pause = PAUSE;
+            }
+            thread::park_timeout(pause);
+            pause = PAUSE_MAX.min(pause * 2);
         }
     }
 
     fn run(&self) -> io::Result<std::process::ExitStatus> {
-        let log = fs::File::create(self.log())?;
+        let log = fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(PROGRAM);
         command
             .args(["server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"])

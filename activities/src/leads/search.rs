@@ -3,7 +3,7 @@
 //! through a million leads for the ten with a tag. Conditions that are rare together only are tried
 //! together, without an order, which would tempt the planner to walk through all leads in theirs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use machine::explain::Shown;
@@ -126,10 +126,12 @@ async fn within(
     after: Option<LeadId>,
     limit: i64,
 ) -> Result<Vec<LeadId>> {
+    let deadline = Instant::now() + limit_of_time;
     lead_search::plan_for_values(conn, limit_of_time).await?;
     let after = after.map_or(Uuid::nil(), LeadId::uuid);
-    match find(conn, workspace, &query.filter(), after, limit).await {
-        Ok(found) => Ok(found.into_iter().map(LeadId::new).collect()),
+    match find(conn, workspace, &query.filter(), after, limit, deadline).await {
+        Ok(Some(found)) => Ok(found.into_iter().map(LeadId::new).collect()),
+        Ok(None) => Err(ActivityError::SearchTooSlow(limit_of_time)),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => {
             Err(ActivityError::SearchTooSlow(limit_of_time))
         }
@@ -137,13 +139,17 @@ async fn within(
     }
 }
 
+/// Returns what is found, or `None` where the deadline passes first. No statement takes longer than the
+/// whole may.
+
 async fn find(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     filter: &Filter<'_>,
     mut after: Uuid,
     limit: i64,
-) -> sqlx::Result<Vec<Uuid>> {
+    deadline: Instant,
+) -> sqlx::Result<Option<Vec<Uuid>>> {
     let mut long = None;
     let stage = filter.stage.map(str::to_ascii_lowercase);
     let stage = match stage.as_deref() {
@@ -156,14 +162,18 @@ async fn find(
     for listed in lists.chain(stage) {
         let chunk = listed.next(conn, workspace, after).await?;
         if chunk.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit).await;
+            return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit)
+                .await
+                .map(Some);
         }
         long.get_or_insert((listed, chunk));
     }
     if let Some(text) = filter.text {
         let few = lead_search::named(conn, workspace, text, rows(CHUNK)).await?;
         if few.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
+                .await
+                .map(Some);
         }
     }
     let columns = filter.columns();
@@ -171,18 +181,22 @@ async fn find(
         let limit_of_few = rows(COLUMNS_MAX);
         let few = lead_search::in_columns(conn, workspace, filter, after, limit_of_few).await?;
         if few.len() < COLUMNS_MAX {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
+                .await
+                .map(Some);
         }
     }
     if filter.has_email == Some(false) {
         // Who is not reached by mail is reached by telephone.
         let few = lead_search::of_numbers(conn, workspace, rows(CHUNK)).await?;
         if few.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit).await;
+            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
+                .await
+                .map(Some);
         }
     }
     let Some((listed, mut chunk)) = long else {
-        return lead_search::passing(conn, workspace, filter, None, after, limit).await;
+        return lead_search::passing(conn, workspace, filter, None, after, limit).await.map(Some);
     };
     let mut found = Vec::new();
     loop {
@@ -191,8 +205,11 @@ async fn find(
         found.extend(lead_search::passing(conn, workspace, filter, among, after, wanted).await?);
         let (Some(last), true) = (chunk.last(), chunk.len() == CHUNK && rows(found.len()) < limit)
         else {
-            return Ok(found);
+            return Ok(Some(found));
         };
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
         after = *last;
         chunk = listed.next(conn, workspace, after).await?;
     }

@@ -23,6 +23,9 @@ const RECORD_TRIES: u32 = 8;
 /// The longest wait between two tries.
 const RECORD_WAIT: Duration = Duration::from_secs(3);
 
+/// How long a process that ends waits for a database that is away.
+const RECORD_LAST: Duration = Duration::from_secs(10);
+
 /// Returns the span of one passage of a send: ready, gate, call and record. It belongs to the turn that
 /// asked.
 pub fn span(workspace: WorkspaceId, ask: &Ask) -> Span {
@@ -111,6 +114,12 @@ pub fn known(dispatch: &Dispatch, called: Called) -> Known {
         Called::Answered(outcome) => Known::Call { fence: dispatch.fence, outcome },
         Called::TooLate => Known::NotCalled { fence: dispatch.fence },
     }
+}
+
+/// Waits for `ending`, the end of the process, and then for a database that is away for as long as it will.
+pub async fn out_of_time(ending: impl Future<Output = ()>) {
+    ending.await;
+    tokio::time::sleep(RECORD_LAST).await;
 }
 
 /// Records, again and again while the database is away: a lost outcome would need a person. What is

@@ -181,7 +181,10 @@ impl From<ActivityError> for Problem {
             ActivityError::NoSuchEnrollment(id) => {
                 return Self::not_found(format!("there is no enrollment {id}"));
             }
-            ActivityError::SearchTooSlow(_) => return Self::unavailable(error.to_string()),
+            ActivityError::SearchTooSlow(_) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return Self::new(status, "too-slow", "It takes too long", error.to_string());
+            }
             ActivityError::Database(_)
             | ActivityError::Migration(_)
             | ActivityError::Snapshot { .. }

@@ -48,7 +48,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     let found = campaign::find(&bench, &name).await?;
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
-    let leads = engine_move::perform(store, workspace, found.id, to, ACTOR).await?;
+    let leads = engine_move::perform(store, workspace, found.id, to, &ACTOR).await?;
     let moved = Moved { campaign: name, engine: to.as_str(), leads };
     bench.terminal.show(output.format(), &moved)?;
     Ok(ExitCode::SUCCESS)

@@ -251,9 +251,8 @@ async fn a_search_that_takes_too_long_is_given_up_and_says_so() {
         .await
         .unwrap();
     let answer = viewer.get("/leads?country=PT").await;
-    assert_eq!(answer.headers["retry-after"], "5");
-    let (kind, detail) = answer.problem(503);
-    assert_eq!(kind, "unavailable");
+    let (kind, detail) = answer.problem(422);
+    assert_eq!(kind, "too-slow");
     assert!(detail.contains("longer than 2 seconds: say more"), "{detail}");
     sqlx::raw_sql("ROLLBACK").execute(&mut owner).await.unwrap();
     viewer.get("/leads?country=PT").await.json(200);

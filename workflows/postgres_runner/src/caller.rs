@@ -25,9 +25,6 @@ use super::Shared;
 /// How long a send waits whose lead somebody else has locked.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
-/// How long a runner that stops waits for a database that is away.
-const RECORD_LAST: Duration = Duration::from_secs(10);
-
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);
 
@@ -200,17 +197,13 @@ async fn at_rest(shared: &Shared) {
 /// Records, again and again while the database is away. Only the end of the process does not wait for
 /// ever.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
-    let ending = async {
-        shared.stop.cancelled().await;
-        tokio::time::sleep(RECORD_LAST).await;
-    };
     let writing = passage::write_down(&shared.mailroom, workspace, recorded, || shared.doubt());
     let error = tokio::select! {
         written = AssertUnwindSafe(writing).catch_unwind() => match Trouble::of(written) {
             Ok(turned) => return shared.take_up(workspace, turned),
             Err(trouble) => trouble.what,
         },
-        () = ending => "the database is away, and the process ends".to_owned(),
+        () = passage::out_of_time(shared.stop.cancelled()) => "the database is away, and the process ends".to_owned(),
     };
     tracing::error!(
         error,

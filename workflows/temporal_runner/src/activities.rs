@@ -19,6 +19,7 @@ use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use temporalio_macros::activities;
 use temporalio_sdk::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::lines::Lines;
@@ -69,6 +70,8 @@ pub struct Turns {
 pub struct Sends {
     mailroom: Mailroom,
     lines: Arc<Lines>,
+    /// Told when the process ends.
+    ending: CancellationToken,
 }
 
 impl Turns {
@@ -78,8 +81,8 @@ impl Turns {
 }
 
 impl Sends {
-    pub(crate) fn new(mailroom: Mailroom, lines: Arc<Lines>) -> Self {
-        Self { mailroom, lines }
+    pub(crate) fn new(mailroom: Mailroom, lines: Arc<Lines>, ending: CancellationToken) -> Self {
+        Self { mailroom, lines, ending }
     }
 }
 
@@ -183,7 +186,10 @@ impl Sends {
         span: &Span,
     ) -> Result<Passed, Error> {
         // No lease runs while a send waits for a free line.
-        let _line = self.lines.enter(workspace, ask.sender).await;
+        let _line = tokio::select! {
+            line = self.lines.enter(workspace, ask.sender) => line,
+            () = self.ending.cancelled() => return Ok(Passed::Waits),
+        };
         for _ in 0..GATES_MAX {
             let readied = prepare(&self.mailroom, workspace, vec![ask]).await?.pop();
             let message = match readied {
@@ -227,8 +233,15 @@ impl Sends {
 
     async fn record(&self, workspace: WorkspaceId, recorded: Recorded) -> Result<Passed, Error> {
         // What is lost here is found by the next turn.
-        passage::write_down(&self.mailroom, workspace, &[recorded], || ()).await?;
-        Ok(Passed::Recorded)
+        let written = [recorded];
+        let writing = passage::write_down(&self.mailroom, workspace, &written, || ());
+        tokio::select! {
+            done = writing => done.map(|_| Passed::Recorded),
+            () = passage::out_of_time(self.ending.cancelled()) => {
+                tracing::error!("an outcome could not be recorded; the sweep will find it");
+                Ok(Passed::Waits)
+            }
+        }
     }
 
     async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {

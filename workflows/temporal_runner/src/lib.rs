@@ -16,7 +16,7 @@ mod search_attributes;
 mod worker;
 pub mod workflow;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::activities::engine::Engine;
 use ::activities::error::chain;
@@ -24,7 +24,7 @@ use ::activities::mailroom::Mailroom;
 use temporalio_client::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 pub use connection::{ConnectionError, address};
@@ -33,6 +33,9 @@ pub use search_attributes::NAMES as SEARCH_ATTRIBUTES;
 
 /// The longest wait between two attempts to reach Temporal.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Workers that ran for so long were well.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// How the leads of Temporal are driven.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Default for Settings {
 
 /// A running engine. Dropped, it stops without waiting; [`Runner::drain`] stops it in order.
 pub struct Runner {
-    stop: CancellationToken,
+    stop: DropGuard,
     driving: JoinHandle<()>,
     ready: watch::Receiver<bool>,
 }
@@ -77,7 +80,7 @@ impl Runner {
         let (ready, is_ready) = watch::channel(false);
         let mailroom = mailroom.driven_by(Engine::Temporal);
         let driving = tokio::spawn(drive(mailroom, settings, stop.clone(), ready));
-        Ok(Self { stop, driving, ready: is_ready })
+        Ok(Self { stop: stop.drop_guard(), driving, ready: is_ready })
     }
 
     /// Tells whether Temporal answers and workers run.
@@ -87,7 +90,7 @@ impl Runner {
 
     /// Stops in order: no more pokes and new work, and calls under way finish and are recorded.
     pub async fn drain(self) {
-        self.stop.cancel();
+        drop(self.stop);
         if let Err(error) = self.driving.await {
             tracing::error!(%error, "the Temporal engine panicked");
         }
@@ -104,16 +107,21 @@ async fn drive(
     let mut trouble: u32 = 0;
     while !stop.is_cancelled() {
         let identity = format!("meridian/{}", mailroom.runner);
-        let error = match connection::connect(settings.address.as_ref(), identity).await {
+        let connected = tokio::select! {
+            connected = connection::connect(settings.address.as_ref(), identity) => connected,
+            () = stop.cancelled() => return,
+        };
+        let began = Instant::now();
+        let error = match connected {
             Ok(client) => match work(client, &mailroom, &settings, &stop, &ready).await {
                 Ok(()) => return,
-                Err(error) => {
-                    trouble = 0;
-                    chain(&error)
-                }
+                Err(error) => chain(&error),
             },
             Err(error) => chain(&error),
         };
+        if began.elapsed() > STEADY {
+            trouble = 0;
+        }
         ready.send_replace(false);
         // Said once: it may be away for days.
         if trouble == 0 {
@@ -136,15 +144,18 @@ async fn work(
     ready: &watch::Sender<bool>,
 ) -> Result<(), worker::Ended> {
     let namespace = client.options().namespace.clone();
-    let labelled = search_attributes::ensure(client.connection(), &namespace).await;
-    let here = stop.child_token();
-    let mut workers = worker::Workers::start(&client, mailroom, settings, here.child_token())?;
+    let labelled = tokio::select! {
+        labelled = search_attributes::ensure(client.connection(), &namespace) => labelled,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let poking = stop.child_token();
+    let mut workers = worker::Workers::start(&client, mailroom, settings)?;
     let relay = relay::Relay {
         mailroom: mailroom.clone(),
         client,
         queues: settings.queues.clone(),
         labelled,
-        stop: here.clone(),
+        stop: poking.clone(),
     };
     let relaying = tokio::spawn(relay.run());
     ready.send_replace(true);
@@ -158,7 +169,7 @@ async fn work(
         () = stop.cancelled() => Ok(()),
     };
     // No more pokes, then no more work.
-    here.cancel();
+    poking.cancel();
     if let Err(error) = relaying.await {
         tracing::error!(%error, "the relay panicked");
     }

@@ -132,15 +132,19 @@ impl Relay {
         let relayed = engines::relayed_workspaces(&mut conn).await?;
         conn.commit().await?;
         let overdue = clocks.campaign_in(-OVERDUE);
-        let mut wait = IDLE_MAX;
-        for Relayed { workspace, wake_at, unheard, .. } in &relayed {
+        let (mut wait, mut more) = (IDLE_MAX, false);
+        let nobody = EnrollmentId::new(Uuid::nil());
+        // A page of each at a time, and whoever has something to hear first: a stop does not wait until
+        // all that is overdue, or has not begun, is poked.
+        for Relayed { workspace, unheard, .. } in &relayed {
             if *unheard {
-                let scan = Scan::Unheard(EnrollmentId::new(Uuid::nil()));
-                self.go_through(poked, *workspace, scan, overdue).await?;
+                more |= self.poke_some(poked, *workspace, Scan::Unheard(nobody), overdue).await?;
             }
+        }
+        for Relayed { workspace, wake_at, .. } in &relayed {
             match wake_at {
                 Some(at) if *at <= overdue => {
-                    self.go_through(poked, *workspace, Scan::Overdue(None), overdue).await?;
+                    more |= self.poke_some(poked, *workspace, Scan::Overdue(None), overdue).await?;
                 }
                 Some(at) => {
                     let due = (clocks.wall_until(*at) + OVERDUE).to_std().unwrap_or(IDLE_MAX);
@@ -149,30 +153,30 @@ impl Relay {
                 None => {}
             }
         }
-        // Last, and a page of each at a time: they are many, and whoever has something to hear goes first.
         for Relayed { workspace, unstarted, .. } in &relayed {
-            if *unstarted && self.start_some(poked, *workspace, overdue).await? {
-                wait = Duration::ZERO;
+            if *unstarted {
+                more |= self.poke_some(poked, *workspace, Scan::Unstarted(nobody), overdue).await?;
             }
         }
-        Ok(wait)
+        Ok(if more { Duration::ZERO } else { wait })
     }
 
-    /// Pokes every lead of a scan.
-    async fn go_through(
+    /// Pokes a page of a scan. Returns whether there is more.
+    async fn poke_some(
         &self,
         poked: &mut Poked,
         workspace: WorkspaceId,
         mut scan: Scan,
         overdue: DateTime<Utc>,
-    ) -> Result<(), Trouble> {
-        while !self.stop.is_cancelled() {
+    ) -> Result<bool, Trouble> {
+        loop {
             let page = self.read(workspace, &scan, overdue).await?;
-            let Some(last) = page.last().copied() else { return Ok(()) };
             let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-            self.poke(poked, workspace, page).await?;
-            if !is_full {
-                return Ok(());
+            let Some(last) = page.last().copied() else { return Ok(false) };
+            // Those who were poked a moment ago are passed by, up to the first who was not.
+            if self.poke(poked, workspace, page).await? > 0 || !is_full || self.stop.is_cancelled()
+            {
+                return Ok(is_full);
             }
             scan = match scan {
                 Scan::Unheard(_) => Scan::Unheard(last.enrollment),
@@ -181,28 +185,6 @@ impl Relay {
                     last.wake_at.map(|wake_at| Cursor { wake_at, enrollment: last.enrollment }),
                 ),
             };
-        }
-        Ok(())
-    }
-
-    /// Starts a page of leads that have not begun. Returns whether there are more.
-    async fn start_some(
-        &self,
-        poked: &mut Poked,
-        workspace: WorkspaceId,
-        overdue: DateTime<Utc>,
-    ) -> Result<bool, Trouble> {
-        let mut after = EnrollmentId::new(Uuid::nil());
-        loop {
-            let page = self.read(workspace, &Scan::Unstarted(after), overdue).await?;
-            let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let Some(last) = page.last() else { return Ok(false) };
-            after = last.enrollment;
-            // Those who were started a moment ago are passed by, up to the first who was not.
-            if self.poke(poked, workspace, page).await? > 0 || !is_full || self.stop.is_cancelled()
-            {
-                return Ok(is_full);
-            }
         }
     }
 

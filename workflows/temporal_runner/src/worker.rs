@@ -11,7 +11,7 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Settings;
 use super::activities::{Sends, Turns};
@@ -31,9 +31,13 @@ pub(crate) struct Ended {
 
 /// The workers that run.
 pub(crate) struct Workers {
-    ends: Vec<oneshot::Receiver<Result<(), Ended>>>,
+    /// Each with its queue.
+    ends: Vec<(String, oneshot::Receiver<Result<(), Ended>>)>,
     threads: Vec<thread::JoinHandle<()>>,
-    stop: CancellationToken,
+    /// Dropped, it tells them to stop.
+    stop: DropGuard,
+    /// Told when the process ends.
+    ending: CancellationToken,
 }
 
 impl Workers {
@@ -42,11 +46,12 @@ impl Workers {
         client: &Client,
         mailroom: &Mailroom,
         settings: &Settings,
-        stop: CancellationToken,
     ) -> Result<Self, Ended> {
         let lines = Arc::new(Lines::new(settings.calls_per_mailbox));
         let queue = |name: &str| format!("{}-{name}", settings.queues);
-        let mut workers = Self { ends: Vec::new(), threads: Vec::new(), stop };
+        let ending = CancellationToken::new();
+        let stop = ending.clone().drop_guard();
+        let mut workers = Self { ends: Vec::new(), threads: Vec::new(), stop, ending };
         let leads = queue("leads");
         let ended = |queue: &str, why: String| Ended { queue: queue.to_owned(), why };
         let options = WorkerOptions::new(leads.clone())
@@ -58,7 +63,8 @@ impl Workers {
             .build();
         workers.add(leads, client.clone(), options)?;
         for name in ["email", "sms"] {
-            let sends = Sends::new(mailroom.clone(), Arc::clone(&lines));
+            let ending = workers.ending.clone();
+            let sends = Sends::new(mailroom.clone(), Arc::clone(&lines), ending);
             let options = WorkerOptions::new(queue(name))
                 .register_activities(sends)
                 .graceful_shutdown_period(GRACE)
@@ -70,7 +76,7 @@ impl Workers {
 
     fn add(&mut self, queue: String, client: Client, options: WorkerOptions) -> Result<(), Ended> {
         let (end, ends) = oneshot::channel();
-        let (handle, stop, name) = (Handle::current(), self.stop.clone(), queue.clone());
+        let (handle, stop, name) = (Handle::current(), self.ending.clone(), queue.clone());
         let work = move || {
             let done = handle.block_on(run(client, options, stop));
             let done = done.map_err(|why| Ended { queue: name, why });
@@ -78,24 +84,27 @@ impl Workers {
             let _ = end.send(done);
         };
         let thread = thread::Builder::new().name(queue.clone()).spawn(work);
-        self.threads.push(thread.map_err(|error| Ended { queue, why: error.to_string() })?);
-        self.ends.push(ends);
+        let failed = |error: std::io::Error| Ended { queue: queue.clone(), why: error.to_string() };
+        self.threads.push(thread.map_err(failed)?);
+        self.ends.push((queue, ends));
         Ok(())
     }
 
     /// Waits until one ends before it was told to.
     pub(crate) async fn ended(&mut self) -> Ended {
-        let (done, _, _) = futures::future::select_all(&mut self.ends).await;
+        let ends = self.ends.iter_mut().map(|(_, end)| end);
+        let (done, index, _) = futures::future::select_all(ends).await;
+        let (queue, _) = self.ends.swap_remove(index);
         let why = "it stopped by itself".to_owned();
         match done {
             Ok(Err(ended)) => ended,
-            Ok(Ok(())) | Err(_) => Ended { queue: "leads".to_owned(), why },
+            Ok(Ok(())) | Err(_) => Ended { queue, why },
         }
     }
 
     /// Stops them in order: nothing new is taken, and what is under way finishes.
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().all(|thread| thread.join().is_ok())
