@@ -27,7 +27,7 @@ async fn a_server_of_our_own_ends_with_us_and_sleeps_on_its_file() {
         serving.assert_running();
         let shown = installation.json(&["campaign", "show", "spring"]).await;
         assert_eq!(shown["engine"], "temporal");
-        if shown["states"]["completed"] == 1 { Ok(()) } else { Err(shown.to_string()) }
+        if shown["states"]["finished"] == 1 { Ok(()) } else { Err(shown.to_string()) }
     })
     .await;
 

@@ -105,9 +105,10 @@ impl Lead {
             match looked {
                 Ok(view) if view.is_news_after(&ctx.state(|lead| lead.view.clone())) => {
                     errands.start(ctx, &input, &view);
-                    if timer.as_ref().map(|(at, _)| *at) != Some(view.wake_at_ms)
-                        || view.wake_at_ms.is_none()
-                    {
+                    // The end of an errand is a look too, and the relay pokes what is late meanwhile.
+                    let is_armed = timer.as_ref().map(|(at, _)| *at) == Some(view.wake_at_ms);
+                    let is_right = is_armed && view.wake_at_ms.is_some();
+                    if errands.flights.is_empty() && !is_right {
                         disarm(&mut timer);
                         if view.wake_at_ms.is_some() {
                             let wait = Duration::from_millis(view.wait_ms) + MARGIN;
@@ -117,8 +118,8 @@ impl Lead {
                     show(ctx, &input, &view, &mut labels);
                     ctx.state_mut(|lead| lead.view = view);
                 }
-                // Somebody has looked later.
-                Ok(_) => {}
+                // Somebody has looked later, but armed no timer while the errand was under way.
+                Ok(_) => continue,
                 Err(ActivityExecutionError::Cancelled(..)) => {
                     return Err(WorkflowTermination::cancelled());
                 }
