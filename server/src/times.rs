@@ -17,3 +17,12 @@ pub fn short(zone: Tz, at: DateTime<Utc>) -> String {
 pub fn utc(at: DateTime<Utc>) -> String {
     on(Tz::UTC, at)
 }
+
+/// Reads a time that is told to the second, with its offset.
+///
+/// # Errors
+///
+/// How to write it.
+pub fn read(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    text.trim().parse().map_err(|_| "write it like 2026-03-02T09:00:00+01:00")
+}

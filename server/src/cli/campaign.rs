@@ -28,6 +28,7 @@ use super::{ACTOR, Bench};
 use crate::campaign_file::CampaignFile;
 use crate::config::LinkFlags;
 use crate::terminal::Output;
+use crate::times;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -59,7 +60,7 @@ pub(super) enum Command {
         /// The campaign
         name: String,
         /// When, as in 2026-03-02T09:00:00+01:00; the engine does it then
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = times::read)]
         at: Option<DateTime<Utc>>,
         #[command(flatten)]
         output: Output,
@@ -273,6 +274,7 @@ impl fmt::Display for AppliedView {
                 f,
                 "  the texts print `sender.name`, and `{sender}` has none: leads will be held; run"
             )?;
+            let sender = word(sender);
             writeln!(f, "    meridian sender add {sender} URL --from ADDRESS --from-name NAME")?;
         }
         Ok(())

@@ -182,6 +182,9 @@ struct List {
     leads: Vec<LeadJson>,
     /// Where the next page begins.
     next: Option<LeadId>,
+    /// What is said where there are none.
+    #[serde(skip)]
+    nobody: &'static str,
 }
 
 #[derive(Serialize)]
@@ -230,7 +233,7 @@ impl fmt::Display for List {
             Column::Text("stage"),
             Column::Text("tags"),
         ];
-        let mut table = Table::new(&columns, "no leads: run `meridian lead import FILE`");
+        let mut table = Table::new(&columns, self.nobody);
         for lead in &self.leads {
             table.row([
                 lead.email.as_ref().or(lead.phone.as_ref()).map_or("-", String::as_str).to_owned(),
@@ -282,7 +285,10 @@ async fn list(
         let stage = stages.remove(&lead.lead_id);
         LeadJson::of(lead, stage)
     });
-    let list = List { leads: leads.collect(), next };
+    let is_everybody = query == Query::default() && after.is_none();
+    let import = "no leads: run `meridian lead import FILE`";
+    let nobody = if is_everybody { import } else { "no lead is all that was asked for" };
+    let list = List { leads: leads.collect(), next, nobody };
     bench.terminal.show(output.format(), &list)?;
     Ok(())
 }

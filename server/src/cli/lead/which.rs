@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use machine::explain::Shown;
 
 use crate::cli::enrollment;
+use crate::times;
 
 /// What leads have that are meant: all of it at once.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
@@ -35,7 +36,7 @@ pub(in crate::cli) struct Which {
     #[arg(long)]
     pub(in crate::cli) text: Option<String>,
     /// Those who came to us then or later, as in 2026-03-02T09:00:00+01:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = times::read)]
     pub(in crate::cli) since: Option<DateTime<Utc>>,
 }
 
