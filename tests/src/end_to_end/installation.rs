@@ -165,6 +165,12 @@ impl Installation {
         self.work_through(&self.database.url)
     }
 
+    /// Starts `meridian worker` with more in its environment.
+    pub fn work_with(&self, variables: &[(&str, &str)]) -> Serving {
+        let mut command = self.command(&["worker"]);
+        self.stay(command.env_remove("MERIDIAN_LISTEN").envs(variables.iter().copied()))
+    }
+
     /// Starts `meridian worker`, which reaches the database through `url`.
     pub fn work_through(&self, url: &str) -> Serving {
         let mut command = self.command(&["worker"]);

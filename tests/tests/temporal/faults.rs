@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::end_to_end::oracle;
+use tests::end_to_end::oracle::{self, assert_none};
 
 use crate::stage::Stage;
 
@@ -39,5 +39,17 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
     assert!(flagged.len() <= 2 * SENDERS, "{flagged:?}");
     stage.installation.review(&stage.mail_server).await;
     stage.settled(&mut serving).await;
+    stage.judge(serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_at_once_one_may_end() {
+    let (stage, mut serving) = Stage::set(LEADS).await;
+    let beside = stage.work();
+    stage.accepted(&mut serving, 15).await;
+    assert!(beside.terminate().await.success());
+    stage.settled(&mut serving).await;
+    let sends = oracle::sends(&stage.database).await;
+    assert_none("to be reviewed", oracle::to_review(&sends));
     stage.judge(serving).await;
 }

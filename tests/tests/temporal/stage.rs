@@ -62,6 +62,12 @@ impl Stage {
         serve(&self.installation, &self.temporal)
     }
 
+    /// Starts a `meridian worker` beside.
+    pub(crate) fn work(&self) -> Serving {
+        let address = self.temporal.address();
+        self.installation.work_with(&engine(&address))
+    }
+
     /// Waits until so many mails were accepted.
     pub(crate) async fn accepted(&self, serving: &mut Serving, enough: usize) {
         until(PATIENCE, async || {
@@ -129,6 +135,9 @@ impl Stage {
 
 fn serve(installation: &Installation, temporal: &TemporalServer) -> Serving {
     let address = temporal.address();
-    let engine = [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address.as_str())];
-    installation.serve_with(&engine)
+    installation.serve_with(&engine(&address))
+}
+
+fn engine(address: &str) -> [(&str, &str); 2] {
+    [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address)]
 }
