@@ -141,7 +141,6 @@ async fn within(
 
 /// Returns what is found, or `None` where the deadline passes first. No statement takes longer than the
 /// whole may.
-
 async fn find(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
