@@ -23,7 +23,7 @@ use crate::signal::{ReplyTo, Signal};
 use crate::state::{Counted, Data, Responder, State, Wait, Why};
 
 /// The rules this build applies. It rises when code changes what a journal would replay to.
-pub const RULES: u32 = 3;
+pub const RULES: u32 = 4;
 
 /// One lead's run through one campaign, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,13 +93,13 @@ impl Enrollment {
         match signal {
             Signal::PersonWrote { by, mail, .. } => self.person_wrote(*by, *mail, &mut turn),
             Signal::SendAnswered { effect, answer } if self.data.is_letter(*effect) => {
-                if self.data.letter_answered(*effect, answer, &mut turn) {
+                if self.data.letter_answered(*effect, answer, &self.state, &mut turn) {
                     self.handle(&Signal::HandoverAnswered, &mut turn);
                 }
             }
             Signal::Woke => {
                 self.handle(signal, &mut turn);
-                self.data.ask_for_letters_again(&mut turn);
+                self.data.ask_for_letters_again(&self.state, &mut turn);
             }
             Signal::Replied { to: ReplyTo::This, .. } => {
                 let with = letters::has_the_lead(&self.state);

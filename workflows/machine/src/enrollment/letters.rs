@@ -126,6 +126,7 @@ impl Data {
         &mut self,
         effect: EffectId,
         answer: &Answer,
+        state: &State,
         turn: &mut Turn<'_>,
     ) -> bool {
         let Some(letter) = self.close(effect).and_then(|open| open.letter) else {
@@ -144,7 +145,7 @@ impl Data {
             Next::Left => {}
             Next::Again(at) => {
                 passing.again_at = Some(at);
-                self.ask_for_letters_again(turn);
+                self.ask_for_letters_again(state, turn);
                 return false;
             }
             Next::GivenUp => return false,
@@ -152,16 +153,19 @@ impl Data {
         matches!(letter, Letter::Answer { .. })
     }
 
-    /// Asks for the letters whose time has come.
-    pub(super) fn ask_for_letters_again(&mut self, turn: &mut Turn<'_>) {
+    /// Asks for the letters whose time has come, and for which `state` has a use.
+    pub(super) fn ask_for_letters_again(&mut self, state: &State, turn: &mut Turn<'_>) {
         let now = turn.context.now;
         let is_due = |passing: &Passing| passing.again_at.is_some_and(|at| at <= now);
-        let due = self.answers.iter().filter(|(_, passing)| is_due(passing));
-        let due: Vec<MailId> = due.map(|(mail, _)| *mail).collect();
-        for mail in due {
-            self.pass_on(mail, turn);
+        if may_reach_the_lead(state) {
+            let due = self.answers.iter().filter(|(_, passing)| is_due(passing));
+            let due: Vec<MailId> = due.map(|(mail, _)| *mail).collect();
+            for mail in due {
+                self.pass_on(mail, turn);
+            }
         }
-        if self.forwarding.as_ref().is_some_and(|it| is_due(&it.passing)) {
+        let is_wanted = |it: &Forwarding| is_due(&it.passing) && has_the_lead(state) == Some(it.to);
+        if self.forwarding.as_ref().is_some_and(is_wanted) {
             self.ask_to_forward(turn);
         }
     }
