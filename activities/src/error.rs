@@ -71,22 +71,12 @@ pub enum ActivityError {
 impl ActivityError {
     /// Whether the database is away, so that no lead is to blame.
     pub fn is_outage(&self) -> bool {
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                code == RESTED_TOO_LONG
-                    || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            }),
-            Self::Database(_) => true,
-            Self::Migration(_)
-            | Self::Snapshot { .. }
-            | Self::Stored { .. }
-            | Self::NoSuchCampaign(_)
-            | Self::NoSuchEnrollment(_)
-            | Self::SearchTooSlow(_)
-            | Self::Unsafe { .. }
-            | Self::Role { .. }
-            | Self::Secret(_) => false,
-        }
+        let Self::Database(error) = self else { return false };
+        let sqlx::Error::Database(error) = error else { return true };
+        error.code().is_some_and(|code| {
+            code == RESTED_TOO_LONG
+                || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        })
     }
 
     /// Whether the same call may succeed later.

@@ -69,9 +69,21 @@ pub enum Outlet {
     Discard,
 }
 
+/// How many calls to `sender` may be open before it is known how its messages leave.
+pub fn calls_max_at_first(sender: Option<SenderId>, per_mailbox: usize) -> usize {
+    // A send without a sender is answered without a call.
+    if sender.is_some() { per_mailbox } else { CALLS_WIDE }
+}
+
 /// The longest lease of any outlet. By SMTP the wait after the final dot alone is ten minutes (RFC 5321,
 /// 4.5.3.2).
 pub const LEASE_MAX: TimeDelta = TimeDelta::minutes(15);
+
+/// How many calls may be open where no account bears them.
+const CALLS_WIDE: usize = 500;
+
+/// How many calls over HTTP a sender may have open.
+const CALLS_OVER_HTTP: usize = 8;
 
 impl Outlet {
     /// The word under which its calls are counted.
@@ -90,6 +102,15 @@ impl Outlet {
         match self {
             Self::Smtp(_) | Self::Capture | Self::Discard => LEASE_MAX,
             Self::Mailgun(_) | Self::Twilio(_) => TimeDelta::seconds(60),
+        }
+    }
+
+    /// How many calls a process may have open to its sender, where one mail account bears `per_mailbox`.
+    pub fn calls_max(&self, per_mailbox: usize) -> usize {
+        match self {
+            Self::Smtp(_) => per_mailbox,
+            Self::Mailgun(_) | Self::Twilio(_) => CALLS_OVER_HTTP,
+            Self::Capture | Self::Discard => CALLS_WIDE,
         }
     }
 }

@@ -153,6 +153,7 @@ fn describe() {
         "Sends that were kept back, by answer and reason"
     );
     describe_histogram!("meridian_call_seconds", "How long calls to providers took");
+    describe_counter!("meridian_pokes_total", "Workflows in Temporal that were started or poked");
     describe_counter!("meridian_webhooks_total", "Posts of providers, by provider and answer");
     describe_histogram!("meridian_http_seconds", "How long HTTP answers took, by route and status");
     describe_gauge!("meridian_connections", "Connections to the database, by their use");
@@ -160,6 +161,7 @@ fn describe() {
     describe_gauge!("meridian_streams", "Programs that watch what changes");
     counter!("meridian_turns_total").absolute(0);
     counter!("meridian_transitions_total").absolute(0);
+    counter!("meridian_pokes_total").absolute(0);
     gauge!("meridian_streams").set(0.0);
     for outcome in OUTCOMES {
         counter!("meridian_sends_total", "outcome" => outcome).absolute(0);

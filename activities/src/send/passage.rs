@@ -17,6 +17,9 @@ use crate::mailroom::Mailroom;
 use crate::outcome::{Detail, Outcome};
 use crate::turn::{Ask, Turned};
 
+/// How long a send waits whose lead somebody else has locked.
+pub const BUSY_WAIT: Duration = Duration::from_millis(20);
+
 /// How often recording is tried before the outcome is left to the sweep.
 const RECORD_TRIES: u32 = 8;
 

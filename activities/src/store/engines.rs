@@ -175,8 +175,6 @@ pub async fn overdue(
 /// How an enrollment stands, as whoever drives it has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its campaign.
-    pub campaign_id: Uuid,
     /// The engine that drives it.
     pub engine: String,
     /// The number of its newest journal row.
@@ -204,7 +202,7 @@ pub async fn standing(
     sqlx::query_as!(
         Standing,
         r#"
-        SELECT campaign_id, engine, turn, applied_seq, state, next_step, wake_at, parked_at, ended_at
+        SELECT engine, turn, applied_seq, state, next_step, wake_at, parked_at, ended_at
         FROM enrollments
         WHERE workspace_id = $1 AND enrollment_id = $2
         "#,

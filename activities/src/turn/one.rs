@@ -1,7 +1,7 @@
 //! The turn of one enrollment for an engine that drives each alone, and what it has to know afterwards.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::ids::{CampaignId, EnrollmentId, SendId, WorkspaceId};
+use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 
 use super::{Ask, Taken, advance};
 use crate::error::Result;
@@ -13,8 +13,6 @@ use crate::store::enrollments;
 /// How an enrollment stands after its turn.
 #[derive(Debug)]
 pub struct View {
-    /// Its campaign.
-    pub campaign: CampaignId,
     /// The number of its newest journal row, and of the newest signal it has seen: of two views the one
     /// with the higher numbers is the newer one.
     pub seen: (i32, i32),
@@ -75,7 +73,6 @@ impl View {
         let is_parked = standing.parked_at.is_some();
         let wake_at = standing.wake_at.filter(|_| !is_parked);
         Self {
-            campaign: CampaignId::new(standing.campaign_id),
             seen: (standing.turn, standing.applied_seq),
             state: if is_parked { "failed".to_owned() } else { standing.state },
             step: standing.next_step,

@@ -80,12 +80,12 @@ impl Writes {
         self.given_up.extend(given_up::answers(workspace, &done));
         let out = asks::hand_out(clocks, &done, &mut self.raised);
         self.release_put_off(workspace, &done);
-        let wake_at = self.note_enrollment(&done, out.look_again);
+        let is_ours = done.read.row.engine == self.engine.as_str();
+        // Another engine hands out itself what its lead asks for, and is to look now.
+        let look_again = if is_ours { out.look_again } else { Some(clocks.campaign_in(-OVERDUE)) };
+        let wake_at = self.note_enrollment(&done, look_again);
         turned.applied += done.applied.len();
-        if done.read.row.engine != self.engine.as_str() {
-            // Its own engine hands out what it asks for, and is to look now.
-            let at = clocks.campaign_in(-OVERDUE);
-            *self.advanced.wake_ats.last_mut().expect("its row was noted") = Some(at);
+        if !is_ours {
             self.elsewhere = true;
             return;
         }

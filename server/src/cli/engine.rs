@@ -28,7 +28,7 @@ pub(super) enum Command {
 #[derive(Serialize)]
 struct Moved {
     campaign: String,
-    engine: &'static str,
+    engine: Engine,
     leads: u64,
 }
 
@@ -36,9 +36,11 @@ impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { campaign, engine, leads } = self;
         writeln!(f, "{engine} drives `{campaign}`; {leads} leads were moved")?;
-        match *engine {
-            "temporal" => writeln!(f, "  they go on where a process runs with --engine temporal"),
-            _ => Ok(()),
+        match engine {
+            Engine::Temporal => {
+                writeln!(f, "  they go on where a process runs with --engine temporal")
+            }
+            Engine::Postgres => Ok(()),
         }
     }
 }
@@ -49,7 +51,7 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
     let leads = engine_move::perform(store, workspace, found.id, to, &ACTOR).await?;
-    let moved = Moved { campaign: name, engine: to.as_str(), leads };
+    let moved = Moved { campaign: name, engine: to, leads };
     bench.terminal.show(output.format(), &moved)?;
     Ok(ExitCode::SUCCESS)
 }

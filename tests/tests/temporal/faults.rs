@@ -1,7 +1,5 @@
 //! What a person or a power cut does to workflows and workers: rows know what is to be done.
 
-use std::time::Duration;
-
 use tests::end_to_end::oracle::{self, assert_none};
 
 use crate::stage::Stage;
@@ -28,7 +26,6 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
     let (stage, mut serving) = Stage::set(LEADS).await;
     stage.accepted(&mut serving, 5).await;
     serving.kill().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let mut serving = stage.serve();
     stage.accepted(&mut serving, 15).await;
     serving.kill().await;

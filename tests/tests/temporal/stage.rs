@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use activities::store::clock;
+use chrono::TimeDelta;
 use temporal_runner::histories;
 use tests::cluster::Database;
 use tests::end_to_end::installation::{Installation, Serving};
@@ -87,6 +89,34 @@ impl Stage {
         })
         .await;
         self.tell("everybody has ended as scripted");
+    }
+
+    /// Waits until every lead that lives has heard of the last verb, and nothing is under way.
+    pub(crate) async fn paused(&self) {
+        let mut owner = self.database.owner().await;
+        until(PATIENCE, async || {
+            let deaf: i64 = sqlx::query_scalar(
+                "SELECT (SELECT count(*) FROM enrollments AS e JOIN campaigns AS c USING (workspace_id, campaign_id)
+                         WHERE e.ended_at IS NULL AND e.verb_seq < c.verb_seq)
+                      + (SELECT count(*) FROM sends WHERE state = 'dispatching')",
+            )
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+            if deaf == 0 { Ok(()) } else { Err(format!("{deaf} leads or sends go on")) }
+        })
+        .await;
+    }
+
+    /// Waits until so many days of the campaign have passed.
+    pub(crate) async fn days_pass(&self, days: i64) {
+        let mut owner = self.database.owner().await;
+        let end = clock::read(&mut owner).await.unwrap().campaign + TimeDelta::days(days);
+        until(PATIENCE, async || {
+            let now = clock::read(&mut owner).await.unwrap().campaign;
+            if now >= end { Ok(()) } else { Err(format!("it is {now}")) }
+        })
+        .await;
     }
 
     /// What the server has recorded goes the same way once more. Kept where `MERIDIAN_HISTORIES` says.

@@ -1,8 +1,6 @@
 //! A campaign through Temporal and a real mail server, with replies, reports and stops that come back as
 //! signed posts, a pause in the middle, and a Temporal server that is killed.
 
-use std::time::Duration;
-
 use tests::end_to_end::oracle::{self, assert_none};
 use tests::end_to_end::{PATIENCE, until};
 
@@ -15,14 +13,18 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
     let (mut stage, mut serving) = Stage::set(LEADS).await;
     stage.accepted(&mut serving, 10).await;
     stage.temporal.kill().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until(PATIENCE, async || {
+        let is_missed = stage.installation.log().contains("leads cannot be relayed to Temporal");
+        if is_missed { Ok(()) } else { Err("nobody misses Temporal".to_owned()) }
+    })
+    .await;
     stage.temporal.start_again().await;
     stage.tell("Temporal is back");
 
     stage.installation.run(&["campaign", "pause", CAMPAIGN]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.paused().await;
     let at_rest = stage.mail_server.accepted().len();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.days_pass(3).await;
     assert_eq!(stage.mail_server.accepted().len(), at_rest, "sent in spite of the pause");
     stage.installation.run(&["campaign", "resume", CAMPAIGN, "--rule", "keep"]).await;
 

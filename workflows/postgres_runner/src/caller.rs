@@ -9,7 +9,7 @@ use activities::error::{Result, chain};
 use activities::mailroom::Outlet;
 use activities::send::call::call;
 use activities::send::gate::{BATCH_MAX, Dispatch};
-use activities::send::passage::{self, answered, kept_back};
+use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare};
@@ -21,9 +21,6 @@ use tokio::task::JoinSet;
 use tracing::Span;
 
 use super::Shared;
-
-/// How long a send waits whose lead somebody else has locked.
-const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);

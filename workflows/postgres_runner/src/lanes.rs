@@ -4,16 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use activities::mailroom::Outlet;
+use activities::mailroom::{Outlet, calls_max_at_first};
 use activities::turn::Ask;
 use machine::ids::{SendId, SenderId, WorkspaceId};
 use tokio::sync::Notify;
-
-/// How many calls a sender may have open that is not a mailbox.
-const WIDE: usize = 500;
-
-/// How many calls over HTTP a sender may have open.
-const OVER_HTTP: usize = 8;
 
 type Name = (WorkspaceId, Option<SenderId>);
 
@@ -130,11 +124,7 @@ impl Lanes {
 
     /// Learns what kind of sender a lane leads to.
     pub(crate) fn learn(&self, workspace: WorkspaceId, sender: SenderId, outlet: &Outlet) {
-        let width = match outlet {
-            Outlet::Smtp(_) => self.per_mailbox,
-            Outlet::Mailgun(_) | Outlet::Twilio(_) => OVER_HTTP,
-            Outlet::Capture | Outlet::Discard => WIDE,
-        };
+        let width = outlet.calls_max(self.per_mailbox);
         let mut state = self.state.lock().expect("no holder panics");
         if let Some(lane) = state.lanes.get_mut(&(workspace, Some(sender))) {
             lane.width = width;
@@ -169,8 +159,7 @@ impl State {
         let name = (workspace, ask.sender);
         let lane = self.lanes.entry(name).or_insert_with(|| {
             self.order.push_back(name);
-            // A send without a sender is answered without a call.
-            let width = if ask.sender.is_some() { per_mailbox } else { WIDE };
+            let width = calls_max_at_first(ask.sender, per_mailbox);
             Lane { waiting: VecDeque::new(), under_way: 0, width }
         });
         self.known.insert((ask.send, ask.attempt), Place::Waiting);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use activities::error::{ActivityError as Error, chain};
 use activities::mailroom::Mailroom;
-use activities::send::passage::{self, answered, kept_back};
+use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, sweep};
@@ -27,9 +27,6 @@ use super::payloads::{ErrandDone, ErrandInput, LeadInput, LeadView};
 
 /// How often an activity shows that it lives.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// How long a send waits whose lead somebody else has locked.
-const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// How often a send is taken to its gate in one go, while others have its lead or its data change.
 const GATES_MAX: u32 = 50;

@@ -22,7 +22,6 @@ use ::activities::engine::Engine;
 use ::activities::error::chain;
 use ::activities::mailroom::Mailroom;
 use temporalio_client::Client;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
@@ -65,7 +64,6 @@ impl Default for Settings {
 pub struct Runner {
     stop: DropGuard,
     driving: JoinHandle<()>,
-    ready: watch::Receiver<bool>,
 }
 
 impl Runner {
@@ -77,15 +75,9 @@ impl Runner {
     pub fn start(mailroom: Mailroom, settings: Settings) -> Result<Self, ConnectionError> {
         connection::address()?;
         let stop = CancellationToken::new();
-        let (ready, is_ready) = watch::channel(false);
         let mailroom = mailroom.driven_by(Engine::Temporal);
-        let driving = tokio::spawn(drive(mailroom, settings, stop.clone(), ready));
-        Ok(Self { stop: stop.drop_guard(), driving, ready: is_ready })
-    }
-
-    /// Tells whether Temporal answers and workers run.
-    pub fn ready(&self) -> watch::Receiver<bool> {
-        self.ready.clone()
+        let driving = tokio::spawn(drive(mailroom, settings, stop.clone()));
+        Ok(Self { stop: stop.drop_guard(), driving })
     }
 
     /// Stops in order: no more pokes and new work, and calls under way finish and are recorded.
@@ -98,12 +90,7 @@ impl Runner {
 }
 
 /// Connects, works until it is told to stop, and begins again when a worker ends by itself.
-async fn drive(
-    mailroom: Mailroom,
-    settings: Settings,
-    stop: CancellationToken,
-    ready: watch::Sender<bool>,
-) {
+async fn drive(mailroom: Mailroom, settings: Settings, stop: CancellationToken) {
     let mut trouble: u32 = 0;
     while !stop.is_cancelled() {
         let identity = format!("meridian/{}", mailroom.runner);
@@ -113,7 +100,7 @@ async fn drive(
         };
         let began = Instant::now();
         let error = match connected {
-            Ok(client) => match work(client, &mailroom, &settings, &stop, &ready).await {
+            Ok(client) => match work(client, &mailroom, &settings, &stop).await {
                 Ok(()) => return,
                 Err(error) => chain(&error),
             },
@@ -122,7 +109,6 @@ async fn drive(
         if began.elapsed() > STEADY {
             trouble = 0;
         }
-        ready.send_replace(false);
         // Said once: it may be away for days.
         if trouble == 0 {
             tracing::error!(error, "the Temporal engine does not run; trying again until it does");
@@ -141,7 +127,6 @@ async fn work(
     mailroom: &Mailroom,
     settings: &Settings,
     stop: &CancellationToken,
-    ready: &watch::Sender<bool>,
 ) -> Result<(), worker::Ended> {
     let namespace = client.options().namespace.clone();
     let labelled = tokio::select! {
@@ -158,7 +143,6 @@ async fn work(
         stop: poking.clone(),
     };
     let relaying = tokio::spawn(relay.run());
-    ready.send_replace(true);
     tracing::info!(
         temporal.namespace = namespace,
         temporal.queues = settings.queues,

@@ -4,15 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use activities::mailroom::Outlet;
+use activities::mailroom::{Outlet, calls_max_at_first};
 use machine::ids::{SenderId, WorkspaceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// How many calls a sender may have open that is not a mailbox.
-const WIDE: usize = 500;
-
-/// How many calls over HTTP a sender may have open.
-const OVER_HTTP: usize = 8;
 
 type Name = (WorkspaceId, Option<SenderId>);
 
@@ -41,8 +35,7 @@ impl Lines {
         let free = {
             let mut lines = self.lines.lock().expect("no holder panics");
             let line = lines.entry((workspace, sender)).or_insert_with(|| {
-                // A send without a sender is answered without a call.
-                let width = if sender.is_some() { self.per_mailbox } else { WIDE };
+                let width = calls_max_at_first(sender, self.per_mailbox);
                 Line { free: Arc::new(Semaphore::new(width)), width }
             });
             Arc::clone(&line.free)
@@ -52,11 +45,7 @@ impl Lines {
 
     /// Learns what kind of sender a line leads to.
     pub(crate) fn learn(&self, workspace: WorkspaceId, sender: SenderId, outlet: &Outlet) {
-        let width = match outlet {
-            Outlet::Smtp(_) => self.per_mailbox,
-            Outlet::Mailgun(_) | Outlet::Twilio(_) => OVER_HTTP,
-            Outlet::Capture | Outlet::Discard => WIDE,
-        };
+        let width = outlet.calls_max(self.per_mailbox);
         let mut lines = self.lines.lock().expect("no holder panics");
         if let Some(line) = lines.get_mut(&(workspace, Some(sender)))
             && width > line.width

@@ -97,7 +97,7 @@ pub struct ErrandDone {
     pub view: LeadView,
 }
 
-/// What a poke says: nothing but how often it is said.
+/// What a poke says. Nobody decides by it: it is for whoever reads a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poke {
     /// The newest signal there is.

@@ -53,8 +53,6 @@ pub struct Lead {
     input: LeadInput,
     /// How often it was poked.
     pokes: u64,
-    /// How many pokes could not be read. They count all the same.
-    malformed: u64,
     /// What was seen last.
     view: LeadView,
 }
@@ -79,7 +77,7 @@ enum Woke {
 impl Lead {
     #[init]
     fn new(_: &WorkflowContextView, input: LeadInput) -> Self {
-        Self { input, pokes: 0, malformed: 0, view: LeadView::default() }
+        Self { input, pokes: 0, view: LeadView::default() }
     }
 
     /// Drives the enrollment until nothing is left to wait for.
@@ -149,12 +147,9 @@ impl Lead {
         }
     }
 
-    /// There is something to look at.
+    /// There is something to look at, whatever the poke says and whether it can be read.
     #[signal(name = "look_again")]
-    pub fn look_again(&mut self, _: &mut SyncWorkflowContext<Self>, poke: Lenient<Poke>) {
-        if poke.0.is_none() {
-            self.malformed += 1;
-        }
+    pub fn look_again(&mut self, _: &mut SyncWorkflowContext<Self>, _: Lenient<Poke>) {
         self.pokes += 1;
     }
 
