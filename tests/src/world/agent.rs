@@ -38,7 +38,10 @@ impl Agent {
     }
 }
 
+/// What the addresses of agents end with.
+pub(super) const DOMAIN: &str = "@agents.example";
+
 /// Returns where offers to the agent of this name go.
 pub(super) fn address(name: &str) -> String {
-    format!("{name}@agents.example")
+    format!("{name}{DOMAIN}")
 }

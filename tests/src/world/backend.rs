@@ -12,6 +12,7 @@ use machine::signal::{ResumeRule, Signal};
 
 use super::agent::Agent;
 use super::memory::Memory;
+use super::names;
 use super::news::{LeadChange, News};
 use super::person::Lead;
 use super::postgres::{Postgres, Times};
@@ -87,7 +88,16 @@ impl Backend {
     /// Returns a world in memory.
     #[expect(clippy::unused_async, reason = "backends are made alike, and others connect")]
     pub async fn memory() -> Self {
-        Self::Memory(Box::new(Memory::new()))
+        Self::Memory(Box::new(Memory::new(names::workspace())))
+    }
+
+    /// Returns a world in memory whose names are those of this one.
+    pub(super) fn in_memory(&self) -> Self {
+        let workspace = match self {
+            Self::Memory(_) => names::workspace(),
+            Self::Postgres(postgres) => postgres.workspace(),
+        };
+        Self::Memory(Box::new(Memory::new(workspace)))
     }
 
     /// Returns a world on a real database of its own.
@@ -98,6 +108,28 @@ impl Backend {
     /// Returns a world on a real database of its own in which everything is done twice.
     pub async fn postgres_twice() -> Self {
         Self::Postgres(Box::new(Postgres::new(Times::Twice).await))
+    }
+
+    /// Returns a world on a real database of its own whose leads a real Temporal server drives, and
+    /// whose messages leave through a mail server.
+    pub async fn temporal() -> Self {
+        Self::Postgres(Box::new(Postgres::driven_by_temporal().await))
+    }
+
+    /// Whether leads that are due at the same moment come one by one, in no order.
+    pub(super) fn takes_each_lead_alone(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Postgres(postgres) => postgres.takes_each_lead_alone(),
+        }
+    }
+
+    /// Ends what the world runs.
+    pub async fn close(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Postgres(postgres) => postgres.close().await,
+        }
     }
 
     /// Applies a campaign and starts it; the sender is made if there is none of its name.
@@ -169,6 +201,14 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.change(enrollment, change),
             Self::Postgres(postgres) => postgres.change(enrollment, change).await,
+        }
+    }
+
+    /// A person lets every sender send again. In memory none ever stops.
+    pub async fn resume_senders(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Postgres(postgres) => postgres.resume_senders().await,
         }
     }
 

@@ -89,6 +89,8 @@ struct Call {
     enrollment: EnrollmentId,
     what: What,
     to: String,
+    /// When it passed the gate.
+    at: DateTime<Utc>,
 }
 
 /// One enrollment as it is stored.
@@ -144,10 +146,10 @@ impl Row {
 }
 
 impl Memory {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(workspace: WorkspaceId) -> Self {
         Self(Mutex::new(Inner {
             now: BEGINNING.parse().expect("a time"),
-            workspace: names::workspace(),
+            workspace,
             campaigns: BTreeMap::new(),
             senders: BTreeMap::new(),
             leads: BTreeMap::new(),

@@ -1,7 +1,8 @@
 //! The Postgres backend: the product's own turn, prepare, gate, record and sweep on a real
-//! database, one after another. Only the provider is played here; events come in through the
-//! product's own door.
+//! database, one after another, with a provider that is played here; or driven by Temporal, which is
+//! then given all that. Events come in through the product's own door.
 
+mod driven;
 mod news;
 mod run;
 mod sight;
@@ -22,7 +23,7 @@ use activities::replay::{self, Replayed};
 use activities::reviews::{self, Verdict};
 use activities::send::Recorded;
 use activities::send::gate::Dispatch;
-use activities::senders::{self, NewSender, Transport};
+use activities::senders::{self, NewSender, SenderStatus};
 use activities::store::{Store, clock, leads, turns};
 use activities::turn::Ask;
 use activities::verify;
@@ -37,6 +38,7 @@ use sqlx::{PgConnection, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use driven::Driven;
 pub(super) use times::Times;
 
 use super::agent::{self, Agent};
@@ -52,7 +54,7 @@ use crate::cluster::Database;
 const FROZEN: f64 = 1e-9;
 
 /// A world on a real database.
-pub struct Postgres(Mutex<Inner>);
+pub struct Postgres(Mutex<Inner>, WorkspaceId);
 
 struct Inner {
     room: Mailroom,
@@ -72,13 +74,27 @@ struct Inner {
     times: Times,
     old_asks: VecDeque<Ask>,
     old_records: VecDeque<Recorded>,
+    /// Who drives leads, if it is not the test itself.
+    driven: Option<Driven>,
 }
 
 impl Postgres {
     pub(super) async fn new(times: Times) -> Self {
+        Self::of(names::workspace(), times).await
+    }
+
+    /// Returns a world whose leads Temporal drives.
+    pub(super) async fn driven_by_temporal() -> Self {
+        let world = Self::of(names::workspace_of_its_own(), Times::Once).await;
+        let mut inner = world.0.lock().await;
+        inner.driven = Some(Driven::start(&inner.room, inner.workspace).await);
+        drop(inner);
+        world
+    }
+
+    async fn of(workspace: WorkspaceId, times: Times) -> Self {
         let database = Database::create().await;
         let store = database.store().await;
-        let workspace = names::workspace();
         let runner = Uuid::from_u128(7);
         let mut owner = database.owner().await;
         sqlx::query(
@@ -105,7 +121,7 @@ impl Postgres {
         let keys = Arc::new(KeyRing::generate());
         let domain = Some("in.senders.example".to_owned());
         let room = Mailroom::new(store.clone(), keys, url, domain, runner);
-        Self(Mutex::new(Inner {
+        let inner = Inner {
             room,
             store,
             owner,
@@ -122,7 +138,24 @@ impl Postgres {
             times,
             old_asks: VecDeque::new(),
             old_records: VecDeque::new(),
-        }))
+            driven: None,
+        };
+        Self(Mutex::new(inner), workspace)
+    }
+
+    pub(super) fn workspace(&self) -> WorkspaceId {
+        self.1
+    }
+
+    pub(super) fn takes_each_lead_alone(&self) -> bool {
+        // Nobody has begun yet.
+        self.0.try_lock().is_ok_and(|inner| inner.driven.is_some())
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(driven) = self.0.lock().await.driven.take() {
+            driven.close().await;
+        }
     }
 
     pub(super) async fn start(&self, document: &CampaignDocument, sender: &Sender) -> CampaignId {
@@ -130,7 +163,7 @@ impl Postgres {
         let now = inner.now().await;
         let new = NewSender {
             name: sender.name.clone(),
-            transport: Transport::Capture { script: None },
+            transport: inner.transport(),
             password: None,
             from: format!("{}@senders.example", sender.name).parse().expect("an address"),
             from_name: None,
@@ -194,12 +227,15 @@ impl Postgres {
             .expect("the campaign takes leads");
         assert_eq!(enrolled.added, 1, "{} entered: {enrolled:?}", lead.address);
         let id = names::enrollment(&inner.names[&campaign], lead_id);
+        // Nobody drives it before it has its name.
         sqlx::query(
-            "UPDATE enrollments SET enrollment_id = $3 WHERE campaign_id = $1 AND lead_id = $2",
+            "UPDATE enrollments SET enrollment_id = $3, engine = $4 \
+             WHERE campaign_id = $1 AND lead_id = $2",
         )
         .bind(campaign.uuid())
         .bind(lead_id.uuid())
         .bind(id.uuid())
+        .bind(inner.engine().as_str())
         .execute(&mut inner.owner)
         .await
         .expect("it is enrolled");
@@ -293,12 +329,37 @@ impl Postgres {
         }
     }
 
+    pub(super) async fn resume_senders(&self) {
+        let inner = self.0.lock().await;
+        let known = senders::list(&inner.store, inner.workspace).await.expect("senders are listed");
+        for sender in known {
+            let (store, workspace) = (&inner.store, inner.workspace);
+            senders::set_status(
+                store,
+                workspace,
+                &sender.name,
+                SenderStatus::Active,
+                None,
+                "world",
+            )
+            .await
+            .expect("it sends");
+        }
+    }
+
     pub(super) async fn script(&self, script: Script) {
-        self.0.lock().await.script = script;
+        let mut inner = self.0.lock().await;
+        match &inner.driven {
+            Some(driven) => driven.mail_server.script(script),
+            None => inner.script = script,
+        }
     }
 
     pub(super) async fn release(&self) {
         let mut inner = self.0.lock().await;
+        if let Some(driven) = &inner.driven {
+            return driven.mail_server.answer();
+        }
         let held = std::mem::take(&mut inner.held);
         let mut recorded = Vec::new();
         for dispatch in held {

@@ -6,9 +6,10 @@ use machine::signal::Refusal;
 use super::World;
 
 /// How the provider answers the leads' messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Script {
     /// It takes them.
+    #[default]
     Accept,
     /// It refuses the next ones, this many, then takes them.
     RefuseNext(u32, Refusal),
@@ -20,6 +21,51 @@ pub enum Script {
     Hold,
     /// It takes them, but its answer is lost.
     LoseAnswer,
+}
+
+/// What becomes of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// It is taken, and the provider says so.
+    Take,
+    /// It is not.
+    Refuse(Refusal),
+    /// It is taken when the provider is told to answer.
+    Hold,
+    /// It is taken, and nobody hears so.
+    LoseAnswer,
+}
+
+impl Script {
+    /// Judges the next message.
+    pub(super) fn judge(&mut self, whose: Whose) -> Reception {
+        match (whose, *self) {
+            (Whose::Team, Self::RefuseTeam(times @ 1.., class)) => {
+                *self = Self::RefuseTeam(times - 1, class);
+                Reception::Refuse(class)
+            }
+            (Whose::Lead, Self::RefuseNext(times @ 1.., class)) => {
+                *self = Self::RefuseNext(times - 1, class);
+                Reception::Refuse(class)
+            }
+            (Whose::Lead, Self::RefuseAll(class)) => Reception::Refuse(class),
+            (Whose::Lead, Self::Hold) => Reception::Hold,
+            (Whose::Lead, Self::LoseAnswer) => Reception::LoseAnswer,
+            (Whose::Team, _)
+            | (Whose::Lead, Self::Accept | Self::RefuseNext(0, _) | Self::RefuseTeam(..)) => {
+                Reception::Take
+            }
+        }
+    }
+}
+
+/// To whom a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// To one of our own people.
+    Team,
+    /// To a lead.
+    Lead,
 }
 
 /// The provider of a world.

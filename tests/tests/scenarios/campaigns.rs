@@ -109,6 +109,7 @@ scenarios! {
 
     /// Two campaigns that come to one lead at the same moment do not both write to it.
     async fn of_two_campaigns_that_come_at_once_one_writes(world: World) {
+        world.leads_compete();
         let guarded = |name: &str| sequence().named(name).open(&WEEKDAYS, "09:00", "17:00").not_within("30 days").email("intro");
         let first = world.given(guarded("First")).await;
         let ada = first.enrolls("ada@example.com").await;

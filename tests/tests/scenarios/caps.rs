@@ -38,6 +38,7 @@ fn counted(days: &[(&str, usize)]) -> BTreeMap<String, usize> {
 scenarios! {
     /// A sender's limit pushes the rest to the days after, and each lead can say when.
     async fn a_senders_limit_pushes_leads_to_the_next_days(world: World) {
+        world.leads_compete();
         let campaign = sequence()
             .from(sender("anna").per_day(3))
             .open(&WEEKDAYS, "09:00", "17:00")
@@ -66,6 +67,7 @@ scenarios! {
 
     /// A campaign's limit does the same.
     async fn a_campaigns_limit_pushes_leads_to_the_next_days(world: World) {
+        world.leads_compete();
         world.given(sequence().open(&WEEKDAYS, "09:00", "17:00").per_day(2).email("intro")).await;
         let people = enroll(&world, 5).await;
         world.after(days(10)).await;
@@ -99,6 +101,7 @@ scenarios! {
 
     /// Two campaigns that share a sender share its limit.
     async fn campaigns_share_the_limit_of_their_sender(world: World) {
+        world.leads_compete();
         let anna = || sender("anna").per_day(2);
         let first = world.given(sequence().from(anna()).open(&WEEKDAYS, "09:00", "17:00").email("intro")).await;
         let second = world
@@ -115,6 +118,7 @@ scenarios! {
 
     /// A lead that stops gives its slot back, and nothing is counted for it.
     async fn a_lead_that_stops_gives_its_slot_back(world: World) {
+        world.leads_compete();
         world.given(sequence().replies_stop().open(&WEEKDAYS, "09:00", "17:00").per_day(1).email("intro")).await;
         let people = enroll(&world, 3).await;
         world.until("2026-03-02T12:00:00Z").await;
@@ -146,6 +150,7 @@ scenarios! {
 
     /// Paused while it waits for its slot, and stopped later, a lead gives the slot back all the same.
     async fn a_lead_stopped_in_a_pause_gives_its_slot_back(world: World) {
+        world.leads_compete();
         world.given(sequence().open(&WEEKDAYS, "09:00", "17:00").per_day(1).email("intro")).await;
         let people = enroll(&world, 2).await;
         world.until("2026-03-02T12:00:00Z").await;
@@ -174,6 +179,7 @@ scenarios! {
 
     /// A lead that turns out to lack something when its slot comes does not keep the slot.
     async fn a_held_lead_gives_its_slot_back(world: World) {
+        world.leads_compete();
         let campaign = sequence().open(&WEEKDAYS, "09:00", "17:00").per_day(1);
         world.given(campaign.email_saying("intro", "Hello {{ name }}")).await;
         let mut people = Vec::new();

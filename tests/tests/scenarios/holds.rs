@@ -95,6 +95,7 @@ scenarios! {
         let ada = world.enrolls("ada@example.com").await;
         ada.is(Shown::Held).await;
         assert_eq!(ada.sight().await.enrollment.map(|it| matches!(it.state, machine::state::State::Held { missing, .. } if missing.why() == Why::SenderDisconnected)), Some(true));
+        world.senders_are_resumed().await;
         ada.send_now().await;
         ada.received(&["intro"]).await;
     }

@@ -19,5 +19,6 @@ mod orders;
 mod parked;
 mod pauses;
 mod provider;
+mod random;
 mod replies;
 mod sequences;

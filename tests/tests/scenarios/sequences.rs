@@ -82,6 +82,7 @@ scenarios! {
 
     /// The leads of a campaign get its wordings by weight, and each keeps the one it got.
     async fn wordings_are_shared_out_by_weight_and_kept(world: World) {
+        world.leads_compete();
         let campaign = sequence()
             .email_in_variants("intro", &[("plain", 1), ("bold", 3), ("never", 0)])
             .wait(days(1))

@@ -22,7 +22,7 @@ use serde_json::Map;
 use super::ledger::{Row, Slot, Stand, What};
 use super::{Call, Inner};
 use crate::world::backend::{ANSWER, CampaignVerb, Mail, Sent};
-use crate::world::provider::Script;
+use crate::world::provider::{Reception, Whose};
 
 /// How long a call may take.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
@@ -253,38 +253,26 @@ impl Inner {
         row.used = used;
         let effect = EffectId { send, attempt: row.attempt };
         let (enrollment, what) = (row.enrollment, row.what.clone());
-        self.call(Call { effect, enrollment, what, to });
+        self.call(Call { effect, enrollment, what, to, at: now });
     }
 
     /// Asks the provider, once.
     fn call(&mut self, call: Call) {
         let effect = call.effect;
-        if let What::Handover { .. } | What::Forward { .. } = call.what {
-            if let Script::RefuseTeam(times @ 1.., class) = self.provider.script {
-                self.provider.script = Script::RefuseTeam(times - 1, class);
-                return self.record(effect, Answer::Rejected { class, retry_after_s: None });
-            }
-            self.team_mails.push(Mail { to: call.to, at: self.now });
-            self.provider.accepts.push(effect.send);
-            return self.record(effect, Answer::Accepted);
-        }
-        match self.provider.script {
-            Script::Accept | Script::RefuseTeam(..) => {
+        let whose = match call.what {
+            What::Handover { .. } | What::Forward { .. } => Whose::Team,
+            What::Step { .. } | What::Answer { .. } => Whose::Lead,
+        };
+        match self.provider.script.judge(whose) {
+            Reception::Take => {
                 self.take(&call);
                 self.record(effect, Answer::Accepted);
             }
-            Script::RefuseNext(times, class) => {
-                self.provider.script = match times {
-                    0 | 1 => Script::Accept,
-                    more => Script::RefuseNext(more - 1, class),
-                };
+            Reception::Refuse(class) => {
                 self.record(effect, Answer::Rejected { class, retry_after_s: None });
             }
-            Script::RefuseAll(class) => {
-                self.record(effect, Answer::Rejected { class, retry_after_s: None });
-            }
-            Script::Hold => self.provider.held.push(call),
-            Script::LoseAnswer => self.take(&call),
+            Reception::Hold => self.provider.held.push(call),
+            Reception::LoseAnswer => self.take(&call),
         }
     }
 
@@ -295,10 +283,14 @@ impl Inner {
                 (step.to_string(), variant.as_ref().map(ToString::to_string))
             }
             What::Answer { .. } => (ANSWER.to_owned(), None),
-            What::Handover { .. } | What::Forward { .. } => return,
+            What::Handover { .. } | What::Forward { .. } => {
+                self.provider.accepts.push(call.effect.send);
+                self.team_mails.push(Mail { to: call.to.clone(), at: call.at });
+                return;
+            }
         };
         self.provider.accepts.push(call.effect.send);
-        let sent = Sent { step, variant, to: call.to.clone(), at: self.now };
+        let sent = Sent { step, variant, to: call.to.clone(), at: call.at };
         self.row(call.enrollment).sends.push(sent);
     }
 

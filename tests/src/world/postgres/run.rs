@@ -17,25 +17,41 @@ use uuid::Uuid;
 
 use super::{Inner, Times, times};
 use crate::world::backend::{ANSWER, Mail, Reading, Sent};
-use crate::world::provider::Script;
+use crate::world::provider::{Reception, Whose};
 
 /// After this long a call counts as lost, in campaign time.
-const LEASE: TimeDelta = TimeDelta::minutes(15);
+pub(super) const LEASE: TimeDelta = TimeDelta::minutes(15);
 
 /// How many rounds may follow one another at one moment.
 const ROUNDS_MAX: usize = 1_000;
 
 impl Inner {
-    /// Reads, tells, turns, gates and calls until nothing moves; then the house is kept.
+    /// Everything that is due happens; then the house is kept.
     pub(super) async fn settle(&mut self) {
+        if self.driven.is_some() {
+            self.wait().await
+        } else {
+            self.work().await
+        }
+        self.keep_house().await;
+    }
+
+    /// What any process does for all leads, whoever drives them: mail is read, orders are told.
+    /// Returns whether there was something to do.
+    pub(super) async fn do_chores(&mut self) -> bool {
+        let mut moved = false;
+        if self.reading == Reading::AtOnce {
+            let read = interpret::interpret(&self.room, self.workspace).await;
+            moved |= read.expect("mail is read").mails > 0;
+        }
+        moved |= self.tell().await;
+        moved | self.notice_lost().await
+    }
+
+    /// Turns, gates and calls until nothing moves.
+    async fn work(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            let mut moved = false;
-            if self.reading == Reading::AtOnce {
-                let read = interpret::interpret(&self.room, self.workspace).await;
-                moved |= read.expect("mail is read").mails > 0;
-            }
-            moved |= self.tell().await;
-            moved |= self.notice_lost().await;
+            let mut moved = self.do_chores().await;
             let due = Due::take(&self.store, self.workspace, None, 500).await;
             let turned = due.expect("due leads are taken").turn(&self.room.versions).await;
             let turned = turned.expect("turns run");
@@ -43,8 +59,7 @@ impl Inner {
             let asks = self.take_up(turned).await;
             self.send(asks).await;
             if !moved {
-                self.repeat().await;
-                return self.keep_house().await;
+                return self.repeat().await;
             }
         }
         panic!("the world does not come to rest");
@@ -96,6 +111,10 @@ impl Inner {
         let over: Vec<_> = self.lost.iter().filter(|(at, _, _)| *at <= now).copied().collect();
         let mut moved = false;
         for (_, send, enrollment) in over {
+            // One that goes out once more has another lease.
+            if self.driven.as_ref().is_some_and(|driven| !driven.mail_server.give_up(send)) {
+                continue;
+            }
             let done = sqlx::query(
                 "UPDATE sends SET lease_until = now() - interval '1 hour' \
                  WHERE send_id = $1 AND state = 'dispatching'",
@@ -108,6 +127,9 @@ impl Inner {
                 continue;
             }
             moved = true;
+            if self.driven.is_some() {
+                continue;
+            }
             let ids = [enrollment.uuid()];
             let turned = turn::these(&self.store, &self.room.versions, self.workspace, &ids).await;
             let asks = self.take_up(turned.expect("turns run")).await;
@@ -183,29 +205,18 @@ impl Inner {
     /// The provider's answer, as the scenario scripts it.
     async fn call(&mut self, dispatch: &Dispatch) -> Option<Told> {
         let ask = &dispatch.message.ask;
-        if ask.what.is_to_the_team() {
-            if let Script::RefuseTeam(times @ 1.., class) = self.script {
-                self.script = Script::RefuseTeam(times - 1, class);
-                return Some(refused(class));
-            }
-            self.take(dispatch);
-            return Some(accepted());
-        }
-        match self.script {
-            Script::RefuseNext(0, _) | Script::RefuseTeam(..) | Script::Accept => {
+        let whose = if ask.what.is_to_the_team() { Whose::Team } else { Whose::Lead };
+        match self.script.judge(whose) {
+            Reception::Take => {
                 self.take(dispatch);
                 Some(accepted())
             }
-            Script::RefuseNext(times, class) => {
-                self.script = Script::RefuseNext(times - 1, class);
-                Some(refused(class))
-            }
-            Script::RefuseAll(class) => Some(refused(class)),
-            Script::Hold => {
+            Reception::Refuse(class) => Some(refused(class)),
+            Reception::Hold => {
                 self.held.push(copy(dispatch));
                 None
             }
-            Script::LoseAnswer => {
+            Reception::LoseAnswer => {
                 self.take(dispatch);
                 self.lost.push((dispatch.gate_at + LEASE, ask.send, ask.enrollment));
                 None
