@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -62,8 +63,20 @@ impl Installation {
     /// Sets a campaign for so many recipients up, as an operator would, and starts it. Campaign time
     /// runs at `factor`. Returns where the provider posts to.
     pub async fn begin(&self, mail_server: &MailServer, count: u32, factor: f64) -> String {
+        let limits = [["--spacing", "1 hour"], ["--per-day", "30"]];
+        self.begin_within(limits, mail_server, count, factor).await
+    }
+
+    /// Does the same with other limits of the two senders.
+    pub async fn begin_within(
+        &self,
+        limits: [[&str; 2]; 2],
+        mail_server: &MailServer,
+        count: u32,
+        factor: f64,
+    ) -> String {
         let url = mail_server.url();
-        for (name, limits) in [("one", ["--spacing", "1 hour"]), ("two", ["--per-day", "30"])] {
+        for (name, limits) in ["one", "two"].into_iter().zip(limits) {
             let from = format!("{name}@sender.example");
             let sender = ["sender", "add", name, &url, "--from", &from, "--from-name", "Sender"];
             self.run(&[&sender[..], &limits].concat()).await;
@@ -79,6 +92,16 @@ impl Installation {
         let started = self.json(&["campaign", "start", "three-mails"]).await;
         assert_eq!(started["added"], count, "{started}");
         endpoint["url"].as_str().expect("the address of the endpoint").to_owned()
+    }
+
+    /// Goes on with another build of the program, which does the same.
+    pub fn build_anew(&mut self) {
+        let program = self.place.path().join("meridian-of-tomorrow");
+        std::fs::copy(&self.program, &program).expect("a program can be copied");
+        let mut file = File::options().append(true).open(&program).expect("the copy is ours");
+        // A build is known by the sum of its bytes.
+        file.write_all(b"tomorrow").expect("a file can be written");
+        self.program = program;
     }
 
     /// Goes on with another database and an empty log.

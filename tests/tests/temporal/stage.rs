@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 use temporal_runner::histories;
 use tests::cluster::Database;
 use tests::end_to_end::installation::{Installation, Serving};
-use tests::end_to_end::mail_server::{Delays, MailServer};
+use tests::end_to_end::mail_server::{Accepted, Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
-use tests::end_to_end::recipients::{Done, Recipients};
+use tests::end_to_end::recipients::{self, Done, Mail, Part, Recipients};
 use tests::end_to_end::temporal_server::TemporalServer;
 use tests::end_to_end::{PATIENCE, seed, tell, until};
 use tokio::task::JoinHandle;
@@ -21,6 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 /// A day of the campaign is a second.
 const FACTOR: f64 = 86_400.0;
+
+/// Temporal's timers fire some hundred milliseconds late, which are hours here: whoever has the last place
+/// of a day would miss it again and again.
+const LIMITS: [[&str; 2]; 2] = [["--spacing", "0 minutes"], ["--per-day", "10000"]];
 
 pub(crate) const CAMPAIGN: &str = "three-mails";
 
@@ -48,7 +52,7 @@ impl Stage {
         // First, for it says which engine new campaigns get.
         let mut serving = serve(&installation, &temporal);
         installation.ready(&mut serving).await;
-        let endpoint = installation.begin(&mail_server, leads, FACTOR).await;
+        let endpoint = installation.begin_within(LIMITS, &mail_server, leads, FACTOR).await;
         let database = installation.database.clone();
         let provider = Provider::new(&endpoint, seed());
         let recipients = Recipients::new(Arc::clone(&mail_server), provider, database.clone());
@@ -64,10 +68,33 @@ impl Stage {
         serve(&self.installation, &self.temporal)
     }
 
+    /// Starts another `meridian serve` beside, at an address of its own.
+    pub(crate) fn serve_elsewhere(&self) -> Serving {
+        let address = self.temporal.address();
+        let listen = ("MERIDIAN_LISTEN", "127.0.0.1:0");
+        let [engine, temporal] = engine(&address);
+        self.installation.serve_with(&[engine, temporal, listen])
+    }
+
     /// Starts a `meridian worker` beside.
     pub(crate) fn work(&self) -> Serving {
         let address = self.temporal.address();
         self.installation.work_with(&engine(&address))
+    }
+
+    /// Returns what Temporal's program says of how many workflows there are.
+    pub(crate) async fn count(&self, query: &str) -> String {
+        self.temporal.run(&["workflow", "count", "--query", query]).await
+    }
+
+    /// Returns the first mails of those who will opt out of the second one, and do not have it yet.
+    pub(crate) fn first_mails_of_who_opts_out(&self) -> Vec<Accepted> {
+        let accepted = self.mail_server.accepted();
+        let waits_for_the_second = |first: &&Accepted| {
+            Part::of(recipients::number(&first.to)) == Part::OptsOut(Mail::Second)
+                && accepted.iter().filter(|one| one.to == first.to).count() == 1
+        };
+        accepted.iter().filter(waits_for_the_second).cloned().collect()
     }
 
     /// Waits until so many mails were accepted.

@@ -31,8 +31,7 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
     stage.settled(&mut serving).await;
     assert_none("to be reviewed", oracle::to_review(&oracle::sends(&stage.database).await));
     until(PATIENCE, async || {
-        let count = ["workflow", "count", "--query", "ExecutionStatus='Running'"];
-        let running = stage.temporal.run(&count).await;
+        let running = stage.count("ExecutionStatus='Running'").await;
         if running.contains("Total: 0") { Ok(()) } else { Err(format!("still run: {running}")) }
     })
     .await;
