@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check sqlx advisories bench clean
+.PHONY: help run test test-cluster fuzz check sqlx advisories bench clean
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/meridian
 
@@ -22,7 +22,7 @@ WITH_SCHEMA := scripts/with-postgres bash -euo pipefail -c 'cargo sqlx migrate r
 PREPARE := cargo sqlx prepare --workspace
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## Build Meridian and run the demo: a private database, 200 leads, three weeks in minutes
 	scripts/setup build postgres
@@ -31,6 +31,17 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 test: ## Run every test against real servers
 	scripts/setup build postgres smtp contract temporal
 	env -u DATABASE_URL scripts/test
+
+# The scenarios of one engine, with two workers for each world, and a campaign that four processes share.
+test-cluster: ## Run the scenarios on a full Temporal server with Postgres
+	scripts/setup build postgres smtp temporal cluster
+	env -u DATABASE_URL cargo test --locked --workspace --features tests/otlp --test scenarios --test temporal --no-run
+	env -u DATABASE_URL temporal/full-server cargo test --locked --workspace --features tests/otlp --no-fail-fast --test scenarios -- ::temporal:: $(ARGS)
+	env -u DATABASE_URL temporal/full-server cargo test --locked --workspace --features tests/otlp --test temporal -- several_processes
+
+fuzz: ## Play 10,000 random logs of leads on Postgres and in memory
+	scripts/setup build postgres
+	env -u DATABASE_URL LOGS=$(or $(LOGS),10000) cargo test --locked --workspace --features tests/otlp --test scenarios -- anything_may_happen_on_postgres --nocapture
 
 # Lints see the one feature there is; documentation and query data are made without it.
 check: ## Format, lints, documentation, dependencies, query data

@@ -20,29 +20,38 @@ const READY: Duration = Duration::from_secs(120);
 const FIX: &str = "run `scripts/setup temporal`, or \
                    `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, and put it on PATH";
 
-/// A server; it ends with the test.
+/// A server.
 pub struct TemporalServer {
     port: u16,
+    /// Nothing where `TEMPORAL_ADDRESS` named one that is there.
+    ours: Option<Ours>,
+}
+
+/// A server of our own; it ends with the test.
+struct Ours {
     place: TempDir,
     process: Child,
 }
 
 impl TemporalServer {
-    /// Starts a server with an empty database.
+    /// Starts a server with an empty database, unless `TEMPORAL_ADDRESS` names one on this machine.
     ///
     /// # Panics
     ///
     /// When it does not start, with what to install.
     pub async fn start() -> Self {
+        if let Ok(address) = std::env::var("TEMPORAL_ADDRESS") {
+            let address: SocketAddr = address.parse().expect("TEMPORAL_ADDRESS is 127.0.0.1:PORT");
+            return Self { port: address.port(), ours: None };
+        }
         let place = tempfile::tempdir().expect("a directory for Temporal's server");
         janitor::remove_at_end(place.path());
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = free.local_addr().expect("a listener has an address").port();
         drop(free);
-        let process = spawn(&place, port);
-        let mut server = Self { port, place, process };
-        server.ready().await;
-        server
+        let mut ours = Ours { process: spawn(&place, port), place };
+        ours.ready(port).await;
+        Self { port, ours: Some(ours) }
     }
 
     /// Returns its address, as `TEMPORAL_ADDRESS` wants it.
@@ -50,21 +59,29 @@ impl TemporalServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Ends it as a power cut would.
+    /// Ends it as a power cut would, if it is ours.
     pub async fn kill(&mut self) {
-        self.process.kill().await.expect("our own child can be killed");
+        if let Some(ours) = &mut self.ours {
+            ours.process.kill().await.expect("our own child can be killed");
+        }
     }
 
     /// Starts it again on what it had on disk.
+    ///
+    /// # Panics
+    ///
+    /// When it is not ours.
     pub async fn start_again(&mut self) {
-        self.process = spawn(&self.place, self.port);
-        self.ready().await;
+        let ours = self.ours.as_mut().expect("only a server of our own is killed");
+        ours.process = spawn(&ours.place, self.port);
+        ours.ready(self.port).await;
     }
 
-    /// Returns everything it has on disk.
+    /// Returns everything it has on disk; nothing if it is not ours.
     pub fn stored(&self) -> Vec<u8> {
+        let Some(ours) = &self.ours else { return Vec::new() };
         let mut stored = Vec::new();
-        for entry in std::fs::read_dir(self.place.path()).expect("the directory is there") {
+        for entry in std::fs::read_dir(ours.place.path()).expect("the directory is there") {
             let path: PathBuf = entry.expect("it can be read").path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("server.db"))
             {
@@ -85,9 +102,11 @@ impl TemporalServer {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("it prints UTF-8")
     }
+}
 
-    async fn ready(&mut self) {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+impl Ours {
+    async fn ready(&mut self, port: u16) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = self.place.path().join("server.log");
         until(READY, async || {
             if let Ok(Some(status)) = self.process.try_wait() {
