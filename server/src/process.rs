@@ -17,6 +17,7 @@ use crate::serve::connections::Limits;
 use crate::serve::{self, Routes, Server};
 use crate::session::Session;
 use crate::temporal_server::TemporalServer;
+use crate::workflow_pages::WorkflowPages;
 
 /// A running process.
 pub struct Process {
@@ -103,10 +104,11 @@ impl Process {
             Http::All => Some(config.proxies.clone()),
             Http::Probes | Http::Off => None,
         };
+        let workflows = WorkflowPages::find_or_warn(config);
         let address = listener.as_ref().map(|_| config.listen);
         let answered = [
-            (listener, Routes { open, metrics: metrics_listener.is_none() }),
-            (metrics_listener, Routes { open: None, metrics: true }),
+            (listener, Routes { open, metrics: metrics_listener.is_none(), workflows }),
+            (metrics_listener, Routes { open: None, metrics: true, workflows: None }),
         ];
         let servers = answered.into_iter().filter_map(|(listener, routes)| {
             let router = serve::router(&room, metrics.clone(), runner.ready(), routes);

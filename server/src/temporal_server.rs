@@ -18,6 +18,12 @@ use url::Url;
 
 use crate::child;
 
+/// Where it lives, below the data directory.
+const PLACE: &str = "temporal";
+
+/// Keeps its port, there.
+const PORT_FILE: &str = "port";
+
 /// The program.
 const PROGRAM: &str = "temporal";
 
@@ -61,6 +67,12 @@ struct Shared {
     failed: Mutex<Option<String>>,
 }
 
+/// Returns where the pages are of the server that was started below `data_dir` last.
+pub fn last_ui(data_dir: &Path) -> Option<Url> {
+    let port = last_port(&data_dir.join(PLACE).join(PORT_FILE))?;
+    Url::parse(&format!("http://127.0.0.1:{}", ui_port(port))).ok()
+}
+
 impl TemporalServer {
     /// Starts a server below `data_dir`, or finds the one that is there.
     ///
@@ -68,10 +80,10 @@ impl TemporalServer {
     ///
     /// When there is no program to start, or it does not answer; with what to do.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
-        let place = data_dir.join("temporal");
+        let place = data_dir.join(PLACE);
         fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
-        let port = port(&place.join("port"))?;
-        let ui_port = port.checked_add(1_000).unwrap_or_else(|| port - 1_000);
+        let port = port(&place.join(PORT_FILE))?;
+        let ui_port = ui_port(port);
         let shared = Arc::new(Shared {
             place,
             port,
@@ -218,10 +230,18 @@ impl Shared {
     }
 }
 
+/// Its pages have a port that follows from the other one.
+fn ui_port(port: u16) -> u16 {
+    port.checked_add(1_000).unwrap_or_else(|| port - 1_000)
+}
+
+fn last_port(file: &Path) -> Option<u16> {
+    fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok())
+}
+
 /// Returns the port of last time, which a server of somebody else's may have, else one that is free.
 fn port(file: &Path) -> anyhow::Result<u16> {
-    let last = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(last) = last {
+    if let Some(last) = last_port(file) {
         return Ok(last);
     }
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;

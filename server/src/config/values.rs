@@ -73,6 +73,16 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
     }
 }
 
+pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {
+    let fix = "write it like http://127.0.0.1:8233 or https://cloud.temporal.io";
+    let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    match (url.scheme(), url.host_str()) {
+        ("http" | "https", Some(_)) if plain => Ok(url),
+        _ => Err(format!("`{text}` is not where Temporal's pages begin: {fix}")),
+    }
+}
+
 pub(super) fn domain(text: &str) -> Result<String, String> {
     match format!("reply@{text}").parse::<activities::address::EmailAddress>() {
         Ok(address) => Ok(address.ascii_domain()),

@@ -6,8 +6,11 @@ use std::time::Duration;
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::{Client, ClientOptions, Connection};
-use temporalio_common::envconfig::load_client_config_profile;
+use temporalio_common::envconfig::{ClientConfigProfile, load_client_config_profile};
 use url::Url;
+
+/// The namespace where none is named.
+const NAMESPACE: &str = "default";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -34,9 +37,22 @@ pub enum ConnectionError {
 ///
 /// [`ConnectionError::Settings`].
 pub fn address() -> Result<Option<String>, ConnectionError> {
-    let profile = load_client_config_profile(LoadClientConfigProfileOptions::default(), None);
-    let profile = profile.map_err(|error| ConnectionError::Settings(chain(&error)))?;
-    Ok(profile.address)
+    Ok(profile()?.address)
+}
+
+/// Returns the namespace that somebody named, by `TEMPORAL_NAMESPACE` or in `temporal.toml`, else the
+/// usual one.
+///
+/// # Errors
+///
+/// [`ConnectionError::Settings`].
+pub fn namespace() -> Result<String, ConnectionError> {
+    Ok(profile()?.namespace.unwrap_or_else(|| NAMESPACE.to_owned()))
+}
+
+fn profile() -> Result<ClientConfigProfile, ConnectionError> {
+    load_client_config_profile(LoadClientConfigProfileOptions::default(), None)
+        .map_err(|error| ConnectionError::Settings(chain(&error)))
 }
 
 /// Connects, at `address` if it is given, else where the settings say.
