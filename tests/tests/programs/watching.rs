@@ -12,6 +12,7 @@ use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::nothing;
 use tests::end_to_end::provider::{self, Provider};
+use tests::end_to_end::temporal_server::TemporalServer;
 use tests::end_to_end::{PATIENCE, until};
 
 const LEADS: &str =
@@ -241,6 +242,50 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
     let log = installation.log();
     assert!(log.contains("meridian sender add NAME"), "a start tells what is not set up");
     nothing(told_of_people(&log)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_temporals_sdk_counts_stands_beside_what_we_count() {
+    let temporal = TemporalServer::start().await;
+    let address = temporal.address();
+    let installation = Installation::create().await;
+    let mut serving = installation
+        .serve_with(&[("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address.as_str())]);
+    installation.ready(&mut serving).await;
+    let leads = installation.write("leads.csv", LEADS);
+    installation.run(&["lead", "import", &leads]).await;
+    let campaign = installation.write("campaign.yaml", &CAMPAIGN.replace("senders: [one]\n", ""));
+    installation.run(&["campaign", "apply", &campaign]).await;
+    installation.run(&["campaign", "start", "spring"]).await;
+    let accepted = "meridian_sends_total{outcome=\"accepted\"}";
+    let is_sent = |it: &Scrape| it.sum(accepted) == 2.0 && it.sum("meridian_pokes_total") >= 3.0;
+    let scrape = scraped(&installation, "two sends", is_sent).await;
+
+    let described = scrape.described();
+    for name in [
+        "temporal_sticky_cache_size",
+        "temporal_worker_task_slots_available",
+        "temporal_workflow_task_schedule_to_start_latency_seconds",
+        "temporal_activity_schedule_to_start_latency_seconds",
+        "temporal_request",
+        "temporal_long_request",
+        "meridian_turns_total",
+    ] {
+        assert!(described.contains(name), "{name}: {}", scrape.text);
+    }
+    for queue in ["leads", "email", "sms"] {
+        let slots = "temporal_worker_task_slots_available";
+        let of_queue = format!("task_queue=\"meridian-{queue}\"");
+        let is_there = |series: &String| series.starts_with(slots) && series.contains(&of_queue);
+        assert!(scrape.series.keys().any(is_there), "{queue}: {}", scrape.text);
+    }
+    // A histogram, and in seconds.
+    let waits = "temporal_activity_schedule_to_start_latency_seconds";
+    assert!(scrape.has_label(&format!("{waits}_bucket"), "le"), "{}", scrape.text);
+    let sum = scrape.sum(&format!("{waits}_sum"));
+    assert!(sum < 60.0 * scrape.sum(&format!("{waits}_count")), "{}", scrape.text);
+    assert!(!scrape.text.contains("wharf") && !scrape.text.contains("Ada"), "{}", scrape.text);
+    assert!(serving.terminate().await.success());
 }
 
 /// The lines of a log that are no JSON, or name a person or quote a message.

@@ -9,6 +9,8 @@ use temporalio_client::{Client, ClientOptions, Connection};
 use temporalio_common::envconfig::{ClientConfigProfile, load_client_config_profile};
 use url::Url;
 
+use super::meter;
+
 /// The namespace where none is named.
 const NAMESPACE: &str = "default";
 
@@ -64,6 +66,7 @@ pub(crate) async fn connect(
     let (mut connection, client) = ClientOptions::load_from_config(options)
         .map_err(|error| ConnectionError::Settings(chain(&error)))?;
     connection.identity = identity;
+    connection.metrics_meter = Some(meter::of_client());
     if let Some(address) = address {
         connection.target = address.clone();
     }

@@ -10,6 +10,7 @@ mod connection;
 pub mod histories;
 pub mod lenient;
 mod lines;
+pub mod meter;
 pub mod payloads;
 mod relay;
 mod search_attributes;

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Settings;
 use super::activities::{Sends, Turns};
 use super::lines::Lines;
+use super::meter;
 use super::workflow::Lead;
 
 /// How long activities may go on when the process ends, before they are told to.
@@ -120,7 +121,10 @@ async fn run(
     options: WorkerOptions,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let runtime = RuntimeOptions::builder().heartbeat_interval(None).build()?;
+    let runtime = RuntimeOptions::builder()
+        .telemetry_options(meter::of_workers())
+        .heartbeat_interval(None)
+        .build()?;
     let runtime = Runtime::from_current_tokio(runtime).map_err(|error| error.to_string())?;
     let mut worker = Worker::new(&runtime, client, options).map_err(|error| error.to_string())?;
     let end = worker.shutdown_handle();
