@@ -159,6 +159,8 @@ impl Temporal {
         let settings = temporal_runner::Settings {
             address: server.as_ref().map(|server| server.address().clone()),
             queues: config.temporal_queues.clone().unwrap_or(usual.queues),
+            email_per_second: config.temporal_email_per_second,
+            sms_per_second: config.temporal_sms_per_second,
             ..usual
         };
         let runner = temporal_runner::Runner::start(room, settings)?;

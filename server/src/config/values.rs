@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use activities::engine::{Engine, UnknownEngine};
 use activities::mail::reach::Reach;
+use temporal_runner::{InvalidPerSecond, PerSecond};
 use url::Url;
 
 use super::LogFormat;
@@ -71,6 +72,10 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
         ("http" | "https", Some(_)) if plain => Ok(url),
         _ => Err(format!("`{text}` is not the beginning of a link: {fix}")),
     }
+}
+
+pub(super) fn per_second(text: &str) -> Result<PerSecond, String> {
+    text.parse().map_err(|invalid: InvalidPerSecond| invalid.to_string())
 }
 
 pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {

@@ -259,7 +259,16 @@ async fn what_temporals_sdk_counts_stands_beside_what_we_count() {
     installation.run(&["campaign", "start", "spring"]).await;
     let accepted = "meridian_sends_total{outcome=\"accepted\"}";
     let is_sent = |it: &Scrape| it.sum(accepted) == 2.0 && it.sum("meridian_pokes_total") >= 3.0;
-    let scrape = scraped(&installation, "two sends", is_sent).await;
+    // Those who wait for a mailbox leave room for others.
+    let slots = |it: &Scrape| {
+        let of_sends = |(series, _): &(&String, &f64)| {
+            series.starts_with("temporal_worker_task_slots_")
+                && series.contains("task_queue=\"meridian-email\"")
+        };
+        it.series.iter().filter(of_sends).map(|(_, n)| n).sum::<f64>()
+    };
+    let is_well = |it: &Scrape| is_sent(it) && slots(it) == 500.0;
+    let scrape = scraped(&installation, "two sends, and 500 slots for mail", is_well).await;
 
     let described = scrape.described();
     for name in [

@@ -8,19 +8,27 @@ use std::time::Duration;
 use activities::mailroom::Mailroom;
 use temporalio_client::Client;
 use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Settings;
 use super::activities::{Sends, Turns};
 use super::lines::Lines;
 use super::meter;
 use super::workflow::Lead;
+use super::{PerSecond, Settings};
 
 /// How long activities may go on when the process ends, before they are told to.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How many sends a worker of a channel has at once. One that waits for its mailbox's line holds one too,
+/// and must not keep those of other mailboxes away.
+const SEND_SLOTS: usize = 500;
+
+/// Of tasks that the worker of a channel never gets.
+const OTHER_SLOTS: usize = 1;
 
 /// Why a worker ended before it was told to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,13 +71,12 @@ impl Workers {
             .graceful_shutdown_period(GRACE)
             .build();
         workers.add(leads, client.clone(), options)?;
-        for name in ["email", "sms"] {
+        for (name, limit) in
+            [("email", settings.email_per_second), ("sms", settings.sms_per_second)]
+        {
             let ending = workers.ending.clone();
             let sends = Sends::new(mailroom.clone(), Arc::clone(&lines), ending);
-            let options = WorkerOptions::new(queue(name))
-                .register_activities(sends)
-                .graceful_shutdown_period(GRACE)
-                .build();
+            let options = of_sends(queue(name), sends, limit);
             workers.add(queue(name), client.clone(), options)?;
         }
         Ok(workers)
@@ -114,6 +121,23 @@ impl Workers {
             tracing::error!("a worker for Temporal panicked");
         }
     }
+}
+
+/// The worker of a channel.
+fn of_sends(queue: String, sends: Sends, limit: Option<PerSecond>) -> WorkerOptions {
+    let slots = FixedSizeSlotSupplier::new;
+    let tuner = TunerHolder::builder()
+        .activity_task_slot_supplier(slots(SEND_SLOTS))
+        .workflow_task_slot_supplier(slots(OTHER_SLOTS))
+        .local_activity_task_slot_supplier(slots(OTHER_SLOTS))
+        .nexus_task_slot_supplier(slots(OTHER_SLOTS))
+        .build();
+    WorkerOptions::new(queue)
+        .register_activities(sends)
+        .tuner(tuner)
+        .maybe_max_task_queue_activities_per_second(limit.map(PerSecond::get))
+        .graceful_shutdown_period(GRACE)
+        .build()
 }
 
 async fn run(
