@@ -11,7 +11,7 @@ use postgres_runner::{Runner, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::metrics::Metrics;
 use crate::serve::connections::Limits;
 use crate::serve::{self, Routes, Server};
@@ -153,7 +153,16 @@ impl Temporal {
     async fn start(room: Mailroom, config: &Config) -> anyhow::Result<Self> {
         let server = match temporal_runner::address()? {
             Some(_) => None,
-            None => Some(TemporalServer::start(&config.data_dir).await?),
+            None => {
+                if let Database::Url(_) = config.database {
+                    tracing::warn!(
+                        "nobody says where Temporal is: a development server of our own is used, \
+                         which no process of another machine or data directory shares; set \
+                         TEMPORAL_ADDRESS where there are several"
+                    );
+                }
+                Some(TemporalServer::start(&config.data_dir).await?)
+            }
         };
         let usual = temporal_runner::Settings::default();
         let settings = temporal_runner::Settings {

@@ -6,6 +6,7 @@
 mod contract;
 mod demonstration;
 mod example;
+mod own_temporal;
 mod secrets;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
-use temporalio_client::{Client, ClientOptions, Connection};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_common::envconfig::{ClientConfigProfile, load_client_config_profile};
 use url::Url;
 
@@ -55,6 +55,16 @@ pub fn namespace() -> Result<String, ConnectionError> {
 fn profile() -> Result<ClientConfigProfile, ConnectionError> {
     load_client_config_profile(LoadClientConfigProfileOptions::default(), None)
         .map_err(|error| ConnectionError::Settings(chain(&error)))
+}
+
+/// Tells whether a Temporal server answers at `address`, in the clear, within `patience`.
+pub async fn answers(address: &Url, patience: Duration) -> bool {
+    let options = ConnectionOptions::new(address.clone()).identity("meridian".to_owned()).build();
+    // It asks for what the server can do, which nobody else answers.
+    match tokio::time::timeout(patience, Connection::connect(options)).await {
+        Ok(connected) => connected.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Connects, at `address` if it is given, else where the settings say.
