@@ -8,6 +8,7 @@ mod demonstration;
 mod example;
 mod own_temporal;
 mod secrets;
+mod temporal_outage;
 #[cfg(feature = "otlp")]
 mod traces;
 mod watching;

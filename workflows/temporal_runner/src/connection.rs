@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::errors::{ClientConnectError, ClientNewError};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
-use temporalio_common::envconfig::{ClientConfigProfile, load_client_config_profile};
+use temporalio_common::envconfig::{ClientConfigProfile, ConfigError, load_client_config_profile};
 use url::Url;
 
 use super::meter;
@@ -18,19 +19,35 @@ const NAMESPACE: &str = "default";
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why Temporal cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// What is said of it does not read well.
+    /// What is said of it does not read well. A text, because the SDK's error is bound to its thread.
     #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
     Settings(String),
     /// Nobody answers, or not us.
-    #[error("Temporal at {address} does not answer: {why}")]
+    #[error("Temporal at {address} does not answer")]
     Unreachable {
         /// Where.
-        address: String,
+        address: Url,
         /// What was heard.
-        why: String,
+        #[source]
+        source: Box<ClientConnectError>,
     },
+    /// Nothing was heard.
+    #[error("Temporal at {address} does not answer within {} s", CONNECT.as_secs())]
+    Silent {
+        /// Where.
+        address: Url,
+    },
+    /// The client cannot be made.
+    #[error("no client for Temporal can be made")]
+    Client(#[source] ClientNewError),
+}
+
+impl From<ConfigError> for ConnectionError {
+    fn from(error: ConfigError) -> Self {
+        Self::Settings(chain(&error))
+    }
 }
 
 /// Returns the address that somebody gave, by `TEMPORAL_ADDRESS` or in `temporal.toml`.
@@ -53,8 +70,7 @@ pub fn namespace() -> Result<String, ConnectionError> {
 }
 
 fn profile() -> Result<ClientConfigProfile, ConnectionError> {
-    load_client_config_profile(LoadClientConfigProfileOptions::default(), None)
-        .map_err(|error| ConnectionError::Settings(chain(&error)))
+    Ok(load_client_config_profile(LoadClientConfigProfileOptions::default(), None)?)
 }
 
 /// Tells whether a Temporal server answers at `address`, in the clear, within `patience`.
@@ -73,20 +89,20 @@ pub(crate) async fn connect(
     identity: String,
 ) -> Result<Client, ConnectionError> {
     let options = LoadClientConfigProfileOptions::default();
-    let (mut connection, client) = ClientOptions::load_from_config(options)
-        .map_err(|error| ConnectionError::Settings(chain(&error)))?;
+    let (mut connection, client) = ClientOptions::load_from_config(options)?;
     connection.identity = identity;
     connection.metrics_meter = Some(meter::of_client());
     if let Some(address) = address {
         connection.target = address.clone();
     }
-    let address = connection.target.to_string();
-    let unreachable = |why: String| ConnectionError::Unreachable { address, why };
+    let address = connection.target.clone();
     let connected = tokio::time::timeout(CONNECT, Connection::connect(connection)).await;
     let connection = match connected {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(unreachable(chain(&error))),
-        Err(_) => return Err(unreachable(format!("nothing within {} s", CONNECT.as_secs()))),
+        Ok(Err(source)) => {
+            return Err(ConnectionError::Unreachable { address, source: Box::new(source) });
+        }
+        Err(_) => return Err(ConnectionError::Silent { address }),
     };
-    Client::new(connection, client).map_err(|error| ConnectionError::Settings(chain(&error)))
+    Client::new(connection, client).map_err(ConnectionError::Client)
 }

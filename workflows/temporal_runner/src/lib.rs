@@ -11,6 +11,7 @@ pub mod histories;
 pub mod lenient;
 mod lines;
 pub mod meter;
+mod outage;
 pub mod payloads;
 mod relay;
 mod search_attributes;
