@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::campaign_settings::CampaignSettings;
+use crate::engine::Engine;
 use crate::error::{ActivityError, Result};
 use crate::store::Store;
 use crate::store::campaigns::{self as store, CampaignRow, Counter};
@@ -83,7 +84,7 @@ pub struct Campaign {
     /// What the gate and the mails read.
     pub settings: CampaignSettings,
     /// The engine that drives it.
-    pub engine: String,
+    pub engine: Engine,
     /// The newest verb.
     pub verb_seq: i32,
     /// Wall time of its making.

@@ -44,6 +44,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::serve::guesses::Guesses;
+use crate::workflow_pages::WorkflowPages;
 use problem::Problem;
 use rates::Rates;
 use slots::Slots;
@@ -74,11 +75,12 @@ pub struct App {
     imports: Slots,
     long_bodies: Slots,
     streams: Streams,
+    workflows: Option<Arc<WorkflowPages>>,
 }
 
 impl App {
-    /// Furnishes the API.
-    pub fn new(room: Mailroom, guesses: Guesses) -> Self {
+    /// Furnishes the API; with `workflows`, it links to Temporal's pages.
+    pub fn new(room: Mailroom, guesses: Guesses, workflows: Option<WorkflowPages>) -> Self {
         Self {
             room,
             rates: Rates::new(),
@@ -86,6 +88,7 @@ impl App {
             imports: Slots::new(IMPORTS_MAX.0, IMPORTS_MAX.1),
             long_bodies: Slots::new(LONG_BODIES_MAX.0, LONG_BODIES_MAX.1),
             streams: Streams::new(),
+            workflows: workflows.map(Arc::new),
         }
     }
 }

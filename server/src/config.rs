@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use activities::engine::Engine;
 use activities::mail::reach::Reach;
 use secrecy::SecretString;
+use temporal_runner::PerSecond;
 use url::Url;
 
 use crate::private_postgres;
@@ -182,6 +183,12 @@ pub struct Config {
     pub engine: Option<Engine>,
     /// What the names of task queues in Temporal begin with, where somebody said so.
     pub temporal_queues: Option<String>,
+    /// How many mails a second Temporal hands out, if there is a limit.
+    pub temporal_email_per_second: Option<PerSecond>,
+    /// How many texts a second Temporal hands out, if there is a limit.
+    pub temporal_sms_per_second: Option<PerSecond>,
+    /// Where Temporal's own pages begin, if somebody said so.
+    pub temporal_ui: Option<Url>,
     /// The most connections to the database.
     pub connections: u32,
     /// What is logged, where somebody said so.
@@ -223,6 +230,18 @@ const ENGINE: Setting =
     Setting { key: "engine", flag: Some("--engine"), variable: "MERIDIAN_ENGINE" };
 const TEMPORAL_QUEUES: Setting =
     Setting { key: "temporal_queues", flag: None, variable: "MERIDIAN_TEMPORAL_QUEUES" };
+const TEMPORAL_EMAIL_PER_SECOND: Setting = Setting {
+    key: "temporal_email_per_second",
+    flag: None,
+    variable: "MERIDIAN_TEMPORAL_EMAIL_PER_SECOND",
+};
+const TEMPORAL_SMS_PER_SECOND: Setting = Setting {
+    key: "temporal_sms_per_second",
+    flag: None,
+    variable: "MERIDIAN_TEMPORAL_SMS_PER_SECOND",
+};
+const TEMPORAL_UI: Setting =
+    Setting { key: "temporal_ui", flag: None, variable: "MERIDIAN_TEMPORAL_UI" };
 const LISTEN: Setting =
     Setting { key: "listen", flag: Some("--listen"), variable: "MERIDIAN_LISTEN" };
 const METRICS_LISTEN: Setting = Setting {
@@ -257,12 +276,15 @@ const KEY_FILE: Setting = Setting { key: "key_file", flag: None, variable: "MERI
 /// A key has no flag and no place in a file: both would be read by others.
 const KEY_VARIABLE: &str = "MERIDIAN_KEY";
 
-const SETTINGS: [&Setting; 17] = [
+const SETTINGS: [&Setting; 20] = [
     &DATABASE_URL,
     &DATA_DIR,
     &WORKSPACE,
     &ENGINE,
     &TEMPORAL_QUEUES,
+    &TEMPORAL_EMAIL_PER_SECOND,
+    &TEMPORAL_SMS_PER_SECOND,
+    &TEMPORAL_UI,
     &LISTEN,
     &METRICS_LISTEN,
     &PUBLIC_URL,
@@ -317,6 +339,9 @@ pub fn read(
         proxies: reader.take(&TRUSTED_PROXIES, values::proxies).unwrap_or_default(),
         engine: reader.take(&ENGINE, values::engine),
         temporal_queues: reader.take(&TEMPORAL_QUEUES, values::queues),
+        temporal_email_per_second: reader.take(&TEMPORAL_EMAIL_PER_SECOND, values::per_second),
+        temporal_sms_per_second: reader.take(&TEMPORAL_SMS_PER_SECOND, values::per_second),
+        temporal_ui: reader.take(&TEMPORAL_UI, values::temporal_ui),
         connections: reader.take(&CONNECTIONS, values::connections).unwrap_or(20),
         log: reader.take(&LOG, values::log_filter),
         log_format: reader.take(&LOG_FORMAT, values::log_format),

@@ -18,6 +18,7 @@ pub mod terminal;
 pub mod timeline;
 pub mod times;
 pub mod webhooks;
+pub mod workflow_pages;
 
 /// Installs the one TLS provider of the process. Called before any client is built.
 pub fn init_tls() {

@@ -10,6 +10,7 @@ use activities::senders::trouble::Breaker;
 use activities::store::measures::{SenderState, StateCount};
 use activities::store::{Store, clock, engines, measures, work};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use temporal_runner::meter;
 
 /// How often histograms are tidied up.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -53,10 +54,15 @@ impl Metrics {
     /// When another recorder is in place.
     pub fn install() -> Result<Self, BuildError> {
         let full = |name: &str| Matcher::Full(name.to_owned());
-        let handle = PrometheusBuilder::new()
+        let of_temporal = Matcher::Prefix(meter::prefix().to_owned());
+        let mut builder = PrometheusBuilder::new()
             .set_buckets_for_metric(full("meridian_call_seconds"), &CALLS)?
             .set_buckets_for_metric(full("meridian_http_seconds"), &HTTP)?
-            .install_recorder()?;
+            .set_buckets_for_metric(of_temporal, meter::usual_buckets())?;
+        for (name, buckets) in meter::buckets() {
+            builder = builder.set_buckets_for_metric(full(&name), buckets)?;
+        }
+        let handle = builder.install_recorder()?;
         describe();
         let upkeep = handle.clone();
         tokio::spawn(async move {

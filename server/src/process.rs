@@ -11,12 +11,13 @@ use postgres_runner::{Runner, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::metrics::Metrics;
 use crate::serve::connections::Limits;
 use crate::serve::{self, Routes, Server};
 use crate::session::Session;
 use crate::temporal_server::TemporalServer;
+use crate::workflow_pages::WorkflowPages;
 
 /// A running process.
 pub struct Process {
@@ -103,10 +104,11 @@ impl Process {
             Http::All => Some(config.proxies.clone()),
             Http::Probes | Http::Off => None,
         };
+        let workflows = WorkflowPages::find_or_warn(config);
         let address = listener.as_ref().map(|_| config.listen);
         let answered = [
-            (listener, Routes { open, metrics: metrics_listener.is_none() }),
-            (metrics_listener, Routes { open: None, metrics: true }),
+            (listener, Routes { open, metrics: metrics_listener.is_none(), workflows }),
+            (metrics_listener, Routes { open: None, metrics: true, workflows: None }),
         ];
         let servers = answered.into_iter().filter_map(|(listener, routes)| {
             let router = serve::router(&room, metrics.clone(), runner.ready(), routes);
@@ -151,12 +153,23 @@ impl Temporal {
     async fn start(room: Mailroom, config: &Config) -> anyhow::Result<Self> {
         let server = match temporal_runner::address()? {
             Some(_) => None,
-            None => Some(TemporalServer::start(&config.data_dir).await?),
+            None => {
+                if let Database::Url(_) = config.database {
+                    tracing::warn!(
+                        "nobody says where Temporal is: a development server of our own is used, \
+                         which no process of another machine or data directory shares; set \
+                         TEMPORAL_ADDRESS where there are several"
+                    );
+                }
+                Some(TemporalServer::start(&config.data_dir).await?)
+            }
         };
         let usual = temporal_runner::Settings::default();
         let settings = temporal_runner::Settings {
             address: server.as_ref().map(|server| server.address().clone()),
             queues: config.temporal_queues.clone().unwrap_or(usual.queues),
+            email_per_second: config.temporal_email_per_second,
+            sms_per_second: config.temporal_sms_per_second,
             ..usual
         };
         let runner = temporal_runner::Runner::start(room, settings)?;

@@ -37,6 +37,7 @@ use tracing::Span;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::webhooks;
+use crate::workflow_pages::WorkflowPages;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,6 +98,8 @@ pub struct Routes {
     pub open: Option<Proxies>,
     /// Whether there are metrics.
     pub metrics: bool,
+    /// Where Temporal's pages are, for links.
+    pub workflows: Option<WorkflowPages>,
 }
 
 /// Returns the routes with their limits and headers.
@@ -118,7 +121,7 @@ pub fn router(
         let (links, keys) = (Guesses::of_links(proxies.clone()), Guesses::of_keys(proxies));
         router = router
             .merge(webhooks::router(room.clone(), links))
-            .merge(api::router(api::App::new(room.clone(), keys)));
+            .merge(api::router(api::App::new(room.clone(), keys, routes.workflows)));
     }
     let mut router = router
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })

@@ -1,12 +1,13 @@
 //! A development server of Temporal as our child, for those who name none: its database is a file in the
-//! data directory, so workflows sleep on when it ends with us. One that is there already is used as
+//! data directory, so workflows sleep on when it ends with us. One that runs on that file already is used as
 //! it is; one that goes is started again, on the same port.
+
+mod place;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use place::{Claim, Place, ui_port};
 use url::Url;
 
 use crate::child;
@@ -32,7 +34,13 @@ const READY: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether a server of somebody else's still answers.
+/// How long it may take to answer one question.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it answers by now.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether the server of another process still runs.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How long to wait before one that ended is started again.
@@ -51,14 +59,22 @@ pub struct TemporalServer {
 
 #[derive(Debug)]
 struct Shared {
-    place: PathBuf,
+    place: Place,
     port: u16,
-    ui_port: u16,
     stop: AtomicBool,
     /// Our child, while it runs.
     pid: Mutex<Option<u32>>,
     /// Why the last start came to nothing.
     failed: Mutex<Option<String>>,
+}
+
+/// Returns where the pages are of the server that was started below `data_dir` last.
+pub fn last_ui(data_dir: &Path) -> Option<Url> {
+    Place::below(data_dir).last_port().map(|port| local(ui_port(port)))
+}
+
+fn local(port: u16) -> Url {
+    Url::parse(&format!("http://127.0.0.1:{port}")).expect("a plain address")
 }
 
 impl TemporalServer {
@@ -68,41 +84,43 @@ impl TemporalServer {
     ///
     /// When there is no program to start, or it does not answer; with what to do.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
-        let place = data_dir.join("temporal");
-        fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
-        let port = port(&place.join("port"))?;
-        let ui_port = port.checked_add(1_000).unwrap_or_else(|| port - 1_000);
+        let place = Place::below(data_dir);
+        place.make()?;
+        let (port, claim) = settle(&place).await?;
         let shared = Arc::new(Shared {
             place,
             port,
-            ui_port,
             stop: AtomicBool::new(false),
             pid: Mutex::default(),
             failed: Mutex::default(),
         });
-        let address = Url::parse(&format!("http://127.0.0.1:{port}")).context("a plain address")?;
+        let address = local(port);
         let watched = Arc::clone(&shared);
         let guardian = thread::Builder::new()
             .name("temporal-guardian".to_owned())
-            .spawn(move || watched.keep())
+            .spawn(move || watched.keep(claim))
             .context("no thread for Temporal's server")?;
         let server = Self { address, shared, guardian: Some(guardian) };
         let began = Instant::now();
-        while !server.shared.answers() {
+        while !temporal_runner::answers(&server.address, ANSWER).await {
             let failed = server.shared.failed.lock().expect("no holder panics").take();
             if let Some(why) = failed {
                 server.stop().await;
                 bail!("{why}: {FIX}");
             }
             if began.elapsed() > READY {
-                let log = server.shared.log();
+                let log = server.shared.place.log();
                 server.stop().await;
                 bail!("Temporal's server does not answer; its log is {}", log.display());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(AGAIN).await;
         }
-        let ui = format!("http://127.0.0.1:{}", server.shared.ui_port);
-        tracing::info!(temporal.address = %server.address, temporal.ui = ui, "Temporal's server answers");
+        let ui = local(ui_port(port));
+        tracing::info!(
+            temporal.address = %server.address,
+            temporal.ui = %ui,
+            "Temporal's server answers"
+        );
         Ok(server)
     }
 
@@ -138,23 +156,28 @@ impl Drop for TemporalServer {
 impl Shared {
     /// Keeps a server there. The thread lives as long as its child: the kernel's promise that the child
     /// ends with us is bound to it.
-    fn keep(&self) {
+    fn keep(&self, mut claim: Option<Claim>) {
         let mut pause = PAUSE;
         while !self.stop.load(Ordering::SeqCst) {
-            if self.answers() {
-                pause = PAUSE;
-                thread::park_timeout(LOOK);
-                continue;
-            }
             let began = Instant::now();
-            let why = match self.run() {
-                Ok(status) => format!("Temporal's server ended ({status})"),
-                Err(error) => format!("`{PROGRAM}` cannot be run ({error})"),
+            let claimed = claim.take().map_or_else(|| self.place.claim(), |claim| Ok(Some(claim)));
+            let why = match claimed {
+                // That of another process runs.
+                Ok(None) => {
+                    pause = PAUSE;
+                    thread::park_timeout(LOOK);
+                    continue;
+                }
+                Ok(Some(claim)) => match self.run(claim) {
+                    Ok(status) => format!("Temporal's server ended ({status})"),
+                    Err(error) => format!("`{PROGRAM}` cannot be run ({error})"),
+                },
+                Err(error) => format!("{} cannot be locked ({error})", self.place.dir().display()),
             };
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            tracing::error!(temporal.log = %self.log().display(), "{why}");
+            tracing::error!(temporal.log = %self.place.log().display(), "{why}");
             *self.failed.lock().expect("no holder panics") = Some(why);
             if began.elapsed() > READY {
                 pause = PAUSE;
@@ -164,21 +187,23 @@ impl Shared {
         }
     }
 
-    fn run(&self) -> io::Result<std::process::ExitStatus> {
-        let log = fs::File::options().create(true).append(true).open(self.log())?;
+    fn run(&self, claim: Claim) -> io::Result<std::process::ExitStatus> {
+        let log = fs::File::options().create(true).append(true).open(self.place.log())?;
+        let (port, ui_port) = (self.port.to_string(), ui_port(self.port).to_string());
         let mut command = Command::new(PROGRAM);
         command
             .args(["server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"])
-            .args(["--port", &self.port.to_string(), "--ui-port", &self.ui_port.to_string()])
+            .args(["--port", &port, "--ui-port", &ui_port])
             .arg("--db-filename")
-            .arg(self.place.join("server.db"))
+            .arg(self.place.database())
             .args(
                 temporal_runner::SEARCH_ATTRIBUTES
                     .iter()
                     .flat_map(|name| ["--search-attribute".to_owned(), format!("{name}=Keyword")]),
             )
-            .current_dir(&self.place)
-            .stdin(Stdio::null())
+            .current_dir(self.place.dir())
+            // An empty file, and the lock on it, which lasts as long as the server then.
+            .stdin(Stdio::from(claim.into_file()))
             .stderr(log.try_clone()?)
             .stdout(log)
             // A Ctrl-C is for us: workflows have to outlive our last turn.
@@ -207,26 +232,27 @@ impl Shared {
             tracing::warn!(temporal.pid = pid, %error, "cannot signal Temporal's server");
         }
     }
-
-    fn answers(&self) -> bool {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        TcpStream::connect_timeout(&address, LOOK).is_ok()
-    }
-
-    fn log(&self) -> PathBuf {
-        self.place.join("server.log")
-    }
 }
 
-/// Returns the port of last time, which a server of somebody else's may have, else one that is free.
-fn port(file: &Path) -> anyhow::Result<u16> {
-    let last = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(last) = last {
-        return Ok(last);
+/// Finds the server that runs in `place`, or claims the place. Returns the port, with the claim.
+async fn settle(place: &Place) -> anyhow::Result<(u16, Option<Claim>)> {
+    let began = Instant::now();
+    loop {
+        let claimed = place.claim();
+        let claimed = claimed.with_context(|| format!("cannot lock {}", place.dir().display()))?;
+        if let Some(claim) = claimed {
+            return Ok((place.choose_port(&claim)?, Some(claim)));
+        }
+        // Who claims the place chooses its port before anything else.
+        if let Some(port) = place.last_port()
+            && temporal_runner::answers(&local(port), ANSWER).await
+        {
+            return Ok((port, None));
+        }
+        if began.elapsed() > READY {
+            let log = place.log();
+            bail!("Temporal's server runs and does not answer; its log is {}", log.display());
+        }
+        tokio::time::sleep(AGAIN).await;
     }
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
-    let port = free.local_addr().context("a listener has an address")?.port();
-    fs::write(file, port.to_string())
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(port)
 }

@@ -8,6 +8,7 @@ use server::cli::Cli;
 use server::config::reader::{Environment, Faults};
 use server::config::{self, Database, Flags, KeySource, LogFormat, Needs, RunFlags};
 use server::serve::proxies::Proxies;
+use temporal_runner::PerSecond;
 
 struct Variables(Vec<(&'static str, &'static str)>);
 
@@ -57,6 +58,22 @@ fn traces_are_configured_by_builds_that_send_them() {
     } else {
         let faults = read.unwrap_err().to_string();
         assert!(faults.contains("this build sends no traces"), "{faults}");
+    }
+}
+
+#[test]
+fn how_fast_temporal_hands_out_is_a_number_above_nothing() {
+    let environment = Variables(vec![("MERIDIAN_TEMPORAL_EMAIL_PER_SECOND", "20")]);
+    let (_place, flags) = file("temporal_sms_per_second = 0.5\n");
+    let config = config::read(&flags, &RunFlags::default(), &environment, Needs::Nothing).unwrap();
+    assert_eq!(config.temporal_email_per_second.map(PerSecond::get), Some(20.0));
+    assert_eq!(config.temporal_sms_per_second.map(PerSecond::get), Some(0.5));
+    for wrong in ["0", "-1", "inf", "NaN", "fast"] {
+        let environment = Variables(vec![("MERIDIAN_TEMPORAL_SMS_PER_SECOND", wrong)]);
+        let read = config::read(&flags, &RunFlags::default(), &environment, Needs::Nothing);
+        let told = read.unwrap_err().to_string();
+        let fault = "MERIDIAN_TEMPORAL_SMS_PER_SECOND: `";
+        assert!(told.contains(fault) && told.contains("is not a number above 0"), "{told}");
     }
 }
 

@@ -308,7 +308,7 @@ async fn insert(
     let row = CampaignRow {
         campaign_id: campaign.uuid(),
         name: document.name.trim().to_owned(),
-        engine: engines::usual(tx).await?.as_str().to_owned(),
+        engine: engines::usual(tx).await?,
         status: CampaignStatus::Draft.as_str().to_owned(),
         sequence_id: sequence.uuid(),
         version: version.version,

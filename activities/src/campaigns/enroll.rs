@@ -548,7 +548,7 @@ async fn enroll_page(
     let entry = Entry {
         campaign,
         version: beginning.version,
-        engine: &held.engine,
+        engine: held.engine,
         verb_seq,
         snapshot: &beginning.snapshot,
         first_step: beginning.first_step.as_str(),

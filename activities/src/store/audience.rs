@@ -7,6 +7,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::engine::Engine;
+
 /// A lead that may enter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
@@ -222,7 +224,7 @@ pub struct Entry<'a> {
     /// The version they run.
     pub version: i32,
     /// The engine that drives them.
-    pub engine: &'a str,
+    pub engine: Engine,
     /// The newest verb they need not be told.
     pub verb_seq: i32,
     /// The machine before its first signal, JSON.
@@ -255,7 +257,7 @@ pub async fn enroll(
         workspace.uuid(),
         entry.campaign.uuid(),
         entry.version,
-        entry.engine,
+        entry.engine.as_str(),
         entry.snapshot,
         entry.verb_seq,
         entry.first_step,

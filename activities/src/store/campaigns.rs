@@ -7,6 +7,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::engine::Engine;
+
 /// One campaign as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CampaignRow {
@@ -14,8 +16,8 @@ pub struct CampaignRow {
     pub campaign_id: Uuid,
     /// Unique in the workspace.
     pub name: String,
-    /// `postgres` or `temporal`.
-    pub engine: String,
+    /// The engine that drives it.
+    pub engine: Engine,
     /// `draft`, `active`, `paused`, `stopped` or `finished`.
     pub status: String,
     /// Its sequence.
@@ -47,8 +49,8 @@ pub async fn by_id(
     sqlx::query_as!(
         CampaignRow,
         r#"
-        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, start_at, started_at, finished_at, moving_to
+        SELECT campaign_id, name, engine AS "engine: Engine", status, sequence_id, version, settings,
+            verb_seq, created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = $2
         "#,
@@ -68,8 +70,8 @@ pub async fn by_name(
     sqlx::query_as!(
         CampaignRow,
         r#"
-        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, start_at, started_at, finished_at, moving_to
+        SELECT campaign_id, name, engine AS "engine: Engine", status, sequence_id, version, settings,
+            verb_seq, created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND name = $2
         "#,
@@ -89,8 +91,8 @@ pub async fn lock_by_name(
     sqlx::query_as!(
         CampaignRow,
         r#"
-        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, start_at, started_at, finished_at, moving_to
+        SELECT campaign_id, name, engine AS "engine: Engine", status, sequence_id, version, settings,
+            verb_seq, created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND name = $2
         FOR NO KEY UPDATE
@@ -111,8 +113,8 @@ pub async fn lock(
     sqlx::query_as!(
         CampaignRow,
         r#"
-        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, start_at, started_at, finished_at, moving_to
+        SELECT campaign_id, name, engine AS "engine: Engine", status, sequence_id, version, settings,
+            verb_seq, created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND campaign_id = $2
         FOR NO KEY UPDATE
@@ -136,8 +138,8 @@ pub async fn list(
     sqlx::query_as!(
         CampaignRow,
         r#"
-        SELECT campaign_id, name, engine, status, sequence_id, version, settings, verb_seq,
-            created_at, start_at, started_at, finished_at, moving_to
+        SELECT campaign_id, name, engine AS "engine: Engine", status, sequence_id, version, settings,
+            verb_seq, created_at, start_at, started_at, finished_at, moving_to
         FROM campaigns
         WHERE workspace_id = $1 AND name > $2 AND ($3::text IS NULL OR status = $3)
         ORDER BY name
@@ -169,7 +171,7 @@ pub async fn insert(
         workspace.uuid(),
         row.campaign_id,
         row.name,
-        row.engine,
+        row.engine.as_str(),
         row.sequence_id,
         row.version,
         row.settings,

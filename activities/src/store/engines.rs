@@ -11,10 +11,8 @@ use crate::engine::Engine;
 
 /// Returns the engine that new campaigns get.
 pub async fn usual(conn: &mut PgConnection) -> sqlx::Result<Engine> {
-    let word = sqlx::query_scalar!("SELECT engine FROM usual_engine").fetch_optional(conn).await?;
-    Ok(word.map_or(Engine::default(), |word| {
-        word.parse().expect("the table takes the words of engines only")
-    }))
+    let usual = sqlx::query_scalar!(r#"SELECT engine AS "engine: Engine" FROM usual_engine"#);
+    Ok(usual.fetch_optional(conn).await?.unwrap_or_default())
 }
 
 /// Lets new campaigns get `engine` from now on.
@@ -176,7 +174,7 @@ pub async fn overdue(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The engine that drives it.
-    pub engine: String,
+    pub engine: Engine,
     /// The number of its newest journal row.
     pub turn: i32,
     /// The newest signal its machine has seen.
@@ -202,7 +200,7 @@ pub async fn standing(
     sqlx::query_as!(
         Standing,
         r#"
-        SELECT engine, turn, applied_seq, state, next_step, wake_at, parked_at, ended_at
+        SELECT engine AS "engine: Engine", turn, applied_seq, state, next_step, wake_at, parked_at, ended_at
         FROM enrollments
         WHERE workspace_id = $1 AND enrollment_id = $2
         "#,

@@ -6,6 +6,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::engine::Engine;
+
 /// An enrollment in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnrollmentRow {
@@ -236,6 +238,8 @@ pub struct Stored {
     pub campaign_id: Uuid,
     /// The campaign's name.
     pub campaign: String,
+    /// The engine that drives it.
+    pub engine: Engine,
     /// What it runs.
     pub sequence_id: Uuid,
     /// Which version.
@@ -278,7 +282,7 @@ pub async fn one(
         Stored,
         r#"
         SELECT
-            e.campaign_id, c.name AS campaign, c.sequence_id, e.version, e.snapshot, e.lead_id,
+            e.campaign_id, c.name AS campaign, e.engine AS "engine: Engine", c.sequence_id, e.version, e.snapshot, e.lead_id,
             (SELECT a.address FROM addresses a
              WHERE a.workspace_id = $1 AND a.lead_id = e.lead_id AND a.channel = 'email'
              ORDER BY a.address LIMIT 1) AS email,

@@ -5,6 +5,8 @@ use machine::ids::{CampaignId, EnrollmentId, LeadId, WorkspaceId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::engine::Engine;
+
 /// Where a scan of due enrollments stopped: it goes on behind this, so that index entries already
 /// handled, which a long transaction elsewhere may keep alive, are not read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +27,7 @@ pub struct Locked {
     /// Its person.
     pub lead_id: Uuid,
     /// The engine that drives it.
-    pub engine: String,
+    pub engine: Engine,
     /// The version it runs.
     pub version: i32,
     /// The serialised machine.
@@ -63,8 +65,8 @@ pub async fn lock_due(
     sqlx::query_as!(
         Locked,
         r#"
-        SELECT enrollment_id, campaign_id, lead_id, engine, version, snapshot, turn, signal_seq,
-               applied_seq, verb_seq, email_sender_id, sms_sender_id, state, changed_at, wake_at
+        SELECT enrollment_id, campaign_id, lead_id, engine AS "engine: Engine", version, snapshot,
+               turn, signal_seq, applied_seq, verb_seq, email_sender_id, sms_sender_id, state, changed_at, wake_at
         FROM enrollments
         WHERE workspace_id = $1
           AND wake_at IS NOT NULL AND parked_at IS NULL AND engine = 'postgres'
@@ -93,7 +95,8 @@ pub async fn lock(
     sqlx::query_as!(
         Locked,
         r#"
-        SELECT e.enrollment_id, e.campaign_id, e.lead_id, e.engine, e.version, e.snapshot, e.turn,
+        SELECT e.enrollment_id, e.campaign_id, e.lead_id, e.engine AS "engine: Engine",
+               e.version, e.snapshot, e.turn,
                e.signal_seq, e.applied_seq, e.verb_seq, e.email_sender_id, e.sms_sender_id,
                e.state, e.changed_at, e.wake_at
         FROM unnest($1::uuid[], $2::uuid[]) AS u (workspace_id, enrollment_id)

@@ -50,7 +50,7 @@ pub async fn turn(
     let clocks = clock::read(&mut tx).await?;
     let locked = enrollments::lock(&mut tx, workspace, &[enrollment.uuid()]).await?;
     let standing = engines::standing(&mut tx, workspace, enrollment).await?;
-    let Some(standing) = standing.filter(|it| it.engine == engine.as_str()) else {
+    let Some(standing) = standing.filter(|it| it.engine == engine) else {
         return Ok(None);
     };
     if standing.parked_at.is_some() {

@@ -80,7 +80,7 @@ impl Writes {
         self.given_up.extend(given_up::answers(workspace, &done));
         let out = asks::hand_out(clocks, &done, &mut self.raised);
         self.release_put_off(workspace, &done);
-        let is_ours = done.read.row.engine == self.engine.as_str();
+        let is_ours = done.read.row.engine == self.engine;
         // Another engine hands out itself what its lead asks for, and is to look now.
         let look_again = if is_ours { out.look_again } else { Some(clocks.campaign_in(-OVERDUE)) };
         let wake_at = self.note_enrollment(&done, look_again);

@@ -125,7 +125,8 @@ async fn read(
     campaign: CampaignId,
 ) -> Result<Versioned<Campaign>, Problem> {
     let detail = view::read(&app.room.store, workspace, campaign).await?;
-    Ok(Versioned { version: detail.overview.campaign.version, body: detail.into() })
+    let version = detail.overview.campaign.version;
+    Ok(Versioned { version, body: Campaign::of(detail, app.workflows.as_deref()) })
 }
 
 async fn create(

@@ -1,6 +1,7 @@
 //! `/enrollments`: one lead's run through one campaign: what it is doing and why, what happened to it,
 //! and orders about it.
 
+use activities::engine::Engine;
 use activities::enrollment_orders::{self, Order};
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::journal::Entry;
@@ -12,12 +13,13 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use machine::explain::Plan;
-use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId};
+use machine::ids::{CampaignId, EnrollmentId, LeadId, SendId, WorkspaceId};
 use machine::key::StepKey;
 use machine::signal::{CallResult, Decision, ResumeRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use super::App;
 use super::answer::Accepted;
@@ -28,6 +30,7 @@ use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{Body, MaybeBody, Path, Query};
 use crate::timeline;
+use crate::workflow_pages::WorkflowPages;
 
 /// Tells the list's cursors from others.
 const JOURNAL: &str = "journal";
@@ -89,6 +92,13 @@ struct Enrollment {
     campaign: CampaignId,
     /// The campaign's name.
     campaign_name: String,
+    /// What drives it.
+    engine: Engine,
+    /// Its workflow in Temporal's pages, where Temporal drives it and an address of its pages is known. A
+    /// lead that waits for nothing has none, or one that is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    temporal_url: Option<Url>,
     /// The version of the campaign's sequence that it runs.
     version: i32,
     /// The person.
@@ -176,10 +186,15 @@ impl From<SendView> for EnrollmentSend {
     }
 }
 
-impl From<EnrollmentView> for Enrollment {
-    fn from(view: EnrollmentView) -> Self {
+impl Enrollment {
+    fn of(view: EnrollmentView, workspace: WorkspaceId, workflows: Option<&WorkflowPages>) -> Self {
         Self {
             id: view.id,
+            engine: view.stored.engine,
+            temporal_url: match view.stored.engine {
+                Engine::Temporal => workflows.map(|pages| pages.lead(workspace, view.id)),
+                Engine::Postgres => None,
+            },
             campaign: view.stored.campaign_id.into(),
             campaign_name: view.stored.campaign,
             version: view.version.number,
@@ -208,7 +223,7 @@ async fn move_lead(
         version_move::one(store, versions, workspace, enrollment, to_version, &actor).await?;
     moved.map_err(moves::refused)?;
     let view = enrollment_view::read(store, versions, workspace, enrollment).await?;
-    Ok(Json(view.into()))
+    Ok(Json(Enrollment::of(view, workspace, app.workflows.as_deref())))
 }
 
 async fn get(
@@ -218,7 +233,7 @@ async fn get(
 ) -> Result<Json<Enrollment>, Problem> {
     let (room, workspace) = (&app.room, caller.0.workspace);
     let view = enrollment_view::read(&room.store, &room.versions, workspace, enrollment).await?;
-    Ok(Json(view.into()))
+    Ok(Json(Enrollment::of(view, workspace, app.workflows.as_deref())))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -150,14 +150,12 @@ impl<'a> Reader<'a> {
         match self.file.get(setting.key)? {
             toml::Value::String(text) => Some((place, text.clone())),
             toml::Value::Integer(number) => Some((place, number.to_string())),
+            toml::Value::Float(number) => Some((place, number.to_string())),
             toml::Value::Boolean(true) => Some((place, "yes".to_owned())),
             toml::Value::Boolean(false) => Some((place, "no".to_owned())),
-            toml::Value::Float(_)
-            | toml::Value::Datetime(_)
-            | toml::Value::Array(_)
-            | toml::Value::Table(_) => {
+            toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
                 self.said.push(setting.key);
-                let message = "is neither a text nor a whole number".to_owned();
+                let message = "is neither a text nor a number".to_owned();
                 self.faults.push(Fault { place, message });
                 None
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use activities::engine::{Engine, UnknownEngine};
 use activities::mail::reach::Reach;
+use temporal_runner::{InvalidPerSecond, PerSecond};
 use url::Url;
 
 use super::LogFormat;
@@ -70,6 +71,20 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
     match (url.scheme(), url.host_str()) {
         ("http" | "https", Some(_)) if plain => Ok(url),
         _ => Err(format!("`{text}` is not the beginning of a link: {fix}")),
+    }
+}
+
+pub(super) fn per_second(text: &str) -> Result<PerSecond, String> {
+    text.parse().map_err(|invalid: InvalidPerSecond| invalid.to_string())
+}
+
+pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {
+    let fix = "write it like http://127.0.0.1:8233 or https://cloud.temporal.io";
+    let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    match (url.scheme(), url.host_str()) {
+        ("http" | "https", Some(_)) if plain => Ok(url),
+        _ => Err(format!("`{text}` is not where Temporal's pages begin: {fix}")),
     }
 }
 

@@ -196,3 +196,47 @@ async fn a_sender_without_a_name_is_told_where_the_texts_print_one() {
         assert!(!told.contains("`ada` has none"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn what_temporal_drives_links_to_its_pages() {
+    let mut desk = with_ada().await;
+    desk.set("MERIDIAN_TEMPORAL_UI", "https://ops.example/temporal/");
+    let leads = desk.file("leads.csv", "email,first_name\nann@example.com,Ann\n");
+    desk.types(&format!("lead import {leads}")).await.well();
+    let file = desk.file("spring.yaml", SPRING);
+    desk.types(&format!("campaign apply {file}")).await.well();
+    desk.types("campaign start spring").await.well();
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    assert!(shown.contains("postgres") && !shown.contains("ops.example"), "{shown}");
+
+    desk.types("engine move --to temporal spring").await.well();
+    let campaign = desk.types("campaign show spring --json").await.json();
+    assert_eq!(campaign["engine"], "temporal");
+    let start = "https://ops.example/temporal/namespaces/default/workflows";
+    let link = campaign["temporal_url"].as_str().unwrap();
+    assert!(link.starts_with(&format!("{start}?query=MeridianCampaign")), "{link}");
+    let shown = desk.types("campaign show spring").await.well();
+    assert!(shown.contains(link), "{shown}");
+    let lead = desk.types("enrollment show ann@example.com --json").await.json();
+    assert_eq!(lead["engine"], "temporal");
+    let (workspace, id) = (desk.workspace, lead["id"].as_str().unwrap());
+    let link = format!("{start}/w%2F{workspace}%2Fe%2F{id}");
+    assert_eq!(lead["temporal_url"], link);
+    let shown = desk.types("enrollment show ann@example.com").await.well();
+    assert!(shown.contains(&link), "{shown}");
+    let checked = desk.types("doctor").await.out;
+    assert!(checked.contains("temporal's pages") && checked.contains("ops.example"), "{checked}");
+
+    // Of a development server of our own, the pages are known.
+    desk.set("MERIDIAN_TEMPORAL_UI", "");
+    let place = desk.place.path().join("temporal");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("port"), "7233").unwrap();
+    let lead = desk.types("enrollment show ann@example.com --json").await.json();
+    let link = lead["temporal_url"].as_str().unwrap();
+    assert!(link.starts_with("http://127.0.0.1:8233/namespaces/default/workflows/w%2F"), "{link}");
+
+    desk.set("MERIDIAN_TEMPORAL_UI", "ops.example");
+    let error = desk.types("campaign show spring").await.error();
+    assert!(error.contains("MERIDIAN_TEMPORAL_UI: `ops.example` is not a web address"), "{error}");
+}

@@ -110,7 +110,8 @@ struct Variables(Vec<(String, String)>);
 
 impl Environment for Variables {
     fn get(&self, name: &str) -> Option<String> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        let value = self.0.iter().rev().find(|(known, _)| known == name)?.1.clone();
+        Some(value).filter(|value| !value.is_empty())
     }
 
     fn names(&self) -> Vec<String> {

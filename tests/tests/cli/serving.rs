@@ -42,7 +42,7 @@ async fn probes_metrics_and_headers() {
         &room,
         metrics.clone(),
         ready,
-        Routes { open: Some(Proxies::default()), metrics: true },
+        Routes { open: Some(Proxies::default()), metrics: true, workflows: None },
     );
 
     assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
@@ -79,12 +79,12 @@ async fn probes_metrics_and_headers() {
         &room,
         metrics.clone(),
         is_ready.subscribe(),
-        Routes { open: None, metrics: true },
+        Routes { open: None, metrics: true, workflows: None },
     );
     assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&probes, "/u/nonsense").await.2, "not found\n");
     assert_eq!(get(&probes, "/metrics").await.0, StatusCode::OK);
-    let routes = Routes { open: Some(Proxies::default()), metrics: false };
+    let routes = Routes { open: Some(Proxies::default()), metrics: false, workflows: None };
     let open = serve::router(&room, metrics, is_ready.subscribe(), routes);
     assert_eq!(get(&open, "/metrics").await.0, StatusCode::NOT_FOUND);
     assert_eq!(get(&open, "/readyz").await.0, StatusCode::OK);

@@ -243,7 +243,7 @@ async fn every_answer_of_every_kind_carries_the_headers() {
     let api = Api::new().await;
     let admin = api.program(Role::Admin).await;
     let (_ready, is_ready) = watch::channel(true);
-    let routes = Routes { open: Some(Proxies::default()), metrics: true };
+    let routes = Routes { open: Some(Proxies::default()), metrics: true, workflows: None };
     let router = serve::router(&api.room, Metrics::install().unwrap(), is_ready, routes);
     let mut requests: Vec<Request<Body>> = Vec::new();
     for path in ["/healthz", "/readyz", "/metrics", "/nothing", "/u/x", "/h/x", "/webhooks/x"] {

@@ -1,11 +1,13 @@
 //! Campaigns.
 
 use activities::api_keys::Role;
+use activities::engine::Engine;
+use activities::engine_move;
 use chrono::{DateTime, TimeDelta, Utc};
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
 
-use crate::programs::{Api, Program};
+use crate::programs::{Api, Program, TEMPORAL_UI};
 
 /// A campaign of two mails.
 pub(crate) fn spring() -> Value {
@@ -255,4 +257,41 @@ async fn a_campaign_that_names_nobody_hands_over_to_the_workspace() {
     assert_eq!(admin.patch("/workspace", &none).await.problem(409).0, "conflict");
     let strangers = api.stranger(Role::Admin).await;
     assert_eq!(strangers.get("/workspace").await.json(200)["handover_address"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_temporal_drives_links_to_its_pages() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    api.runs(&spring(), &["ada@example.com"]).await.drain().await;
+    let id = operator.get("/campaigns").await.json(200)["items"][0]["id"].clone();
+    let path = format!("/campaigns/{}", id.as_str().unwrap());
+    let campaign = operator.get(&path).await.json(200);
+    assert_eq!(
+        (&campaign["engine"], &campaign["temporal_url"]),
+        (&json!("postgres"), &Value::Null)
+    );
+    let listed = operator.get(&format!("{path}/enrollments")).await.json(200);
+    let enrollment = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    let lead = operator.get(&format!("/enrollments/{enrollment}")).await.json(200);
+    assert_eq!((&lead["engine"], &lead["temporal_url"]), (&json!("postgres"), &Value::Null));
+
+    let id = campaign["id"].as_str().unwrap();
+    let (store, engine) = (&api.room.store, Engine::Temporal);
+    engine_move::perform(store, api.workspace, id.parse().unwrap(), engine, "test").await.unwrap();
+    let campaign = operator.get(&path).await.json(200);
+    assert_eq!(campaign["engine"], "temporal");
+    let link = campaign["temporal_url"].as_str().unwrap();
+    assert!(
+        link.starts_with(&format!("{TEMPORAL_UI}/namespaces/default/workflows?query=")),
+        "{link}"
+    );
+    assert!(link.contains(id), "{link}");
+    assert_eq!(operator.get("/campaigns").await.json(200)["items"][0]["engine"], "temporal");
+    let lead = operator.get(&format!("/enrollments/{enrollment}")).await.json(200);
+    assert_eq!(lead["engine"], "temporal");
+    let workspace = api.workspace;
+    let link =
+        format!("{TEMPORAL_UI}/namespaces/default/workflows/w%2F{workspace}%2Fe%2F{enrollment}");
+    assert_eq!(lead["temporal_url"], link);
 }

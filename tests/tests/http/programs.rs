@@ -23,6 +23,7 @@ use serde_json::Value;
 use server::api::{self, App};
 use server::serve::guesses::Guesses;
 use server::serve::proxies::Proxies;
+use server::workflow_pages::WorkflowPages;
 use tests::cluster::Database;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -41,6 +42,9 @@ pub(crate) struct Program<'a> {
     pub(crate) secret: String,
 }
 
+/// Where Temporal's pages begin.
+pub(crate) const TEMPORAL_UI: &str = "https://cloud.temporal.io";
+
 /// What a program was answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -58,7 +62,9 @@ impl Api {
         let url = "http://127.0.0.1:8080/".parse().unwrap();
         let runner = Uuid::from_bytes(rand::random());
         let room = Mailroom::new(store, keys, url, None, runner);
-        let router = api::router(App::new(room.clone(), Guesses::of_keys(Proxies::default())));
+        let guesses = Guesses::of_keys(Proxies::default());
+        let pages = WorkflowPages::new(TEMPORAL_UI.parse().unwrap(), "default".to_owned());
+        let router = api::router(App::new(room.clone(), guesses, Some(pages)));
         Self { room, workspace, database, router }
     }
 

@@ -6,7 +6,9 @@
 mod contract;
 mod demonstration;
 mod example;
+mod own_temporal;
 mod secrets;
+mod temporal_outage;
 #[cfg(feature = "otlp")]
 mod traces;
 mod watching;

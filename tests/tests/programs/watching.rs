@@ -12,6 +12,7 @@ use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::nothing;
 use tests::end_to_end::provider::{self, Provider};
+use tests::end_to_end::temporal_server::TemporalServer;
 use tests::end_to_end::{PATIENCE, until};
 
 const LEADS: &str =
@@ -29,6 +30,12 @@ steps:
 
 /// What is configured, and does not move.
 const CONSTANT: &str = "meridian_connections_max";
+
+/// What moves where Temporal drives leads.
+const POKES: &str = "meridian_pokes_total";
+
+/// What the names begin with that Temporal's SDK counts under.
+const OF_TEMPORAL: &str = "temporal_";
 
 /// The metrics at one moment: each line without its value, and the value.
 struct Scrape {
@@ -108,7 +115,7 @@ fn queries() -> Vec<(String, String)> {
 /// The metrics that a query names.
 fn metrics_of(query: &str) -> Vec<&str> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("meridian_")).collect()
+    words.filter(|word| word.starts_with("meridian_") || word.starts_with(OF_TEMPORAL)).collect()
 }
 
 /// The labels by which a query sums, but the one of the buckets.
@@ -222,7 +229,7 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
             };
             with(&pair[0]) != with(&pair[1])
         });
-        assert!(moves || name == CONSTANT, "{name} stays {values:?}");
+        assert!(moves || name == CONSTANT || name == POKES, "{name} stays {values:?}");
         let is_named = queries().iter().any(|(_, query)| query.contains(name));
         assert!(is_named, "no panel shows {name}");
     }
@@ -231,7 +238,7 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
     for (title, query) in queries() {
         let named = metrics_of(&query);
         assert!(!named.is_empty(), "{title}: {query}");
-        for name in named {
+        for name in named.into_iter().filter(|name| !name.starts_with(OF_TEMPORAL)) {
             assert!(last.names().contains(name), "{title}: {name} is not served");
             for label in labels_of(&query) {
                 assert!(last.has_label(name, label), "{title}: {name} has no {label}");
@@ -241,6 +248,72 @@ async fn every_metric_moves_every_panel_shows_one_and_no_log_names_a_person() {
     let log = installation.log();
     assert!(log.contains("meridian sender add NAME"), "a start tells what is not set up");
     nothing(told_of_people(&log)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_temporals_sdk_counts_stands_beside_what_we_count() {
+    let temporal = TemporalServer::start().await;
+    let address = temporal.address();
+    let installation = Installation::create().await;
+    let mut serving = installation
+        .serve_with(&[("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address.as_str())]);
+    installation.ready(&mut serving).await;
+    let leads = installation.write("leads.csv", LEADS);
+    installation.run(&["lead", "import", &leads]).await;
+    let campaign = installation.write("campaign.yaml", &CAMPAIGN.replace("senders: [one]\n", ""));
+    installation.run(&["campaign", "apply", &campaign]).await;
+    installation.run(&["campaign", "start", "spring"]).await;
+    let accepted = "meridian_sends_total{outcome=\"accepted\"}";
+    let is_sent = |it: &Scrape| it.sum(accepted) == 2.0 && it.sum(POKES) >= 3.0;
+    // Those who wait for a mailbox leave room for others.
+    let slots = |it: &Scrape| {
+        let of_sends = |(series, _): &(&String, &f64)| {
+            series.starts_with("temporal_worker_task_slots_")
+                && series.contains("task_queue=\"meridian-email\"")
+        };
+        it.series.iter().filter(of_sends).map(|(_, n)| n).sum::<f64>()
+    };
+    let is_well = |it: &Scrape| is_sent(it) && slots(it) == 500.0;
+    let scrape = scraped(&installation, "two sends, and 500 slots for mail", is_well).await;
+
+    let described = scrape.described();
+    for name in [
+        "temporal_sticky_cache_size",
+        "temporal_worker_task_slots_available",
+        "temporal_workflow_task_schedule_to_start_latency_seconds",
+        "temporal_activity_schedule_to_start_latency_seconds",
+        "temporal_request",
+        "temporal_long_request",
+        "meridian_turns_total",
+    ] {
+        assert!(described.contains(name), "{name}: {}", scrape.text);
+    }
+    for queue in ["leads", "email", "sms"] {
+        let slots = "temporal_worker_task_slots_available";
+        let of_queue = format!("task_queue=\"meridian-{queue}\"");
+        let is_there = |series: &String| series.starts_with(slots) && series.contains(&of_queue);
+        assert!(scrape.series.keys().any(is_there), "{queue}: {}", scrape.text);
+    }
+    // A histogram, and in seconds.
+    let waits = "temporal_activity_schedule_to_start_latency_seconds";
+    assert!(scrape.has_label(&format!("{waits}_bucket"), "le"), "{}", scrape.text);
+    let sum = scrape.sum(&format!("{waits}_sum"));
+    assert!(sum < 60.0 * scrape.sum(&format!("{waits}_count")), "{}", scrape.text);
+    assert!(!scrape.text.contains("wharf") && !scrape.text.contains("Ada"), "{}", scrape.text);
+    // What fails is counted from the first time on.
+    let is_always = |name: &&str| name.starts_with(OF_TEMPORAL) && !name.contains("fail");
+    let mut shown = 0;
+    for (title, query) in queries() {
+        for name in metrics_of(&query).into_iter().filter(is_always) {
+            assert!(scrape.names().contains(name), "{title}: {name} is not served");
+            for label in labels_of(&query) {
+                assert!(scrape.has_label(name, label), "{title}: {name} has no {label}");
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown > 0, "no panel shows Temporal");
+    assert!(serving.terminate().await.success());
 }
 
 /// The lines of a log that are no JSON, or name a person or quote a message.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::lines::Lines;
+use super::outage::Outage;
 use super::payloads::{ErrandDone, ErrandInput, LeadInput, LeadView};
 
 /// How often an activity shows that it lives.
@@ -53,33 +54,45 @@ impl Trouble {
 }
 
 /// Logs a failure, and returns what may be told of it.
-fn trouble(what: &'static str, enrollment: EnrollmentId, error: &Error) -> Trouble {
-    tracing::error!(enrollment.id = %enrollment, error = chain(error), "{what} failed");
+fn trouble(
+    outage: &Outage,
+    what: &'static str,
+    enrollment: EnrollmentId,
+    error: &Error,
+) -> Trouble {
+    outage.log(what, enrollment, error);
     if error.is_outage() { Trouble::Outage } else { Trouble::Failed }
 }
 
 /// Turns.
 pub struct Turns {
     mailroom: Mailroom,
+    outage: Arc<Outage>,
 }
 
 /// Sends, and what is on their way.
 pub struct Sends {
     mailroom: Mailroom,
     lines: Arc<Lines>,
+    outage: Arc<Outage>,
     /// Told when the process ends.
     ending: CancellationToken,
 }
 
 impl Turns {
-    pub(crate) fn new(mailroom: Mailroom) -> Self {
-        Self { mailroom }
+    pub(crate) fn new(mailroom: Mailroom, outage: Arc<Outage>) -> Self {
+        Self { mailroom, outage }
     }
 }
 
 impl Sends {
-    pub(crate) fn new(mailroom: Mailroom, lines: Arc<Lines>, ending: CancellationToken) -> Self {
-        Self { mailroom, lines, ending }
+    pub(crate) fn new(
+        mailroom: Mailroom,
+        lines: Arc<Lines>,
+        outage: Arc<Outage>,
+        ending: CancellationToken,
+    ) -> Self {
+        Self { mailroom, lines, outage, ending }
     }
 }
 
@@ -95,18 +108,22 @@ impl Turns {
         let (workspace, enrollment) =
             (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
         let error = match one::turn(&self.mailroom, workspace, enrollment).await {
-            Ok(view) => return Ok(shown(view)),
+            Ok(view) => {
+                self.outage.over();
+                return Ok(shown(view));
+            }
             Err(error) => error,
         };
+        let trouble = |what, error| trouble(&self.outage, what, enrollment, error).failure();
         if !error.is_outage() {
             let cause = chain(&error);
             let blamed = turn::blame(&self.mailroom, workspace, enrollment, &cause).await;
             if let Err(error) = blamed {
-                return Err(trouble("counting a failed turn", enrollment, &error).failure());
+                return Err(trouble("counting a failed turn", &error));
             }
             return Err(Trouble::Failed.failure());
         }
-        Err(trouble("a turn", enrollment, &error).failure())
+        Err(trouble("a turn", &error))
     }
 }
 
@@ -119,7 +136,9 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        beating(&context, self.pass(&errand)).await
+        let done = beating(&context, self.pass(&errand)).await?;
+        self.outage.over();
+        Ok(done)
     }
 
     /// Looks for evidence about a call that was lost.
@@ -129,7 +148,9 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        beating(&context, self.look(&errand)).await
+        let done = beating(&context, self.look(&errand)).await?;
+        self.outage.over();
+        Ok(done)
     }
 }
 
@@ -163,7 +184,7 @@ enum Passed {
 impl Sends {
     async fn pass(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
         let (workspace, enrollment) = names(errand);
-        let failed = |error| trouble("a send", enrollment, &error);
+        let failed = |error| trouble(&self.outage, "a send", enrollment, &error);
         // The turn knows whether it is still wanted, and what it says.
         let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
         let Some(mut view) = view else { return Ok(done(None)) };
@@ -243,7 +264,7 @@ impl Sends {
 
     async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
         let (workspace, enrollment) = names(errand);
-        let failed = |error| trouble("a sweep", enrollment, &error);
+        let failed = |error| trouble(&self.outage, "a sweep", enrollment, &error);
         let send = SendId::new(errand.send);
         let settled = sweep(&self.mailroom, workspace, &[send]).await.map_err(failed)?.is_some();
         let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;

@@ -5,27 +5,49 @@ use std::time::Duration;
 
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
-use temporalio_client::{Client, ClientOptions, Connection};
-use temporalio_common::envconfig::load_client_config_profile;
+use temporalio_client::errors::{ClientConnectError, ClientNewError};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+use temporalio_common::envconfig::{ClientConfigProfile, ConfigError, load_client_config_profile};
 use url::Url;
+
+use super::meter;
+
+/// The namespace where none is named.
+const NAMESPACE: &str = "default";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why Temporal cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// What is said of it does not read well.
+    /// What is said of it does not read well. A text, because the SDK's error is bound to its thread.
     #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
     Settings(String),
     /// Nobody answers, or not us.
-    #[error("Temporal at {address} does not answer: {why}")]
+    #[error("Temporal at {address} does not answer")]
     Unreachable {
         /// Where.
-        address: String,
+        address: Url,
         /// What was heard.
-        why: String,
+        #[source]
+        source: Box<ClientConnectError>,
     },
+    /// Nothing was heard.
+    #[error("Temporal at {address} does not answer within {} s", CONNECT.as_secs())]
+    Silent {
+        /// Where.
+        address: Url,
+    },
+    /// The client cannot be made.
+    #[error("no client for Temporal can be made")]
+    Client(#[source] ClientNewError),
+}
+
+impl From<ConfigError> for ConnectionError {
+    fn from(error: ConfigError) -> Self {
+        Self::Settings(chain(&error))
+    }
 }
 
 /// Returns the address that somebody gave, by `TEMPORAL_ADDRESS` or in `temporal.toml`.
@@ -34,9 +56,31 @@ pub enum ConnectionError {
 ///
 /// [`ConnectionError::Settings`].
 pub fn address() -> Result<Option<String>, ConnectionError> {
-    let profile = load_client_config_profile(LoadClientConfigProfileOptions::default(), None);
-    let profile = profile.map_err(|error| ConnectionError::Settings(chain(&error)))?;
-    Ok(profile.address)
+    Ok(profile()?.address)
+}
+
+/// Returns the namespace that somebody named, by `TEMPORAL_NAMESPACE` or in `temporal.toml`, else the
+/// usual one.
+///
+/// # Errors
+///
+/// [`ConnectionError::Settings`].
+pub fn namespace() -> Result<String, ConnectionError> {
+    Ok(profile()?.namespace.unwrap_or_else(|| NAMESPACE.to_owned()))
+}
+
+fn profile() -> Result<ClientConfigProfile, ConnectionError> {
+    Ok(load_client_config_profile(LoadClientConfigProfileOptions::default(), None)?)
+}
+
+/// Tells whether a Temporal server answers at `address`, in the clear, within `patience`.
+pub async fn answers(address: &Url, patience: Duration) -> bool {
+    let options = ConnectionOptions::new(address.clone()).identity("meridian".to_owned()).build();
+    // It asks for what the server can do, which nobody else answers.
+    match tokio::time::timeout(patience, Connection::connect(options)).await {
+        Ok(connected) => connected.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Connects, at `address` if it is given, else where the settings say.
@@ -45,19 +89,20 @@ pub(crate) async fn connect(
     identity: String,
 ) -> Result<Client, ConnectionError> {
     let options = LoadClientConfigProfileOptions::default();
-    let (mut connection, client) = ClientOptions::load_from_config(options)
-        .map_err(|error| ConnectionError::Settings(chain(&error)))?;
+    let (mut connection, client) = ClientOptions::load_from_config(options)?;
     connection.identity = identity;
+    connection.metrics_meter = Some(meter::of_client());
     if let Some(address) = address {
         connection.target = address.clone();
     }
-    let address = connection.target.to_string();
-    let unreachable = |why: String| ConnectionError::Unreachable { address, why };
+    let address = connection.target.clone();
     let connected = tokio::time::timeout(CONNECT, Connection::connect(connection)).await;
     let connection = match connected {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(unreachable(chain(&error))),
-        Err(_) => return Err(unreachable(format!("nothing within {} s", CONNECT.as_secs()))),
+        Ok(Err(source)) => {
+            return Err(ConnectionError::Unreachable { address, source: Box::new(source) });
+        }
+        Err(_) => return Err(ConnectionError::Silent { address }),
     };
-    Client::new(connection, client).map_err(|error| ConnectionError::Settings(chain(&error)))
+    Client::new(connection, client).map_err(ConnectionError::Client)
 }

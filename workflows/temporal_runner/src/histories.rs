@@ -5,43 +5,80 @@ use std::collections::BTreeSet;
 
 use activities::error::chain;
 use futures::StreamExt as _;
-use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowListOptions};
+use temporalio_client::errors::ClientError;
+use temporalio_client::{
+    WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowHistoryError, WorkflowListOptions,
+};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use url::Url;
 
-use super::connection::connect;
+use super::connection::{ConnectionError, connect};
 use super::workflow::Lead;
 
 /// A history: its workflow's name, and what happened, as the SDK writes it.
 pub type History = (String, Vec<u8>);
 
-/// Why histories cannot be had, or do not hold.
+/// Why histories cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server cannot be reached.
+    #[error("no histories can be had")]
+    Connection(#[from] ConnectionError),
+    /// It does not tell which there are.
+    #[error("workflows cannot be listed")]
+    List(#[source] Box<ClientError>),
+    /// It does not tell one of them.
+    #[error("the history of {workflow} cannot be had")]
+    History {
+        /// Which.
+        workflow: String,
+        /// What was heard.
+        #[source]
+        source: Box<WorkflowHistoryError>,
+    },
+}
+
+/// Why a history does not hold. With texts, so that answers can be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct HistoryError(String);
+pub enum ReplayError {
+    /// It is none.
+    #[error("it is no history: {0}")]
+    Unreadable(String),
+    /// It cannot be run.
+    #[error("nothing can be replayed: {0}")]
+    Replayer(String),
+    /// It goes another way.
+    #[error("it does not go as it went: {0}")]
+    OtherWay(String),
+}
 
 /// Fetches the newest history of every lead, up to `limit` leads; from `address` if it is given.
 ///
 /// # Errors
 ///
 /// When the server does not answer.
-pub async fn fetch(address: Option<&Url>, limit: usize) -> Result<Vec<History>, HistoryError> {
-    let failed = |error: &dyn std::error::Error| HistoryError(chain(error));
-    let client = connect(address, "histories".to_owned()).await.map_err(|error| failed(&error))?;
+pub async fn fetch(address: Option<&Url>, limit: usize) -> Result<Vec<History>, FetchError> {
+    let client = connect(address, "histories".to_owned()).await?;
     let mut listed =
         client.list_workflows("WorkflowType = 'lead.v1'", WorkflowListOptions::default());
     let mut names = BTreeSet::new();
     while let Some(listed) = listed.next().await {
-        names.insert(listed.map_err(|error| failed(&error))?.id().to_owned());
+        let listed = listed.map_err(|error| FetchError::List(Box::new(error)))?;
+        names.insert(listed.id().to_owned());
         if names.len() >= limit {
             break;
         }
     }
     let mut histories = Vec::with_capacity(names.len());
-    for name in names {
-        let handle = client.get_workflow_handle::<Lead>(name.clone());
+    for workflow in names {
+        let handle = client.get_workflow_handle::<Lead>(workflow.clone());
         let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await;
-        histories.push((name, history.map_err(|error| failed(&error))?));
+        match history {
+            Ok(history) => histories.push((workflow, history)),
+            Err(error) => {
+                return Err(FetchError::History { workflow, source: Box::new(error) });
+            }
+        }
     }
     Ok(histories)
 }
@@ -51,14 +88,15 @@ pub async fn fetch(address: Option<&Url>, limit: usize) -> Result<Vec<History>, 
 /// # Errors
 ///
 /// When it goes another way, or is none.
-pub async fn replay(history: &[u8]) -> Result<(), HistoryError> {
-    let failed = |error: &dyn std::error::Error| HistoryError(chain(error));
+pub async fn replay(history: &[u8]) -> Result<(), ReplayError> {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<Lead>()
-        .map_err(|error| failed(&error))?
+        .map_err(|error| ReplayError::Replayer(chain(&error)))?
         .build();
-    let replayer = WorkflowReplayer::new(options).map_err(|error| failed(&error))?;
-    let history = WorkflowHistory::from_json(history).map_err(|error| failed(&error))?;
-    replayer.replay_workflow(history).await.map_err(|error| failed(&error))?;
-    Ok(())
+    let replayer = WorkflowReplayer::new(options);
+    let replayer = replayer.map_err(|error| ReplayError::Replayer(chain(&error)))?;
+    let history = WorkflowHistory::from_json(history);
+    let history = history.map_err(|error| ReplayError::Unreadable(chain(&error)))?;
+    let replayed = replayer.replay_workflow(history).await;
+    replayed.map_err(|error| ReplayError::OtherWay(chain(&error)))
 }

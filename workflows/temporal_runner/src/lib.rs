@@ -10,12 +10,15 @@ mod connection;
 pub mod histories;
 pub mod lenient;
 mod lines;
+pub mod meter;
+mod outage;
 pub mod payloads;
 mod relay;
 mod search_attributes;
 mod worker;
 pub mod workflow;
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use ::activities::engine::Engine;
@@ -26,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-pub use connection::{ConnectionError, address};
+pub use connection::{ConnectionError, address, answers, namespace};
 pub use payloads::workflow_id;
 pub use search_attributes::NAMES as SEARCH_ATTRIBUTES;
 
@@ -47,6 +50,38 @@ pub struct Settings {
     pub calls_per_mailbox: usize,
     /// How many workflows a worker remembers; a larger number makes it slower.
     pub cached_workflows: usize,
+    /// How fast Temporal hands out mails.
+    pub email_per_second: Option<PerSecond>,
+    /// How fast Temporal hands out texts.
+    pub sms_per_second: Option<PerSecond>,
+}
+
+/// How many activities of a queue Temporal hands out in a second, to all processes together: more than
+/// none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PerSecond(f64);
+
+/// The text is no such number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number above 0: write it like 20 or 0.5")]
+pub struct InvalidPerSecond(String);
+
+impl PerSecond {
+    /// Returns the number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for PerSecond {
+    type Err = InvalidPerSecond;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPerSecond> {
+        match text.parse::<f64>() {
+            Ok(number) if number > 0.0 && number.is_finite() => Ok(Self(number)),
+            Ok(_) | Err(_) => Err(InvalidPerSecond(text.to_owned())),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -56,6 +91,8 @@ impl Default for Settings {
             queues: "meridian".to_owned(),
             calls_per_mailbox: 1,
             cached_workflows: 800,
+            email_per_second: None,
+            sms_per_second: None,
         }
     }
 }

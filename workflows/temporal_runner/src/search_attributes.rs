@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use machine::ids::{CampaignId, WorkspaceId};
 use temporalio_client::Connection;
-use temporalio_client::tonic::Request;
+use temporalio_client::tonic::{Request, Status};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
@@ -50,7 +50,7 @@ pub(crate) async fn ensure(connection: &Connection, namespace: &str) -> bool {
     let missing = match missing(connection, namespace).await {
         Ok(missing) if missing.is_empty() => return true,
         Ok(missing) => missing,
-        Err(why) => return refuse(&why),
+        Err(status) => return refuse(status.message()),
     };
     let keyword = IndexedValueType::Keyword as i32;
     let request = AddSearchAttributesRequest {
@@ -71,12 +71,14 @@ pub(crate) async fn ensure(connection: &Connection, namespace: &str) -> bool {
     refuse("the server has not taken them in yet")
 }
 
-async fn missing(connection: &Connection, namespace: &str) -> Result<Vec<&'static str>, String> {
+async fn missing(
+    connection: &Connection,
+    namespace: &str,
+) -> Result<Vec<&'static str>, Box<Status>> {
     let request = ListSearchAttributesRequest { namespace: namespace.to_owned() };
     let mut service = connection.operator_service();
     let listed = service.list_search_attributes(Request::new(request)).await;
-    let listed = listed.map_err(|status| status.message().to_owned())?.into_inner();
-    let known = listed.custom_attributes;
+    let known = listed.map_err(Box::new)?.into_inner().custom_attributes;
     Ok(NAMES.into_iter().filter(|name| !known.contains_key(*name)).collect())
 }
 

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use activities::campaigns::CampaignStatus;
 use activities::campaigns::view::{Counts, Detail, Overview, StepView};
+use activities::engine::Engine;
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
 use machine::ids::{CampaignId, SequenceId};
 use machine::key::StepKey;
 use schemars::JsonSchema;
 use serde::Serialize;
+use url::Url;
+
+use crate::workflow_pages::WorkflowPages;
 
 /// A campaign in a list. Times are campaign time.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -20,6 +24,8 @@ pub(super) struct CampaignSummary {
     name: String,
     /// Where it stands.
     status: CampaignStatus,
+    /// What drives its leads.
+    engine: Engine,
     /// Its sequence, of which every version is kept.
     sequence: SequenceId,
     /// The version that leads get who enter now.
@@ -55,6 +61,11 @@ pub(super) struct CampaignSummary {
 pub(super) struct Campaign {
     #[serde(flatten)]
     summary: CampaignSummary,
+    /// The list of its leads' workflows in Temporal's pages, where Temporal drives it and an address of
+    /// its pages is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    temporal_url: Option<Url>,
     /// Messages of which nobody knows whether they left. A person looks and says: `GET
     /// /sends?state=needs_review`, then `POST /sends/{send}/review`.
     in_doubt: i64,
@@ -108,6 +119,7 @@ impl From<Overview> for CampaignSummary {
             id: campaign.id,
             name: campaign.name,
             status: campaign.status,
+            engine: campaign.engine,
             sequence: campaign.sequence,
             version: campaign.version,
             created_at: campaign.created_at,
@@ -124,9 +136,15 @@ impl From<Overview> for CampaignSummary {
     }
 }
 
-impl From<Detail> for Campaign {
-    fn from(detail: Detail) -> Self {
+impl Campaign {
+    pub(super) fn of(detail: Detail, workflows: Option<&WorkflowPages>) -> Self {
         Self {
+            temporal_url: match detail.overview.campaign.engine {
+                Engine::Temporal => {
+                    workflows.map(|pages| pages.campaign(detail.overview.campaign.id))
+                }
+                Engine::Postgres => None,
+            },
             summary: detail.overview.into(),
             in_doubt: detail.in_doubt,
             senders: detail.senders,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use activities::campaigns::CampaignStatus;
 use activities::campaigns::view::{self, Counts, MEASURES, Overview, StepView};
+use activities::engine::Engine;
 use activities::shell::word;
 use chrono::{DateTime, Utc};
 use machine::document::CampaignDocument;
@@ -12,11 +13,13 @@ use machine::explain::Shown;
 use machine::ids::CampaignId;
 use machine::key::StepKey;
 use serde::Serialize;
+use url::Url;
 
 use crate::cli::Bench;
 use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
 use crate::times;
+use crate::workflow_pages::WorkflowPages;
 
 /// The most campaigns a list shows.
 const LIST_MAX: i64 = 1_000;
@@ -32,7 +35,7 @@ struct Listed {
     name: String,
     status: CampaignStatus,
     version: i32,
-    engine: String,
+    engine: Engine,
     start_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     leads: i64,
@@ -104,6 +107,7 @@ impl From<Overview> for Listed {
 struct Detail {
     #[serde(flatten)]
     listed: Listed,
+    temporal_url: Option<Url>,
     description: Option<String>,
     senders: Vec<String>,
     zone: &'static str,
@@ -134,7 +138,8 @@ impl fmt::Display for Detail {
             .add("campaign", &listed.name)
             .add_some("about", self.description.as_ref())
             .add("status", format!("{}, version {}", listed.status, listed.version))
-            .add("engine", &listed.engine)
+            .add("engine", listed.engine)
+            .add_some("workflows", self.temporal_url.as_ref())
             .add_some("starts", listed.start_at.map(times::utc))
             .add_some("started", listed.started_at.map(times::utc))
             .add_some("finished", self.finished_at.map(times::utc))
@@ -209,7 +214,14 @@ pub(super) async fn one(name: &str, output: Output, bench: Bench<'_>) -> anyhow:
     let campaign = super::find(&bench, name).await?;
     let session = bench.session;
     let view = view::read(&session.store, session.workspace, campaign.id).await?;
+    let temporal_url = match campaign.engine {
+        Engine::Temporal => {
+            WorkflowPages::find_or_warn(bench.config).map(|pages| pages.campaign(campaign.id))
+        }
+        Engine::Postgres => None,
+    };
     let detail = Detail {
+        temporal_url,
         description: view.document.description,
         senders: view.senders,
         zone: campaign.settings.zone.name(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use activities::engine::Engine;
 use activities::enrollment_view::{self, EnrollmentView};
 use activities::store::send_views::{Became, SendView};
 use activities::store::suppression_views::SuppressionView;
@@ -12,6 +13,7 @@ use chrono::{DateTime, Utc};
 use machine::explain::{Constraint, Plan, Shown};
 use machine::ids::{EnrollmentId, LeadId, SendId};
 use serde::Serialize;
+use url::Url;
 
 use super::find;
 use crate::cli::Bench;
@@ -20,11 +22,14 @@ use crate::tables::{Column, Facts, Table};
 use crate::terminal::Output;
 use crate::timeline::{self, Event};
 use crate::times;
+use crate::workflow_pages::WorkflowPages;
 
 #[derive(Serialize)]
 struct Explained {
     id: EnrollmentId,
     campaign: String,
+    engine: Engine,
+    temporal_url: Option<Url>,
     version: i32,
     lead: LeadId,
     email: Option<String>,
@@ -83,9 +88,16 @@ impl From<SendView> for SendJson {
 }
 
 impl Explained {
-    fn of(view: EnrollmentView, suppressions: Vec<SuppressionView>, journal: Vec<Event>) -> Self {
+    fn of(
+        view: EnrollmentView,
+        temporal_url: Option<Url>,
+        suppressions: Vec<SuppressionView>,
+        journal: Vec<Event>,
+    ) -> Self {
         Self {
             id: view.id,
+            engine: view.stored.engine,
+            temporal_url,
             version: view.version.number,
             zone: view.zone.name(),
             now: view.now,
@@ -174,6 +186,8 @@ impl fmt::Display for Explained {
             .add("enrollment", self.id)
             .add("lead", self.email.clone().unwrap_or_else(|| self.lead.to_string()))
             .add("campaign", format!("{}, version {}", self.campaign, self.version))
+            .add("engine", self.engine)
+            .add_some("workflow", self.temporal_url.as_ref())
             .add_some("sender", self.sender.as_ref())
             .add_some("score", self.plan.score)
             .add("clock", format!("{}, now {}", self.zone, self.local(self.now)));
@@ -255,6 +269,13 @@ pub(super) async fn show(
     let lead = view.stored.lead_id.into();
     let suppressions = suppression_list::about(&mut tx, &key, workspace, lead).await?;
     tx.commit().await?;
-    bench.terminal.show(output.format(), &Explained::of(view, suppressions, journal))?;
+    let temporal_url = match view.stored.engine {
+        Engine::Temporal => {
+            WorkflowPages::find_or_warn(bench.config).map(|pages| pages.lead(workspace, id))
+        }
+        Engine::Postgres => None,
+    };
+    let explained = Explained::of(view, temporal_url, suppressions, journal);
+    bench.terminal.show(output.format(), &explained)?;
     Ok(())
 }
