@@ -48,7 +48,7 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
-    /// Where telephone numbers without a country code are dialled.
+    /// Where telephone numbers without a country code are dialled, if their row does not say it.
     pub country: Option<Country>,
     /// What columns hold whose headers do not say it.
     pub mapping: Mapping,

@@ -43,7 +43,8 @@ pub(super) enum Command {
         /// Put this tag on every lead of the file
         #[arg(long)]
         tag: Vec<Tag>,
-        /// Where telephone numbers without a country code are dialled, as in PT
+        /// Where telephone numbers without a country code are dialled, as in PT; the two letters in a
+        /// row's own column `country` go before it
         #[arg(long, value_name = "COUNTRY")]
         country: Option<Country>,
         /// What a column holds whose header does not say it, as in `First name=first_name`; `-` leaves

@@ -61,7 +61,8 @@ pub(super) struct ImportQuery {
     /// What becomes of leads that are known.
     #[serde(default)]
     merge: MergePolicy,
-    /// Where telephone numbers without a country code are dialled: two letters, as in `PT`.
+    /// Where telephone numbers without a country code are dialled: two letters, as in `PT`. Those in a
+    /// row's own column `country` go before it.
     country: Option<String>,
     /// Tags for every lead of the file, parted by commas.
     tags: Option<String>,
