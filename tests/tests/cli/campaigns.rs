@@ -157,6 +157,7 @@ async fn a_stopped_campaign_stays_as_it_is_and_can_be_duplicated() {
     assert_eq!(resumed, "campaign `spring` is active\n");
     // Nobody is there who could be asked.
     let error = desk.types("campaign stop spring").await.error();
+    assert!(error.contains("for good, with 0 live leads, or run"), "{error}");
     assert!(error.contains("--yes"), "{error}");
     desk.types("campaign stop spring --yes").await.well();
     let again = desk.types("campaign stop spring --yes").await.well();
