@@ -224,6 +224,7 @@ impl Walk<'_> {
                 return self.these(&few).await;
             }
         }
+        // A text alone is looked for in the addresses of everybody who is passed: a list costs less.
         if self.filter.tag.is_some() {
             if let Way::Ended = self.walk(Among::Tagged, TAGGED_WALK).await? {
                 return Ok(Way::Ended);
@@ -231,7 +232,7 @@ impl Walk<'_> {
             if let Way::Ended = self.last_tagged(TAGGED_MAX).await? {
                 return Ok(Way::Ended);
             }
-        } else if (long.is_some() || self.filter.is_of_columns())
+        } else if (self.filter.is_of_columns() || self.filter.text.is_none() && long.is_some())
             && let Way::Ended = self.walk(Among::Everybody, WALK).await?
         {
             return Ok(Way::Ended);
