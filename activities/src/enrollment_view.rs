@@ -111,6 +111,12 @@ pub async fn read(
     let zone = context.zone();
     let sends = sends_of(workspace, id, &enrollment, &version);
     let sends = send_views::by_ids(&mut tx, workspace, &sends).await?;
+    let offer = send_id(workspace, id, Subject::Handover, enrollment.data.handovers.mails);
+    let offer = sends.iter().find(|it| it.send_id == offer.uuid());
+    let offer = offer.filter(|it| matches!(it.state.as_str(), "dispatching" | "accepted"));
+    if let Some(address) = offer.and_then(|offer| offer.address.as_deref()) {
+        plan.note_asked(address, &enrollment, &context);
+    }
     for send in sends.iter().filter(|send| send.is_in_doubt()) {
         match (send.kind.as_str(), send.step_key.parse::<StepKey>()) {
             ("step", Ok(step)) => plan.note_doubt(InDoubt::Step(&step)),

@@ -5,6 +5,7 @@
 
 mod columns;
 mod fault;
+mod meanings;
 mod merge;
 mod row;
 mod source;
@@ -26,8 +27,9 @@ use crate::store::{Store, clock};
 use crate::suppression_key::SuppressionKey;
 use crate::tag::Tag;
 use columns::Columns;
-pub use columns::{ForeignColumn, InvalidMapping, Mapping};
+pub use columns::{InvalidMapping, Mapping};
 pub use fault::{Reason, RowFault};
+pub use meanings::KeptColumn;
 use merge::Merged;
 use row::{Given, Parsed, Person};
 use source::Source;
@@ -46,7 +48,7 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// Where the leads come from, for the record: the file's name.
     pub source: String,
-    /// Where telephone numbers without a country code are dialled.
+    /// Where telephone numbers without a country code are dialled, if their row does not say it.
     pub country: Option<Country>,
     /// What columns hold whose headers do not say it.
     pub mapping: Mapping,
@@ -107,7 +109,9 @@ pub struct Report {
     pub ignored_columns: Vec<String>,
     /// Columns that are kept as attributes, and whose headers say in another language what has a name
     /// here.
-    pub foreign_columns: Vec<ForeignColumn>,
+    pub foreign_columns: Vec<KeptColumn>,
+    /// Columns that are kept as attributes, and whose headers are names of ours but for one slip.
+    pub misspelt_columns: Vec<KeptColumn>,
 }
 
 /// How many rows went which way.
@@ -186,6 +190,7 @@ pub async fn leads(
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     (report.ignored_columns, report.foreign_columns) = (headers.ignored, headers.foreign);
+    report.misspelt_columns = headers.misspelt;
     // What went in before the file became unreadable is in, and on record.
     if end.is_ok() || report.totals != Totals::default() {
         record(store, workspace, options, report.totals).await?;
@@ -237,7 +242,8 @@ struct Batch {
 #[derive(Default)]
 struct Headers {
     ignored: Vec<String>,
-    foreign: Vec<ForeignColumn>,
+    foreign: Vec<KeptColumn>,
+    misspelt: Vec<KeptColumn>,
 }
 
 /// Reads the file into batches, to its end or to where it cannot be read; returns what is worth a word

@@ -28,6 +28,7 @@ mod slots;
 mod stream;
 mod suppressions;
 mod webhook_endpoints;
+mod wording;
 mod workspace;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use csv::StringRecord;
 use machine::key::AttributeName;
 
 use super::Headers;
+use super::meanings::{self, KeptColumn};
 use super::source::{COLUMNS_MAX, Unreadable};
 
 /// Headers that a message names.
@@ -13,108 +14,6 @@ const HEADERS_TOLD: usize = 20;
 
 /// Columns of our own export that nobody sets.
 const OURS: [&str; 4] = ["lead_id", "lead_source", "lead_since", "other_emails"];
-
-/// What headers of other languages mean here.
-const FOREIGN: [(&str, &str); 87] = [
-    ("vorname", "first_name"),
-    ("prenom", "first_name"),
-    ("nombre", "first_name"),
-    ("nombres", "first_name"),
-    ("primer_nombre", "first_name"),
-    ("nome", "first_name"),
-    ("primeiro_nome", "first_name"),
-    ("nome_proprio", "first_name"),
-    ("voornaam", "first_name"),
-    ("fornavn", "first_name"),
-    ("fornamn", "first_name"),
-    ("imie", "first_name"),
-    ("nachname", "last_name"),
-    ("familienname", "last_name"),
-    ("nom", "last_name"),
-    ("nom_de_famille", "last_name"),
-    ("apellido", "last_name"),
-    ("apellidos", "last_name"),
-    ("primer_apellido", "last_name"),
-    ("sobrenome", "last_name"),
-    ("apelido", "last_name"),
-    ("ultimo_nome", "last_name"),
-    ("nome_de_familia", "last_name"),
-    ("cognome", "last_name"),
-    ("achternaam", "last_name"),
-    ("efternavn", "last_name"),
-    ("etternavn", "last_name"),
-    ("efternamn", "last_name"),
-    ("nazwisko", "last_name"),
-    ("firma", "company"),
-    ("unternehmen", "company"),
-    ("entreprise", "company"),
-    ("societe", "company"),
-    ("empresa", "company"),
-    ("companhia", "company"),
-    ("organizacao", "company"),
-    ("organizacion", "company"),
-    ("azienda", "company"),
-    ("societa", "company"),
-    ("ditta", "company"),
-    ("bedrijf", "company"),
-    ("foretag", "company"),
-    ("virksomhed", "company"),
-    ("telefon", "phone"),
-    ("telefonnummer", "phone"),
-    ("handy", "phone"),
-    ("handynummer", "phone"),
-    ("mobil", "phone"),
-    ("mobilnummer", "phone"),
-    ("telefono", "phone"),
-    ("numero_de_telefono", "phone"),
-    ("movil", "phone"),
-    ("telefone", "phone"),
-    ("numero_de_telefone", "phone"),
-    ("telemovel", "phone"),
-    ("celular", "phone"),
-    ("cellulare", "phone"),
-    ("portable", "phone"),
-    ("numero_de_telephone", "phone"),
-    ("telefoon", "phone"),
-    ("telefoonnummer", "phone"),
-    ("mobiel", "phone"),
-    ("zeitzone", "zone"),
-    ("fuseau_horaire", "zone"),
-    ("fuso_horario", "zone"),
-    ("fuso_orario", "zone"),
-    ("zona_horaria", "zone"),
-    ("huso_horario", "zone"),
-    ("tijdzone", "zone"),
-    ("tidszon", "zone"),
-    ("tidszone", "zone"),
-    ("land", "country"),
-    ("pays", "country"),
-    ("pais", "country"),
-    ("paese", "country"),
-    ("kraj", "country"),
-    ("schlagworte", "tags"),
-    ("mots_cles", "tags"),
-    ("etiquetas", "tags"),
-    ("etichette", "tags"),
-    ("marcadores", "tags"),
-    ("einwilligung", "consent"),
-    ("consentement", "consent"),
-    ("consentimento", "consent"),
-    ("consentimiento", "consent"),
-    ("consenso", "consent"),
-    ("toestemming", "consent"),
-];
-
-/// A column whose header says in another language what has a name here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForeignColumn {
-    /// The header.
-    pub header: String,
-    /// The attribute that it is kept as.
-    pub attribute: AttributeName,
-    /// What it may mean.
-    pub meaning: &'static str,
-}
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,8 +135,7 @@ impl Columns {
         if let Some(header) = self.iter().map(|(header, _)| header).find(is_mail) {
             return format!("{header}=email");
         }
-        let is_phone =
-            |header: &&str| FOREIGN.iter().any(|it| *it == (name(header).as_str(), "phone"));
+        let is_phone = |header: &&str| meanings::translated(&name(header)) == Some("phone");
         match self.iter().map(|(header, _)| header).find(is_phone) {
             Some(header) => format!("{header}=phone"),
             None => "HEADER=email".to_owned(),
@@ -246,22 +144,27 @@ impl Columns {
 
     /// Returns what is worth a word about them.
     pub(super) fn headers(&self) -> Headers {
-        Headers { ignored: self.ignored.clone(), foreign: self.foreign() }
+        Headers {
+            ignored: self.ignored.clone(),
+            foreign: self.kept(meanings::translated),
+            misspelt: self.kept(meanings::misspelt),
+        }
     }
 
-    /// Columns that say in another language what has a name here, unless another column has it.
-    fn foreign(&self) -> Vec<ForeignColumn> {
-        let foreign = self.iter().filter_map(|(header, column)| {
+    /// Columns that are kept as attributes and mean by `meaning` what has a name here, unless another
+    /// column has it.
+    fn kept(&self, meaning: fn(&str) -> Option<&'static str>) -> Vec<KeptColumn> {
+        let kept = self.iter().filter_map(|(header, column)| {
             let Column::Attribute(attribute) = column else { return None };
-            let (_, meaning) = FOREIGN.iter().find(|(word, _)| *word == attribute.as_str())?;
+            let meaning = meaning(attribute.as_str())?;
             let meant = Column::named(meaning);
             let is_free = self.iter().all(|(_, column)| *column != meant);
             // One that was mapped so is meant so.
             let is_own_name = name(header) == attribute.as_str();
             let (header, attribute) = (header.to_owned(), attribute.clone());
-            (is_free && is_own_name).then_some(ForeignColumn { header, attribute, meaning })
+            (is_free && is_own_name).then_some(KeptColumn { header, attribute, meaning })
         });
-        foreign.collect()
+        kept.collect()
     }
 
     /// How many delimiters a row has.
@@ -450,17 +353,28 @@ mod tests {
         let header = ["email", "Vorname", "Nachname", "company", "Firma", "Größe"];
         let columns = read(&header, &Mapping::default()).unwrap();
         let told: Vec<_> =
-            columns.foreign().into_iter().map(|it| (it.header, it.meaning)).collect();
+            columns.headers().foreign.into_iter().map(|it| (it.header, it.meaning)).collect();
         let expected = [("Vorname", "first_name"), ("Nachname", "last_name")];
         assert_eq!(told, expected.map(|(header, meaning)| (header.to_owned(), meaning)));
         let header = ["E-mail", "Nome", "Apelido", "Empresa", "Telemóvel", "País", "Fuso horário"];
         let columns = read(&header, &Mapping::default()).unwrap();
-        let told: Vec<_> = columns.foreign().into_iter().map(|it| it.meaning).collect();
+        let told: Vec<_> = columns.headers().foreign.into_iter().map(|it| it.meaning).collect();
         assert_eq!(told, ["first_name", "last_name", "company", "phone", "country", "zone"]);
         let names = [("Vorname", "first_name"), ("Nachname", "nachname")];
         let mapping = Mapping::new(names.map(|(a, b)| (a.to_owned(), b.to_owned()))).unwrap();
         let columns = read(&["email", "Vorname", "Nachname"], &mapping).unwrap();
-        assert_eq!(columns.foreign().len(), 1);
+        assert_eq!(columns.headers().foreign.len(), 1);
+    }
+
+    #[test]
+    fn headers_with_a_slip_are_told_unless_another_column_has_the_name() {
+        let told = |header: &[&str]| -> Vec<(String, &str)> {
+            let columns = read(header, &Mapping::default()).unwrap();
+            columns.headers().misspelt.into_iter().map(|it| (it.header, it.meaning)).collect()
+        };
+        assert_eq!(told(&["email", "Consnet"]), [("Consnet".to_owned(), "consent")]);
+        assert_eq!(told(&["email", "Consnet", "opt_in"]), []);
+        assert_eq!(told(&["e-mail address", "E-Mails", "first name"]), []);
     }
 
     #[test]

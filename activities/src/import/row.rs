@@ -27,6 +27,9 @@ pub(super) struct Person {
     pub(super) tags: BTreeSet<Tag>,
 }
 
+/// The attribute that names a country.
+const COUNTRY: &str = "country";
+
 /// What a row is.
 pub(super) enum Parsed {
     Person(Box<Person>),
@@ -39,7 +42,7 @@ pub(super) enum Parsed {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Given {
     pub(super) tags: Vec<Tag>,
-    /// Where numbers without a country code are dialled.
+    /// Where numbers without a country code are dialled, if their row does not say it.
     pub(super) country: Option<Country>,
 }
 
@@ -56,7 +59,7 @@ pub(super) fn parse(
     let mut row = Row {
         address: None,
         phone: None,
-        country: given.country,
+        country: own_country(columns, record).or(given.country),
         zone: None,
         consent: Consents::default(),
         attributes: BTreeMap::new(),
@@ -101,6 +104,22 @@ pub(super) fn parse(
         attributes: row.attributes,
         tags: row.tags,
     }))
+}
+
+/// The country that a row names by its two letters, whichever way its columns stand.
+fn own_country(columns: &Columns, record: &Record) -> Option<Country> {
+    let mut cells = columns.iter().zip(record.cells.iter());
+    let (_, cell) = cells.find(|((_, column), _)| match column {
+        Column::Attribute(name) => name.as_str() == COUNTRY,
+        Column::Email
+        | Column::Phone
+        | Column::Numbers
+        | Column::Zone
+        | Column::Tags
+        | Column::Consent(_)
+        | Column::Ignored => false,
+    })?;
+    unquoted(trimmed(cell)).parse().ok()
 }
 
 impl Reason {
@@ -347,6 +366,34 @@ mod tests {
         assert_eq!(read("912 345 678", ""), (None, Some("912 345 678".to_owned()), 1));
         assert_eq!(read("ask her", "PT"), (None, Some("ask her".to_owned()), 1));
         assert_eq!(read("", "PT"), (None, None, 0));
+    }
+
+    #[test]
+    fn the_country_of_a_row_goes_before_the_one_of_the_file() {
+        let read = |header: [&str; 3], cells: [&str; 3]| {
+            let columns =
+                Columns::of(&StringRecord::from(header.to_vec()), &Mapping::default()).unwrap();
+            let cells = StringRecord::from(cells.to_vec());
+            let given = Given { country: "PT".parse().ok(), ..Given::default() };
+            let record = Record { line: 2, cells, delimiter: ',' };
+            let Parsed::Person(person) = parse(&columns, &record, &given, &mut Vec::new()) else {
+                panic!("a bad number leaves nobody out")
+            };
+            person.phone.map(String::from)
+        };
+        let spanish = Some("+34612345678".to_owned());
+        let header = ["email", "phone", "country"];
+        assert_eq!(read(header, ["ada@example.com", "612 345 678", " es "]), spanish);
+        assert_eq!(
+            read(["country", "email", "phone"], ["ES", "ada@example.com", "612 345 678"]),
+            spanish
+        );
+        for unread in ["", "Portugal", "the south"] {
+            let number = read(header, ["ada@example.com", "912 345 678", unread]);
+            assert_eq!(number.as_deref(), Some("+351912345678"));
+        }
+        let whole = read(header, ["ada@example.com", "+351 912 345 678", "ES"]);
+        assert_eq!(whole.as_deref(), Some("+351912345678"));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Finding leads. A condition on a column of the lead is the planner's business; what stands in other
 //! tables (tags, states, addresses) is listed there first if it is rare enough, so that nobody walks
-//! through a million leads for the ten with a tag. Conditions that are rare together only are tried
-//! together, without an order, which would tempt the planner to walk through all leads in theirs.
+//! through a million leads for the ten with a tag. Where nothing is, the way leads through the leads in
+//! the order of their ids for as long as what is found promises a full page soon: neighbours lie
+//! together, and each costs a hundredth of one that an index names. What is rare together only is then
+//! tried together, without an order, which would tempt the planner to walk through all leads in theirs.
+//! It is the last resort, because all indexes begin with the workspace, and Postgres never intersects
+//! two that share a condition: it reads every lead that the best of them names.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +17,24 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::error::{ActivityError, Result};
-use crate::store::lead_search::{self, Filter};
+use crate::store::lead_search::{self, Among, Filter, Stretch};
 use crate::store::lead_views::{self, LeadView};
 use crate::tag::Tag;
 
 /// Leads that are listed at a time. A list that is shorter is all there is.
 const CHUNK: usize = 5_000;
+
+/// How far the way through all leads goes.
+const WALK: Bounds = Bounds { first: 10_000, all: 250_000 };
+
+/// How far the way through those with a tag goes, who lie apart.
+const TAGGED_WALK: Bounds = Bounds { first: 500, all: 50_000 };
+
+/// Leads with a tag that are asked in one statement.
+const TAGGED_MAX: usize = 25_000;
+
+/// How many times as far as it came a walk goes with its next step.
+const STRIDE: usize = 10;
 
 /// How long a list may take that somebody waits for.
 const LIST_MAX: Duration = Duration::from_secs(2);
@@ -78,12 +94,44 @@ impl Query {
 /// Something by which leads are listed in the order of their ids.
 #[derive(Debug, Clone, Copy)]
 enum Listed<'a> {
-    Tag(&'a str),
     State(&'a str),
     /// Who may have replied.
     Answering,
     /// Who may have been written to.
     Contacted,
+}
+
+/// How far a walk goes, in leads.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Its first step.
+    first: usize,
+    /// As far as it may promise to go.
+    all: usize,
+}
+
+/// Whether there is more to do.
+enum Way {
+    /// The page is full, or there is nobody else, or no time left.
+    Ended,
+    /// There may be others.
+    Open,
+}
+
+/// A way through the leads in the order of their ids.
+struct Walk<'a> {
+    conn: &'a mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &'a Filter<'a>,
+    limit: i64,
+    deadline: Instant,
+    is_late: bool,
+    /// Behind whom it goes on.
+    after: Uuid,
+    /// Leads that were asked.
+    asked: usize,
+    /// Those who passed.
+    found: Vec<Uuid>,
 }
 
 /// Returns up to `limit` leads that `query` asks for, behind `after` in the order of their ids. Those
@@ -128,10 +176,22 @@ async fn within(
 ) -> Result<Vec<LeadId>> {
     let deadline = Instant::now() + limit_of_time;
     lead_search::plan_for_values(conn, limit_of_time).await?;
-    let after = after.map_or(Uuid::nil(), LeadId::uuid);
-    match find(conn, workspace, &query.filter(), after, limit, deadline).await {
-        Ok(Some(found)) => Ok(found.into_iter().map(LeadId::new).collect()),
-        Ok(None) => Err(ActivityError::SearchTooSlow(limit_of_time)),
+    let filter = query.filter();
+    let mut walk = Walk {
+        conn,
+        workspace,
+        filter: &filter,
+        limit,
+        deadline,
+        is_late: false,
+        after: after.map_or(Uuid::nil(), LeadId::uuid),
+        asked: 0,
+        found: Vec::new(),
+    };
+    let done = walk.find().await;
+    match done {
+        Ok(_) if walk.is_late => Err(ActivityError::SearchTooSlow(limit_of_time)),
+        Ok(_) => Ok(walk.found.into_iter().map(LeadId::new).collect()),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => {
             Err(ActivityError::SearchTooSlow(limit_of_time))
         }
@@ -139,78 +199,154 @@ async fn within(
     }
 }
 
-/// Returns what is found, or `None` where the deadline passes first. No statement takes longer than the
-/// whole may.
-async fn find(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    filter: &Filter<'_>,
-    mut after: Uuid,
-    limit: i64,
-    deadline: Instant,
-) -> sqlx::Result<Option<Vec<Uuid>>> {
-    let mut long = None;
-    let stage = filter.stage.map(str::to_ascii_lowercase);
-    let stage = match stage.as_deref() {
-        Some("replied") => Some(Listed::Answering),
-        Some("contacted") => Some(Listed::Contacted),
-        _ => None,
-    };
-    let lists = filter.tag.map(Listed::Tag).into_iter();
-    let lists = lists.chain(filter.state.map(Listed::State));
-    for listed in lists.chain(stage) {
-        let chunk = listed.next(conn, workspace, after).await?;
-        if chunk.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&chunk), after, limit)
-                .await
-                .map(Some);
+impl Walk<'_> {
+    /// Finds a page. No statement takes longer than the whole may.
+    async fn find(&mut self) -> sqlx::Result<Way> {
+        if self.filter.tag.is_some() {
+            if let Way::Ended = self.step(Among::Tagged, TAGGED_WALK.first).await? {
+                return Ok(Way::Ended);
+            }
+            if let Way::Ended = self.last_tagged(CHUNK).await? {
+                return Ok(Way::Ended);
+            }
         }
-        long.get_or_insert((listed, chunk));
-    }
-    if let Some(text) = filter.text {
-        let few = lead_search::named(conn, workspace, text, rows(CHUNK)).await?;
-        if few.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
-                .await
-                .map(Some);
+        let mut long = None;
+        for listed in Listed::of(self.filter) {
+            let chunk = listed.next(self.conn, self.workspace, self.after).await?;
+            if chunk.len() < CHUNK {
+                return self.these(&chunk).await;
+            }
+            long.get_or_insert((listed, chunk));
         }
-    }
-    let columns = filter.columns();
-    if columns > 1 || columns == 1 && filter.is_more_than_columns() {
-        let limit_of_few = rows(COLUMNS_MAX);
-        let few = lead_search::in_columns(conn, workspace, filter, after, limit_of_few).await?;
-        if few.len() < COLUMNS_MAX {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
-                .await
-                .map(Some);
+        if let Some(text) = self.filter.text {
+            let few = lead_search::named(self.conn, self.workspace, text, rows(CHUNK)).await?;
+            if few.len() < CHUNK {
+                return self.these(&few).await;
+            }
         }
-    }
-    if filter.has_email == Some(false) {
-        // Who is not reached by mail is reached by telephone.
-        let few = lead_search::of_numbers(conn, workspace, rows(CHUNK)).await?;
-        if few.len() < CHUNK {
-            return lead_search::passing(conn, workspace, filter, Some(&few), after, limit)
-                .await
-                .map(Some);
+        // A text alone is looked for in the addresses of everybody who is passed: a list costs less.
+        if self.filter.tag.is_some() {
+            if let Way::Ended = self.walk(Among::Tagged, TAGGED_WALK).await? {
+                return Ok(Way::Ended);
+            }
+            if let Way::Ended = self.last_tagged(TAGGED_MAX).await? {
+                return Ok(Way::Ended);
+            }
+        } else if (self.filter.is_of_columns() || self.filter.text.is_none() && long.is_some())
+            && let Way::Ended = self.walk(Among::Everybody, WALK).await?
+        {
+            return Ok(Way::Ended);
+        }
+        if let Way::Ended = self.few().await? {
+            return Ok(Way::Ended);
+        }
+        match (self.filter.tag, long) {
+            (Some(_), _) => self.tagged().await,
+            (None, Some((listed, chunk))) => self.listed(listed, chunk).await,
+            (None, None) => self.pass(Among::Everybody, None).await,
         }
     }
-    let Some((listed, mut chunk)) = long else {
-        return lead_search::passing(conn, workspace, filter, None, after, limit).await.map(Some);
-    };
-    let mut found = Vec::new();
-    loop {
-        let wanted = limit - rows(found.len());
-        let among = Some(chunk.as_slice());
-        found.extend(lead_search::passing(conn, workspace, filter, among, after, wanted).await?);
-        let (Some(last), true) = (chunk.last(), chunk.len() == CHUNK && rows(found.len()) < limit)
-        else {
-            return Ok(Some(found));
+
+    /// Goes through leads for as long as what is found promises a full page within the bounds.
+    async fn walk(&mut self, among: Among<'_>, bounds: Bounds) -> sqlx::Result<Way> {
+        loop {
+            let step = if self.asked == 0 {
+                bounds.first
+            } else {
+                let page = usize::try_from(self.limit).expect("a page is short");
+                let promised = self.asked.saturating_mul(page) / self.found.len().max(1);
+                if promised > bounds.all {
+                    return Ok(Way::Open);
+                }
+                (promised - self.asked).min(self.asked * STRIDE)
+            };
+            if let Way::Ended = self.step(among, step).await? {
+                return Ok(Way::Ended);
+            }
+        }
+    }
+
+    /// Asks the next leads.
+    async fn step(&mut self, among: Among<'_>, count: usize) -> sqlx::Result<Way> {
+        let end = self.end_of(among, count).await?;
+        self.asked += count;
+        self.pass(among, end).await
+    }
+
+    async fn end_of(&mut self, among: Among<'_>, count: usize) -> sqlx::Result<Option<Uuid>> {
+        let tag = match among {
+            Among::Tagged => self.filter.tag,
+            Among::Everybody | Among::These(_) => None,
         };
-        if Instant::now() >= deadline {
-            return Ok(None);
+        lead_search::end_of(self.conn, self.workspace, tag, self.after, rows(count)).await
+    }
+
+    /// Asks those who are left with the tag, if they are fewer than `count`.
+    async fn last_tagged(&mut self, count: usize) -> sqlx::Result<Way> {
+        match self.end_of(Among::Tagged, count).await? {
+            Some(_) => Ok(Way::Open),
+            None => self.pass(Among::Tagged, None).await,
         }
-        after = *last;
-        chunk = listed.next(conn, workspace, after).await?;
+    }
+
+    /// Asks everybody with the tag.
+    async fn tagged(&mut self) -> sqlx::Result<Way> {
+        while let Way::Open = self.step(Among::Tagged, TAGGED_MAX).await? {}
+        Ok(Way::Ended)
+    }
+
+    /// Asks these leads, who are all there are.
+    async fn these(&mut self, leads: &[Uuid]) -> sqlx::Result<Way> {
+        self.pass(Among::These(leads), None).await
+    }
+
+    /// Asks those of whom few have what is asked of their columns, or have a number.
+    async fn few(&mut self) -> sqlx::Result<Way> {
+        let (workspace, filter) = (self.workspace, self.filter);
+        if filter.is_of_columns() {
+            let limit = rows(COLUMNS_MAX);
+            let few =
+                lead_search::in_columns(self.conn, workspace, filter, self.after, limit).await?;
+            if few.len() < COLUMNS_MAX {
+                return self.these(&few).await;
+            }
+        }
+        if filter.has_email == Some(false) {
+            // Who is not reached by mail is reached by telephone.
+            let few = lead_search::of_numbers(self.conn, workspace, rows(CHUNK)).await?;
+            if few.len() < CHUNK {
+                return self.these(&few).await;
+            }
+        }
+        Ok(Way::Open)
+    }
+
+    /// Asks everybody who is listed, chunk by chunk.
+    async fn listed(&mut self, listed: Listed<'_>, mut chunk: Vec<Uuid>) -> sqlx::Result<Way> {
+        loop {
+            let last = chunk.last().copied().filter(|_| chunk.len() == CHUNK);
+            let end = last.map(|last| last.max(self.after));
+            if let Way::Ended = self.pass(Among::These(&chunk), end).await? {
+                return Ok(Way::Ended);
+            }
+            chunk = listed.next(self.conn, self.workspace, self.after).await?;
+        }
+    }
+
+    /// Asks leads up to `end`, or all that are left.
+    async fn pass(&mut self, among: Among<'_>, end: Option<Uuid>) -> sqlx::Result<Way> {
+        let wanted = self.limit - rows(self.found.len());
+        let stretch = Stretch { after: self.after, up_to: end };
+        let (workspace, filter) = (self.workspace, self.filter);
+        self.found.extend(
+            lead_search::passing(self.conn, workspace, filter, among, stretch, wanted).await?,
+        );
+        let Some(end) = end.filter(|_| rows(self.found.len()) < self.limit) else {
+            return Ok(Way::Ended);
+        };
+        self.after = end;
+        self.is_late = Instant::now() >= self.deadline;
+        Ok(if self.is_late { Way::Ended } else { Way::Open })
     }
 }
 
@@ -218,7 +354,18 @@ fn rows(count: usize) -> i64 {
     i64::try_from(count).expect("a page is short")
 }
 
-impl Listed<'_> {
+impl<'a> Listed<'a> {
+    /// What of a filter stands in lists.
+    fn of(filter: &Filter<'a>) -> impl Iterator<Item = Self> + use<'a> {
+        let stage = filter.stage.map(str::to_ascii_lowercase);
+        let stage = match stage.as_deref() {
+            Some("replied") => Some(Self::Answering),
+            Some("contacted") => Some(Self::Contacted),
+            Some(_) | None => None,
+        };
+        filter.state.map(Self::State).into_iter().chain(stage)
+    }
+
     async fn next(
         self,
         conn: &mut PgConnection,
@@ -227,7 +374,6 @@ impl Listed<'_> {
     ) -> sqlx::Result<Vec<Uuid>> {
         let limit = rows(CHUNK);
         match self {
-            Self::Tag(tag) => lead_search::tagged(conn, workspace, tag, after, limit).await,
             Self::State(state) => lead_search::in_state(conn, workspace, state, after, limit).await,
             Self::Answering => lead_search::answering(conn, workspace, after, limit).await,
             Self::Contacted => lead_search::contacted(conn, workspace, after, limit).await,

@@ -34,20 +34,63 @@ pub struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    /// How many conditions are on columns of the lead that have an index.
-    pub fn columns(&self) -> usize {
+    /// Whether it says something of columns that have an index, and something else besides.
+    pub fn is_of_columns(&self) -> bool {
         let Self { country, tier, score_min, since, source, .. } = self;
-        [country.is_some(), tier.is_some(), score_min.is_some(), since.is_some(), source.is_some()]
-            .into_iter()
-            .filter(|is_asked| *is_asked)
-            .count()
+        let columns = [
+            country.is_some(),
+            tier.is_some(),
+            score_min.is_some(),
+            since.is_some(),
+            source.is_some(),
+        ];
+        match columns.into_iter().filter(|is_asked| *is_asked).count() {
+            0 => false,
+            1 => self.is_more_than_columns(),
+            _ => true,
+        }
     }
 
-    /// Whether more is asked for than its columns say.
-    pub fn is_more_than_columns(&self) -> bool {
+    fn is_more_than_columns(&self) -> bool {
         let Self { state, tag, text, stage, has_email, .. } = self;
         state.is_some() || tag.is_some() || text.is_some() || stage.is_some() || has_email.is_some()
     }
+}
+
+/// Of whom a statement asks whether they pass a filter.
+#[derive(Debug, Clone, Copy)]
+pub enum Among<'a> {
+    /// Of everybody.
+    Everybody,
+    /// Of these.
+    These(&'a [Uuid]),
+    /// Of those with the filter's tag, who are looked up one by one.
+    Tagged,
+}
+
+impl<'a> Among<'a> {
+    fn these(self) -> Option<&'a [Uuid]> {
+        match self {
+            Self::These(leads) => Some(leads),
+            Self::Everybody | Self::Tagged => None,
+        }
+    }
+
+    fn is_tagged(self) -> bool {
+        match self {
+            Self::Tagged => true,
+            Self::Everybody | Self::These(_) => false,
+        }
+    }
+}
+
+/// Ids from behind the first to the last, or to the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// Behind this one.
+    pub after: Uuid,
+    /// Up to this one, itself too.
+    pub up_to: Option<Uuid>,
 }
 
 /// Has the statements of this transaction planned for the values they are given: which index is right
@@ -67,29 +110,52 @@ pub async fn plan_for_values(conn: &mut PgConnection, within: Duration) -> sqlx:
     Ok(())
 }
 
-/// Returns the next `limit` leads with this tag behind `after`.
-pub async fn tagged(
+/// Returns the lead at which the next `count` of them behind `after` end, or those with the tag; `None`
+/// where there are fewer.
+pub async fn end_of(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    tag: &str,
+    tag: Option<&str>,
     after: Uuid,
-    limit: i64,
-) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        r#"
-        SELECT lead_id
-        FROM lead_tags
-        WHERE workspace_id = $1 AND tag = $2 AND lead_id > $3
-        ORDER BY lead_id
-        LIMIT $4
-        "#,
-        workspace.uuid(),
-        tag,
-        after,
-        limit,
-    )
-    .fetch_all(conn)
-    .await
+    count: i64,
+) -> sqlx::Result<Option<Uuid>> {
+    match tag {
+        Some(tag) => {
+            sqlx::query_scalar!(
+                r#"
+                SELECT lead_id
+                FROM lead_tags
+                WHERE workspace_id = $1 AND tag = $2 AND lead_id > $3
+                ORDER BY lead_id
+                OFFSET $4
+                LIMIT 1
+                "#,
+                workspace.uuid(),
+                tag,
+                after,
+                count - 1,
+            )
+            .fetch_optional(conn)
+            .await
+        }
+        None => {
+            sqlx::query_scalar!(
+                r#"
+                SELECT lead_id
+                FROM leads
+                WHERE workspace_id = $1 AND lead_id > $2
+                ORDER BY lead_id
+                OFFSET $3
+                LIMIT 1
+                "#,
+                workspace.uuid(),
+                after,
+                count - 1,
+            )
+            .fetch_optional(conn)
+            .await
+        }
+    }
 }
 
 /// Returns the next `limit` leads behind `after` with an enrollment in this state.
@@ -220,7 +286,7 @@ pub async fn in_columns(
     .await
 }
 
-/// Returns the next `limit` leads behind `after` that pass the filter, of these or of all.
+/// Returns the first `limit` leads of a stretch that pass the filter.
 ///
 /// What stands in other tables is looked up for each lead (`OFFSET 0` forbids anything else), so
 /// whoever asks for something rare there brings the leads that have it.
@@ -228,8 +294,8 @@ pub async fn passing(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     filter: &Filter<'_>,
-    among: Option<&[Uuid]>,
-    after: Uuid,
+    among: Among<'_>,
+    stretch: Stretch,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
@@ -237,6 +303,12 @@ pub async fn passing(
         SELECT l.lead_id
         FROM leads l
         WHERE l.workspace_id = $1 AND l.lead_id > $2 AND l.erased_at IS NULL
+            AND ($15::uuid IS NULL OR l.lead_id <= $15)
+            AND (NOT $16::bool OR l.lead_id = ANY(ARRAY(
+                SELECT t.lead_id
+                FROM lead_tags t
+                WHERE t.workspace_id = $1 AND t.tag = $7 AND t.lead_id > $2
+                    AND ($15::uuid IS NULL OR t.lead_id <= $15))))
             AND ($3::text IS NULL OR l.country_key = lower($3))
             AND ($4::text IS NULL OR l.tier_key = lower($4))
             AND ($5::float8 IS NULL OR l.score >= $5)
@@ -317,7 +389,7 @@ pub async fn passing(
         LIMIT $11
         "#,
         workspace.uuid(),
-        after,
+        stretch.after,
         filter.country,
         filter.tier,
         filter.score_min,
@@ -325,11 +397,13 @@ pub async fn passing(
         filter.tag,
         filter.state,
         filter.text,
-        among,
+        among.these(),
         limit,
         filter.source,
         filter.has_email,
         filter.stage,
+        stretch.up_to,
+        among.is_tagged(),
     )
     .fetch_all(conn)
     .await

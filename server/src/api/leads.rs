@@ -214,8 +214,9 @@ struct ListQuery {
     tier: Option<String>,
     /// Those whose attribute `score` is at least this.
     score_min: Option<f64>,
-    /// Those of whom an address, the name, the last name or the company begins with this, in any case
-    /// of letters.
+    /// Those of whom a mail address, a number, the name (the first one, a space, the last one), the last
+    /// name or the company begins with this, in any case of letters: `ada@`, `ada l` and `lovelace` find
+    /// Ada Lovelace, `love` at the end of a word nobody.
     text: Option<String>,
     /// Those who came to us then or later.
     created_since: Option<DateTime<Utc>>,

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::Problem;
+use super::wording;
 
 /// The longest JSON body, in bytes.
 pub(super) const JSON_MAX: usize = 2 * 1024 * 1024;
@@ -183,23 +184,15 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         if let Some((name, _)) = pairs.clone().find(|(_, value)| value.contains('\0')) {
             return Err(Problem::invalid_field(name, NUL));
         }
-        let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
-        read.map(Self).map_err(|error| {
+        let form = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(form).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let message = of_number(error.into_inner().to_string());
+            let mut message = error.into_inner().to_string();
+            if let Some((_, given)) = pairs.clone().find(|(name, _)| *name == path) {
+                message = wording::of_value(&given, &message);
+            }
             Problem::invalid_field(field(path, &message), message)
         })
-    }
-}
-
-/// Says what is wrong with a number in the words of whoever wrote it.
-fn of_number(message: String) -> String {
-    match message.as_str() {
-        "invalid digit found in string" | "cannot parse integer from empty string" => {
-            "write a whole number".to_owned()
-        }
-        "number too large to fit in target type" => "the number is too large".to_owned(),
-        _ => message,
     }
 }
 

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use activities::campaign_verb::Verb;
 use activities::campaigns::apply::{self, Applied, Change, NotApplied};
 use activities::campaigns::check;
+use activities::campaigns::enroll::Selection;
 use activities::campaigns::{self, Campaign, CampaignStatus};
 use activities::shell::word;
 use anyhow::bail;
@@ -281,11 +282,19 @@ impl fmt::Display for AppliedView {
     }
 }
 
-async fn apply(path: &Path, output: Output, bench: Bench<'_>) -> anyhow::Result<()> {
+async fn apply(path: &Path, output: Output, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let file = CampaignFile::read(path)?;
     let session = bench.session;
     match apply::apply(&session.store, session.workspace, &file.document, &ACTOR).await? {
-        Ok(applied) => bench.terminal.show(output.format(), &AppliedView(applied))?,
+        Ok(applied) => {
+            let is_told = !applied.unserved.is_empty() || !applied.nameless.is_empty();
+            let (status, name) = (applied.status, applied.name.clone());
+            bench.terminal.show(output.format(), &AppliedView(applied))?;
+            if status == CampaignStatus::Draft && !is_told {
+                let campaign = find(&bench, &name).await?;
+                start::warn_of_held(&campaign, &Selection::Audience, &mut bench).await?;
+            }
+        }
         Err(faults) => return Err(file.faulty(&faults).into()),
     }
     Ok(())

@@ -43,7 +43,8 @@ pub(super) enum Command {
         /// Put this tag on every lead of the file
         #[arg(long)]
         tag: Vec<Tag>,
-        /// Where telephone numbers without a country code are dialled, as in PT
+        /// Where telephone numbers without a country code are dialled, as in PT; the two letters in a
+        /// row's own column `country` go before it
         #[arg(long, value_name = "COUNTRY")]
         country: Option<Country>,
         /// What a column holds whose header does not say it, as in `First name=first_name`; `-` leaves
@@ -93,12 +94,15 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Say where a lead stands with us; its campaigns hear of it
+    /// Say where a lead stands with us, or show it; its campaigns hear of what is said
     Stage {
         /// Its mail address, number or id
         lead: String,
-        /// As in qualified, customer or lost; without it what happened says it: new, contacted or replied
+        /// As in qualified, customer or lost; without it the stage is shown
         stage: Option<String>,
+        /// Take back what was said: what happened says it then, as new, contacted or replied
+        #[arg(long, conflicts_with = "stage")]
+        clear: bool,
     },
     /// Forget a person for good; all that is kept is the promise never to write to it
     Erase {
@@ -147,7 +151,16 @@ pub(super) async fn run(command: Command, bench: Bench<'_>) -> anyhow::Result<Ex
         Command::List { tag, which, after, limit, output } => {
             list(which.query(tag), after, limit, output, bench).await?;
         }
-        Command::Stage { lead, stage } => say_stage(&lead, stage, bench).await?,
+        Command::Stage { lead, stage: Some(stage), clear: _ } => {
+            say_stage(&lead, Value::String(stage_said(&stage)?), bench).await?;
+        }
+        Command::Stage { lead, stage: None, clear: true } => {
+            say_stage(&lead, Value::Null, bench).await?;
+        }
+        Command::Stage { lead, stage: None, clear: false } => {
+            let id = find(bench.session, &lead).await?;
+            show_stage(&lead, id, bench).await?;
+        }
         Command::Export { tag, which, file, force } => {
             let over = if force { Over::Whatever } else { Over::Nothing };
             export::run(which.query(tag), file.as_deref().map(|file| (file, over)), bench).await?;
@@ -293,17 +306,19 @@ async fn list(
     Ok(())
 }
 
-async fn say_stage(who: &str, stage: Option<String>, bench: Bench<'_>) -> anyhow::Result<()> {
+fn stage_said(text: &str) -> anyhow::Result<String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 100 || text.contains(char::is_control) {
+        bail!("a stage has 1 to 100 characters on one line");
+    }
+    Ok(text.to_owned())
+}
+
+/// Says where a lead stands; null takes back what was said.
+async fn say_stage(who: &str, said: Value, bench: Bench<'_>) -> anyhow::Result<()> {
     let session = bench.session;
     let id = find(session, who).await?;
     let room = session.mailroom(bench.config)?;
-    let said = match stage.as_deref().map(str::trim) {
-        None => Value::Null,
-        Some(text) if text.is_empty() || text.len() > 100 || text.contains(char::is_control) => {
-            bail!("a stage has 1 to 100 characters on one line")
-        }
-        Some(text) => Value::String(text.to_owned()),
-    };
     let patch = [("stage".to_owned(), said)].into_iter().collect();
     let change = Change { attributes: AttributeChange::Merge(patch), ..Change::default() };
     let (workspace, admits) = (session.workspace, |_| true);
@@ -316,9 +331,16 @@ async fn say_stage(who: &str, stage: Option<String>, bench: Bench<'_>) -> anyhow
             bail!("somebody else changed it meanwhile: try again")
         }
     }
-    let mut tx = session.store.begin(workspace).await?;
+    show_stage(who, id, bench).await
+}
+
+async fn show_stage(who: &str, id: LeadId, bench: Bench<'_>) -> anyhow::Result<()> {
+    let (store, workspace) = (&bench.session.store, bench.session.workspace);
+    let mut tx = store.begin(workspace).await?;
     let mut stages = lead_views::stages(&mut tx, workspace, &[id.uuid()]).await?;
-    let stage = stages.remove(&id.uuid()).unwrap_or_default();
+    let Some(stage) = stages.remove(&id.uuid()) else {
+        bail!("there is no lead {id}: run `meridian lead list`");
+    };
     bench.terminal.print(&format!("{who} is at the stage `{stage}`"))?;
     Ok(())
 }

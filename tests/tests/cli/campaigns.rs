@@ -109,24 +109,39 @@ async fn a_step_that_no_sender_serves_is_named() {
 }
 
 #[tokio::test]
-async fn a_start_warns_if_everybody_will_be_held() {
+async fn who_will_be_held_is_told_before_the_start_and_when_leads_are_added() {
     let desk = with_ada().await;
     let leads = desk.file("leads.csv", "email\nann@example.com\nbob@example.com\n");
     desk.types(&format!("lead import {leads}")).await.well();
     let wanting = SPRING.replace("Good day", "Good day {{ first_name }} {{ last_name }}");
     let file = desk.file("spring.yaml", &wanting);
-    desk.types(&format!("campaign apply {file}")).await.well();
+    let applied = desk.types(&format!("campaign apply {file}")).await;
+    assert!(
+        applied.remarks.contains("warning: 2 of the 2 leads will be held"),
+        "{}",
+        applied.remarks
+    );
+    applied.well();
     let error = desk.types("campaign stop spring --yes").await.error();
     assert!(error.contains("is a draft, so there is nothing to stop: leave it"), "{error}");
     let said = desk.types("campaign start spring").await;
-    let warning = "warning: 2 of the first 2 leads will be held at `intro`: first_name, last_name \
+    let warning = "warning: 2 of the 2 leads will be held at `intro`: first_name, last_name \
                    are missing (for example ann@example.com)";
     assert!(said.remarks.contains(warning), "{}", said.remarks);
     said.well();
     let leads = desk.file("leads.csv", "email,first_name,last_name\neve@example.com,Eve,Egg\n");
     desk.types(&format!("lead import {leads}")).await.well();
     desk.types("campaign duplicate spring summer").await.well();
-    assert_eq!(desk.types("campaign start summer").await.remarks, "");
+    let said = desk.types("campaign start summer").await;
+    assert!(said.remarks.contains("warning: 2 of the 3 leads will be held"), "{}", said.remarks);
+    said.well();
+    let leads = desk.file("late.csv", "email,first_name\nfay@example.com,Fay\n");
+    let said = desk.types(&format!("campaign enroll summer --file {leads}")).await;
+    let warning = "warning: 1 of the 1 leads will be held at `intro`: last_name";
+    assert!(said.remarks.contains(warning), "{}", said.remarks);
+    said.well();
+    let again = desk.types("campaign enroll summer --all").await;
+    assert_eq!(again.remarks, "");
 }
 
 #[tokio::test]
@@ -142,6 +157,7 @@ async fn a_stopped_campaign_stays_as_it_is_and_can_be_duplicated() {
     assert_eq!(resumed, "campaign `spring` is active\n");
     // Nobody is there who could be asked.
     let error = desk.types("campaign stop spring").await.error();
+    assert!(error.contains("for good, with 0 live leads, or run"), "{error}");
     assert!(error.contains("--yes"), "{error}");
     desk.types("campaign stop spring --yes").await.well();
     let again = desk.types("campaign stop spring --yes").await.well();

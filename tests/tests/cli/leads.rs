@@ -236,7 +236,7 @@ async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_m
     let file = desk.file("leads.csv", file);
     let said = desk.types(&format!("lead import {file}")).await;
     assert!(said.out.contains("1 new, 0 changed, 0 as before, 1 refused"), "{}", said.out);
-    assert!(said.out.contains("line 3, email: the address has no @"), "{}", said.out);
+    assert!(said.out.contains("line 3 refused, email: the address has no @"), "{}", said.out);
     assert!(said.out.contains("`--map \"Vorname=first_name\"` names it"), "{}", said.out);
     let error = said.error();
     assert!(error.contains("opens on line 4 is never closed"), "{error}");
@@ -244,6 +244,12 @@ async fn an_import_tells_what_went_in_before_it_broke_off_and_what_headers_may_m
     let told = desk.types(&format!("lead import {file}")).await.well();
     assert!(told.contains("`--map \"Vorname=first_name\"` names it"), "{told}");
     let named = desk.types(&format!("lead import {file} --map Vorname=first_name")).await.well();
+    assert!(!named.contains("--map"), "{named}");
+    let file = desk.file("leads.csv", "email,consnet,note\nann@example.com,yes,=1\n");
+    let told = desk.types(&format!("lead import {file}")).await.well();
+    assert!(told.contains("did you mean `consent`? `--map \"consnet=consent\"` says so"), "{told}");
+    assert!(told.contains("line 2, note: it reads as a formula"), "{told}");
+    let named = desk.types(&format!("lead import {file} --map consnet=consent")).await.well();
     assert!(!named.contains("--map"), "{named}");
 }
 
@@ -260,13 +266,16 @@ async fn leads_are_found_by_what_is_known_of_them_and_said_to_stand_somewhere() 
     assert_eq!(found("--has-email false").await, 1);
     assert_eq!(found("--has-email --stage new").await, 2);
     assert_eq!(found("--source import/texts").await, 1);
-    let said = desk.types("lead stage ann@example.com Customer").await.well();
-    assert_eq!(said.trim(), "ann@example.com is at the stage `customer`");
+    let said_customer = desk.types("lead stage ann@example.com Customer").await.well();
+    assert_eq!(said_customer.trim(), "ann@example.com is at the stage `customer`");
     assert_eq!(found("--stage customer --state queued").await, 1);
     assert_eq!(found("--stage new").await, 2);
     let said = desk.types("lead stage +351912345678 lost").await.well();
     assert!(said.contains("`lost`"), "{said}");
-    let said = desk.types("lead stage ann@example.com").await.well();
+    let shown = desk.types("lead stage ann@example.com").await.well();
+    assert_eq!(shown, said_customer);
+    assert_eq!(found("--stage customer").await, 1);
+    let said = desk.types("lead stage ann@example.com --clear").await.well();
     assert!(said.contains("`new`"), "{said}");
     let shown = desk.types("lead show +351912345678").await.well();
     assert!(shown.contains("lost"), "{shown}");

@@ -1,6 +1,7 @@
 //! Agents by API: set up, changed, away, removed, and what they are offered.
 
 use activities::api_keys::Role;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::programs::Api;
@@ -89,4 +90,39 @@ async fn a_handover_names_the_agent_who_is_asked() {
     let open = admin.until("/handovers", named).await;
     assert_eq!(open["items"][0]["state"], "offered");
     assert_eq!(admin.get("/agents").await.json(200)["items"][0]["open"], 1);
+    let names_her = |enrollment: &Value| {
+        let headline = enrollment["plan"]["headline"].as_str().unwrap();
+        headline.starts_with("Offered to ann@agents.example, who has until")
+    };
+    admin.until(&enrollment_path(&open), names_her).await;
+}
+
+#[tokio::test]
+async fn a_handover_that_nobody_can_take_says_until_when() {
+    let api = Api::new().await;
+    let admin = api.program(Role::Admin).await;
+    let ann = json!({ "name": "Ann", "email": "ann@agents.example" });
+    let ann = admin.post("/agents", &ann).await.json(201)["id"].as_str().unwrap().to_owned();
+    let until = (api.now().await + TimeDelta::days(9)).to_rfc3339();
+    let away = json!({ "until": until });
+    admin.post(&format!("/agents/{ann}/absences"), &away).await.json(201);
+    let campaign = json!({
+        "name": "spring",
+        "zone": "UTC",
+        "handover": { "agents": "in_turn", "answer_within": "2 hours" },
+        "steps": [{ "key": "person", "handover": {} }],
+    });
+    let _engine = api.runs(&campaign, &["ada@example.com"]).await;
+    let is_there = |page: &Value| !page["items"].as_array().unwrap().is_empty();
+    let open = admin.until("/handovers", is_there).await;
+    let path = enrollment_path(&open);
+    let waits = |enrollment: &Value| {
+        let headline = enrollment["plan"]["headline"].as_str().unwrap();
+        headline.starts_with("Waits for a person: nobody can be asked before")
+    };
+    admin.until(&path, waits).await;
+}
+
+fn enrollment_path(handovers: &Value) -> String {
+    format!("/enrollments/{}", handovers["items"][0]["enrollment"].as_str().unwrap())
 }

@@ -183,6 +183,17 @@ async fn every_wrong_field_is_named() {
     ] {
         assert_eq!(operator.get(&format!("/leads?{query}")).await.problem(422).0, "invalid");
     }
+    for (query, told) in [
+        ("state=dreaming", "state: `dreaming` cannot be read: use one of `queued`, `"),
+        ("created_since=yesterday", "created_since: `yesterday` cannot be read: write a time"),
+        ("created_since=2027-03-01T09:00:00+01:00", "`+` is written %2B"),
+        ("score_min=high", "score_min: `high` cannot be read: write a number"),
+        ("has_email=maybe", "has_email: `maybe` cannot be read: use `true` or `false`"),
+        ("limit=ten", "limit: `ten` cannot be read: write a whole number"),
+    ] {
+        let detail = operator.get(&format!("/leads?{query}")).await.problem(422).1;
+        assert!(detail.contains(told), "{detail}");
+    }
     assert_eq!(operator.get("/leads/x").await.problem(404).0, "not-found");
 }
 

@@ -20,6 +20,7 @@ mod lists;
 mod moves;
 mod programs;
 mod running;
+mod searching;
 mod sequences;
 mod stream;
 mod suppressions;

@@ -225,6 +225,13 @@ pub enum InDoubt<'a> {
 }
 
 impl Plan {
+    /// Notes who got the mail of a handover: the machine knows roles only.
+    pub fn note_asked(&mut self, who: &str, enrollment: &Enrollment, context: &Context<'_>) {
+        if let State::Offered { answer_by, .. } = &enrollment.state {
+            self.headline = words::offered(who, *answer_by, context);
+        }
+    }
+
     /// Notes that nobody knows whether a message went out, and that a person must say. The machine
     /// waits for its answer like for any other; only the ledger knows that no program will give it.
     pub fn note_doubt(&mut self, message: InDoubt<'_>) {

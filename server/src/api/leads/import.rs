@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use activities::error::chain;
 use activities::import::{
-    self as activity, ImportError, Mapping, Options, Policy, Report, RowFault, RowOutcome,
-    RowResult, Unreadable,
+    self as activity, ImportError, KeptColumn, Mapping, Options, Policy, Report, RowFault,
+    RowOutcome, RowResult, Unreadable,
 };
 use activities::phone::Country;
 use activities::tag::Tag;
@@ -61,7 +61,8 @@ pub(super) struct ImportQuery {
     /// What becomes of leads that are known.
     #[serde(default)]
     merge: MergePolicy,
-    /// Where telephone numbers without a country code are dialled: two letters, as in `PT`.
+    /// Where telephone numbers without a country code are dialled: two letters, as in `PT`. Those in a
+    /// row's own column `country` go before it.
     country: Option<String>,
     /// Tags for every lead of the file, parted by commas.
     tags: Option<String>,
@@ -184,6 +185,17 @@ pub(super) struct ImportReport {
     faults_omitted: u64,
     /// Columns that were left out because their headers cannot be names.
     ignored_columns: Vec<String>,
+    /// Columns that are kept as attributes, and whose headers are names of ours but for one slip.
+    misspelt_columns: Vec<MisspeltColumn>,
+}
+
+/// A column whose header is probably misspelt; `map` says what it means.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MisspeltColumn {
+    /// The header.
+    header: String,
+    /// What was probably meant, as in `consent`.
+    meaning: String,
 }
 
 /// Something wrong with a row.
@@ -195,6 +207,8 @@ struct ImportFault {
     field: String,
     /// What is wrong, and what to do about it.
     reason: String,
+    /// Whether the row was left out for it.
+    refuses: bool,
 }
 
 /// What became of one row.
@@ -240,7 +254,8 @@ enum ImportLine {
 
 impl From<RowFault> for ImportFault {
     fn from(fault: RowFault) -> Self {
-        Self { line: fault.line, field: fault.field, reason: fault.reason.to_string() }
+        let (refuses, reason) = (fault.reason.refuses(), fault.reason.to_string());
+        Self { line: fault.line, field: fault.field, reason, refuses }
     }
 }
 
@@ -260,6 +275,11 @@ impl From<RowResult> for ImportedRow {
 impl From<Report> for ImportReport {
     fn from(report: Report) -> Self {
         let omitted = report.faults.len().saturating_sub(FAULTS_MAX) as u64;
+        let misspelt = report.misspelt_columns.into_iter();
+        let misspelt = misspelt.map(|KeptColumn { header, meaning, .. }| MisspeltColumn {
+            header,
+            meaning: meaning.to_owned(),
+        });
         Self {
             added: report.totals.added,
             changed: report.totals.changed,
@@ -268,6 +288,7 @@ impl From<Report> for ImportReport {
             faults: report.faults.into_iter().take(FAULTS_MAX).map(ImportFault::from).collect(),
             faults_omitted: report.faults_omitted + omitted,
             ignored_columns: report.ignored_columns,
+            misspelt_columns: misspelt.collect(),
         }
     }
 }

@@ -7,6 +7,7 @@ use activities::campaigns::view;
 use activities::campaigns::{Campaign, CampaignStatus};
 use activities::shell::word;
 use anyhow::bail;
+use machine::explain::Shown;
 use serde::Serialize;
 
 use super::find;
@@ -44,16 +45,16 @@ pub(super) async fn stop(
     output: Output,
     bench: Bench<'_>,
 ) -> anyhow::Result<()> {
-    if !yes && !bench.terminal.is_interactive() {
-        bail!(
-            "a campaign that is stopped cannot be resumed: add --yes to end `{name}` for good, or \
-             run `meridian campaign pause {}`",
-            word(&name)
-        );
-    }
     if !yes {
         let live = live(&bench, &find(&bench, &name).await?).await?;
-        let question = format!("End `{name}` for good, with {}? [y/N] ", leads(live));
+        if !bench.terminal.is_interactive() {
+            bail!(
+                "a campaign that is stopped cannot be resumed: add --yes to end `{name}` for good, \
+                 with {live}, or run `meridian campaign pause {}`",
+                word(&name)
+            );
+        }
+        let question = format!("End `{name}` for good, with {live}? [y/N] ");
         if !bench.terminal.confirms(&question)? {
             bail!(
                 "nothing was changed; to let it rest, run `meridian campaign pause {}`",
@@ -64,11 +65,30 @@ pub(super) async fn stop(
     run(name, Verb::Stop, output, bench).await
 }
 
+/// Leads for which a campaign is not over.
+struct Live {
+    all: i64,
+    /// As many of them have been taken, or are offered to somebody.
+    with_person: i64,
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&leads(self.all))?;
+        match self.with_person {
+            0 => Ok(()),
+            n => write!(f, ", {n} of them with a person"),
+        }
+    }
+}
+
 /// Returns for how many leads a campaign is not over.
-async fn live(bench: &Bench<'_>, campaign: &Campaign) -> anyhow::Result<i64> {
+async fn live(bench: &Bench<'_>, campaign: &Campaign) -> anyhow::Result<Live> {
     let session = bench.session;
     let detail = view::read(&session.store, session.workspace, campaign.id).await?;
-    Ok(detail.overview.live)
+    let overview = detail.overview;
+    let with_person = overview.states.get(Shown::WithPerson.as_str()).copied().unwrap_or_default();
+    Ok(Live { all: overview.live, with_person })
 }
 
 pub(super) async fn run(
@@ -85,7 +105,7 @@ pub(super) async fn run(
         Verb::Resume(_) => CampaignStatus::Active,
         Verb::Stop => CampaignStatus::Stopped,
     };
-    let live = live(&bench, &campaign).await?;
+    let live = live(&bench, &campaign).await?.all;
     let ordered = campaign_verb::order(store, workspace, campaign.id, verb, &ACTOR).await?;
     let (status, changed) = match ordered {
         Ordered::Done => (status, true),

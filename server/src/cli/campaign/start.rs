@@ -23,7 +23,7 @@ use crate::cli::{ACTOR, Bench};
 use crate::terminal::Output;
 use crate::{timeline, times};
 
-/// At how many leads a start looks before it begins.
+/// At how many leads is looked to tell who will be held.
 const LOOKED_AT: usize = 200;
 
 #[derive(Debug, clap::Args)]
@@ -127,7 +127,9 @@ pub(super) async fn run(
     let session = bench.session;
     let (store, workspace) = (&session.store, session.workspace);
     match campaign.status {
-        CampaignStatus::Draft => warn_of_held(&campaign, &mut bench).await?,
+        CampaignStatus::Draft => {
+            warn_of_held(&campaign, &Selection::Audience, &mut bench).await?;
+        }
         CampaignStatus::Active
         | CampaignStatus::Paused
         | CampaignStatus::Stopped
@@ -165,21 +167,24 @@ pub(super) async fn run(
     entered(&campaign, None, done?, output, bench).await
 }
 
-/// Warns if nobody would get anything because something is missing. Looks at the first leads only.
-async fn warn_of_held(campaign: &Campaign, bench: &mut Bench<'_>) -> anyhow::Result<()> {
+/// Warns of leads that will be held because something is missing. Looks at the first leads only.
+pub(super) async fn warn_of_held(
+    campaign: &Campaign,
+    selection: &Selection,
+    bench: &mut Bench<'_>,
+) -> anyhow::Result<()> {
     let session = bench.session;
     let room = session.mailroom(bench.config)?;
-    let (workspace, audience) = (session.workspace, Selection::Audience);
-    let done = rehearsal::run(&room, workspace, campaign.id, &audience, LOOKED_AT).await?;
+    let workspace = session.workspace;
+    let done = rehearsal::run(&room, workspace, campaign.id, selection, LOOKED_AT).await?;
     let looked_at = done.courses.len();
-    let held = Summary::of(&done.courses, campaign.settings.zone);
-    if looked_at == 0 || held.reached > 0 {
-        return Ok(());
-    }
-    for HeldLeads { step, missing, leads, example } in held.held {
+    let among = if looked_at < LOOKED_AT { "" } else { "first " };
+    for HeldLeads { step, missing, leads, example } in
+        Summary::of(&done.courses, campaign.settings.zone).held
+    {
         let (why, example) = (timeline::lacks(&missing), example.unwrap_or_else(|| "-".to_owned()));
         bench.terminal.remark(format_args!(
-            "warning: {leads} of the first {looked_at} leads will be held at `{step}`: {why} (for \
+            "warning: {leads} of the {among}{looked_at} leads will be held at `{step}`: {why} (for \
              example {example})"
         ))?;
     }
@@ -210,7 +215,7 @@ fn planned(
     Ok(())
 }
 
-pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<()> {
+pub(super) async fn enroll(command: Enroll, mut bench: Bench<'_>) -> anyhow::Result<()> {
     let Enroll { name, tag, which, file, all: _, output } = command;
     let campaign = find(&bench, &name).await?;
     let (imported, tags) = match file {
@@ -234,14 +239,20 @@ pub(super) async fn enroll(command: Enroll, bench: Bench<'_>) -> anyhow::Result<
     };
     let session = bench.session;
     let bar = bench.terminal.progress("enrolling", 0);
+    let mut new = Vec::new();
     let mut progress = |progress: Progress<'_>| {
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
+        let looked_at = progress.entered.iter().take(LOOKED_AT - new.len());
+        new.extend(looked_at.map(|(lead, _)| *lead));
     };
     let (store, workspace) = (&session.store, session.workspace);
     let done =
         enroll::enroll(store, workspace, campaign.id, &selection, &ACTOR, &mut progress).await;
     bar.finish_and_clear();
+    if !new.is_empty() {
+        warn_of_held(&campaign, &Selection::Leads(new), &mut bench).await?;
+    }
     entered(&campaign, imported, done?, output, bench).await
 }
 

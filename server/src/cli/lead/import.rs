@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use activities::import::{self, ImportError, Options, Progress, Report, Unreadable};
+use activities::import::{self, ImportError, KeptColumn, Options, Progress, Report, Unreadable};
 use activities::suppression_key::SuppressionKey;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
@@ -28,12 +28,13 @@ pub(in crate::cli) struct Imported {
     faults: Vec<FaultView>,
     faults_omitted: u64,
     ignored_columns: Vec<String>,
-    foreign_columns: Vec<ForeignView>,
+    foreign_columns: Vec<KeptView>,
+    misspelt_columns: Vec<KeptView>,
 }
 
-/// A column whose header is in another language.
+/// A column that is kept as an attribute, and whose header may mean what has a name here.
 #[derive(Serialize)]
-struct ForeignView {
+struct KeptView {
     header: String,
     attribute: String,
     meaning: &'static str,
@@ -52,6 +53,26 @@ struct FaultView {
     line: u64,
     field: String,
     reason: String,
+    /// Whether the row was left out for it.
+    refuses: bool,
+}
+
+impl fmt::Display for FaultView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, field, reason, refuses } = self;
+        let refused = if *refuses { " refused" } else { "" };
+        write!(f, "line {line}{refused}, {field}: {reason}")
+    }
+}
+
+impl From<KeptColumn> for KeptView {
+    fn from(column: KeptColumn) -> Self {
+        Self {
+            header: column.header,
+            attribute: column.attribute.to_string(),
+            meaning: column.meaning,
+        }
+    }
 }
 
 impl fmt::Display for Imported {
@@ -62,7 +83,7 @@ impl fmt::Display for Imported {
             "{file}: {added} new, {changed} changed, {unchanged} as before, {refused} refused"
         )?;
         for fault in self.faults.iter().take(FAULTS_SHOWN) {
-            writeln!(f, "  line {}, {}: {}", fault.line, fault.field, fault.reason)?;
+            writeln!(f, "  {fault}")?;
         }
         let more = self.faults_omitted
             + u64::try_from(self.faults.len().saturating_sub(FAULTS_SHOWN)).unwrap_or(u64::MAX);
@@ -76,7 +97,14 @@ impl fmt::Display for Imported {
                  same; `--map \"{column}=NAME\"` gives it one"
             )?;
         }
-        for ForeignView { header, attribute, meaning } in &self.foreign_columns {
+        for KeptView { header, attribute, meaning } in &self.misspelt_columns {
+            writeln!(
+                f,
+                "  column `{header}` is kept as the attribute `{attribute}`; did you mean \
+                 `{meaning}`? `--map \"{header}={meaning}\"` says so"
+            )?;
+        }
+        for KeptView { header, attribute, meaning } in &self.foreign_columns {
             writeln!(
                 f,
                 "  column `{header}` is kept as the attribute `{attribute}`; `--map \
@@ -92,13 +120,10 @@ impl Imported {
         let faults = report.faults.into_iter().map(|fault| FaultView {
             line: fault.line,
             field: fault.field,
+            refuses: fault.reason.refuses(),
             reason: fault.reason.to_string(),
         });
-        let foreign = report.foreign_columns.into_iter().map(|column| ForeignView {
-            header: column.header,
-            attribute: column.attribute.to_string(),
-            meaning: column.meaning,
-        });
+        let kept = |columns: Vec<KeptColumn>| columns.into_iter().map(KeptView::from).collect();
         Self {
             file: path.display().to_string(),
             added: report.totals.added,
@@ -108,7 +133,8 @@ impl Imported {
             faults: faults.collect(),
             faults_omitted: report.faults_omitted,
             ignored_columns: report.ignored_columns,
-            foreign_columns: foreign.collect(),
+            foreign_columns: kept(report.foreign_columns),
+            misspelt_columns: kept(report.misspelt_columns),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::key::StepKey;
 use crate::outcome::Outcome;
 use crate::sequence::{Channel, Step, StepKind, WaitUntil, Wake};
 use crate::signal::{Missing, PauseScope};
-use crate::state::{Responder, State, Wait, Why};
+use crate::state::{Open, Responder, State, Wait, Why};
 
 /// What every later step hangs on.
 pub(super) const NO_REPLY: &str = "if no reply";
@@ -39,12 +39,12 @@ pub(super) fn headline(enrollment: &Enrollment, context: &Context<'_>) -> String
             resume.step(),
             paused_things(enrollment),
         ),
-        State::Offered { to, answer_by, .. } if *answer_by <= context.now => {
-            format!("Offered to {}, who has not answered since {}", who(*to), at(*answer_by))
+        State::Offered { answer_by, remind_at: Some(later), .. }
+            if context.now < *later.min(answer_by) && asks_later(enrollment) =>
+        {
+            format!("Waits for a person: nobody can be asked before {}", at(*later))
         }
-        State::Offered { to, answer_by, .. } => {
-            format!("Offered to {}, who has until {} to take it", who(*to), at(*answer_by))
-        }
+        State::Offered { to, answer_by, .. } => offered(who(*to), *answer_by, context),
         State::Accepted { by, answer_by } => {
             format!("With {}, who has until {} to answer the lead", who(*by), at(*answer_by))
         }
@@ -63,6 +63,22 @@ pub(super) fn doubt(message: InDoubt<'_>) -> String {
         InDoubt::Answer => "the answer that a person wrote".to_owned(),
     };
     format!("nobody knows whether {what} went out: a person must look, and say")
+}
+
+/// Returns the sentence for a handover that waits for `who`.
+pub(super) fn offered(who: &str, answer_by: DateTime<Utc>, context: &Context<'_>) -> String {
+    let at = clock(answer_by, context);
+    if answer_by <= context.now {
+        format!("Offered to {who}, who has not answered since {at}")
+    } else {
+        format!("Offered to {who}, who has until {at} to take it")
+    }
+}
+
+/// Whether the newest mail of a handover has not left and is asked for again later only.
+fn asks_later(enrollment: &Enrollment) -> bool {
+    let is_asked_for = enrollment.data.open.iter().any(Open::is_to_the_team);
+    enrollment.data.handovers.attempts > 0 && !is_asked_for
 }
 
 fn waiting(key: &StepKey, wait: &Wait, enrollment: &Enrollment, context: &Context<'_>) -> String {
