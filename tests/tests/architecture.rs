@@ -54,8 +54,10 @@ fn root() -> PathBuf {
 
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    // Crates for other platforms were never fetched where only this one was built.
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(["--filter-platform", "host-tuple"])
         .current_dir(root())
         .output()
         .unwrap();
