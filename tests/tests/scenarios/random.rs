@@ -248,21 +248,15 @@ fn shape(number: usize) -> Sequence {
 async fn play<F: Future<Output = Backend>>(backend: impl Fn() -> F) {
     let seed = seed();
     let logs = std::env::var("LOGS").ok().map_or(LOGS, |logs| logs.parse().unwrap());
-    let mut worlds = 0;
-    for first in (0..logs).step_by(LEADS) {
-        let script = Script::random(seed + worlds, LEADS.min(logs - first));
-        tell(format_args!(
-            "from log {first} on: SEED={} LOGS={}",
-            seed + worlds,
-            script.logs.len()
-        ));
+    for (seed, first) in (seed..).zip((0..logs).step_by(LEADS)) {
+        let script = Script::random(seed, LEADS.min(logs - first));
+        tell(format_args!("from log {first} on: SEED={seed} LOGS={}", script.logs.len()));
         if let Some(lead) = std::env::var("LEAD").ok().and_then(|lead| lead.parse::<usize>().ok()) {
             let Script { shape, moves, holds, pause, .. } = &script;
             tell(format_args!("shape {shape}, held after {holds:?}, paused after {pause:?}"));
             tell(format_args!("moves {moves:?}, lead {lead}: {:?}", script.logs[lead]));
         }
         run_as_in_memory(backend().await, |world| script.clone().play(world)).await;
-        worlds += 1;
     }
 }
 

@@ -29,9 +29,9 @@ impl Inner {
     /// Everything that is due happens; then the house is kept.
     pub(super) async fn settle(&mut self) {
         if self.driven.is_some() {
-            self.wait().await
+            self.wait().await;
         } else {
-            self.work().await
+            self.work().await;
         }
         self.keep_house().await;
     }
