@@ -90,7 +90,7 @@ pub async fn measure(
     }
     let data = tempfile::Builder::new().prefix("meridian-bench-").tempdir_in(dir)?;
     let server = TemporalServer::start(data.path()).await;
-    let server = server.context("Temporal is left out by --without-temporal")?;
+    let server = server.context("no Temporal to measure; --without-temporal leaves it out")?;
     let place = Place { address: Some(server.address().clone()), pid: server.pid() };
     let mut measured = measure_at(suite, leads, &place, say).await;
     if measured.is_ok() && server.pid() != place.pid {
