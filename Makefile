@@ -60,8 +60,8 @@ advisories: ## Compare the dependencies with the public list of vulnerabilities 
 	scripts/setup build tools
 	cargo deny --workspace check advisories
 
-bench: ## Measure the engine against the limit that plain SQL sets
-	scripts/setup build postgres
+bench: ## Measure the Postgres engine against the limit that plain SQL sets, and Temporal beside it
+	scripts/setup build postgres $(if $(findstring --without-temporal,$(ARGS)),,temporal)
 	env -u DATABASE_URL cargo build --locked --release --package tests --bins
 	$(CARGO_TARGET_DIR)/release/bench $(ARGS)
 

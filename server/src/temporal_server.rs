@@ -129,6 +129,11 @@ impl TemporalServer {
         &self.address
     }
 
+    /// Returns its process while it runs; nothing where it is another process's child.
+    pub fn pid(&self) -> Option<u32> {
+        *self.shared.pid.lock().expect("no holder panics")
+    }
+
     /// Stops the server, if it is ours, and waits until it is gone.
     pub async fn stop(mut self) {
         self.shared.end(libc::SIGTERM);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use activities::engine::Engine;
 use activities::mailroom::Mailroom;
 use activities::outcome::Outcome;
 use activities::send::call::{Called, call};
@@ -40,7 +41,7 @@ impl Ground {
     async fn new() -> Self {
         let database = Database::create().await;
         let store = Store::open(&database.url, 1).await.unwrap();
-        let campaign = fill::campaign(&store).await.unwrap();
+        let campaign = fill::campaign(&store, Engine::Postgres).await.unwrap();
         let room = engine::mailroom(&store).unwrap();
         Self { database, store, room, campaign }
     }

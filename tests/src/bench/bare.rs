@@ -60,7 +60,7 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
         .await?;
         conns.push(conn);
     }
-    let watch = Stopwatch::start(job.postgres)?;
+    let watch = Stopwatch::start(job.watched())?;
     let mut writers = JoinSet::new();
     for conn in conns {
         writers.spawn(write(job.clone(), conn, Arc::clone(&ended)));

@@ -42,9 +42,9 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
         Some(at) => {
             let runner = Runner::start(room, settings).await?;
             limit::wait_until(&mut owner, at).await?;
-            (Stopwatch::start(job.postgres)?, runner)
+            (Stopwatch::start(job.watched())?, runner)
         }
-        None => (Stopwatch::start(job.postgres)?, Runner::start(room, settings).await?),
+        None => (Stopwatch::start(job.watched())?, Runner::start(room, settings).await?),
     };
     let mut replies = tokio::spawn(replies.run());
     let done = tokio::select! {
@@ -58,7 +58,7 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
     found.latencies_ms = meter.take_lags_ms();
     if job.measure == Measure::Sleep {
         found.idle = Some(idle(job).await?);
-        found.rss_bytes = super::host::resident_bytes().0;
+        found.rss_bytes = super::host::resident_bytes(std::process::id()).0;
     }
     runner.drain().await;
     store.close().await;
@@ -124,9 +124,9 @@ async fn until_done(job: &Job, meter: &Meter, conn: &mut PgConnection) -> anyhow
 /// Measures what the engine takes while nothing is to be done.
 async fn idle(job: &Job) -> anyhow::Result<(super::host::CpuSeconds, f64)> {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = Reading::take(job.postgres)?;
+    let before = Reading::take(job.watched())?;
     tokio::time::sleep(IDLE).await;
-    let after = Reading::take(job.postgres)?;
+    let after = Reading::take(job.watched())?;
     Ok((after.since(&before), after.at().duration_since(before.at()).as_secs_f64()))
 }
 

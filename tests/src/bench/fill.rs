@@ -1,8 +1,9 @@
 //! The database of a run: leads, senders, a campaign, and every lead enrolled.
 
 use activities::campaign_settings::CampaignSettings;
+use activities::engine::Engine;
 use activities::ids;
-use activities::store::{Store, Tx, clock};
+use activities::store::{Store, Tx, bell, clock};
 use chrono::{DateTime, Utc};
 use machine::context::{Context, Facts};
 use machine::document::{CampaignDocument, compile};
@@ -39,10 +40,14 @@ pub enum Waits {
     Hour,
     /// They wait a day after each message.
     Day,
+    /// They wait a second after each message, as short as a timer can be.
+    Second,
+    /// They wait thirty days after each message.
+    Month,
 }
 
 impl Waits {
-    const ALL: [Self; 3] = [Self::None, Self::Hour, Self::Day];
+    const ALL: [Self; 5] = [Self::None, Self::Hour, Self::Day, Self::Second, Self::Month];
 
     /// Returns the number of the version.
     pub fn version(self) -> i32 {
@@ -50,6 +55,8 @@ impl Waits {
             Self::None => 1,
             Self::Hour => 2,
             Self::Day => 3,
+            Self::Second => 4,
+            Self::Month => 5,
         }
     }
 
@@ -58,6 +65,8 @@ impl Waits {
             Self::None => "0 seconds",
             Self::Hour => "1 hour",
             Self::Day => "1 day",
+            Self::Second => "1 second",
+            Self::Month => "30 days",
         }
     }
 }
@@ -67,8 +76,8 @@ impl Waits {
 pub enum Group {
     /// New ones, due within the past minute in random order; every twentieth will get an answer.
     Mixed(i64),
-    /// New ones that will wait a day after their first message, due within the past minute.
-    New(i64),
+    /// New ones that wait alike after their messages, due within the past minute.
+    New(i64, Waits),
     /// New ones, all due at one instant.
     At(i64, DateTime<Utc>),
     /// Ones that had their first message and sleep for one to sixty days.
@@ -84,8 +93,8 @@ pub struct Campaign {
     pub campaign: CampaignId,
 }
 
-/// Makes a campaign without leads in an empty database.
-pub async fn campaign(store: &Store) -> anyhow::Result<Campaign> {
+/// Makes a campaign without leads in an empty database; `engine` will drive them.
+pub async fn campaign(store: &Store, engine: Engine) -> anyhow::Result<Campaign> {
     let workspace: WorkspaceId = ids::new();
     let campaign: CampaignId = ids::new();
     let sequence: SequenceId = ids::new();
@@ -120,13 +129,14 @@ pub async fn campaign(store: &Store) -> anyhow::Result<Campaign> {
     };
     sqlx::query(
         "INSERT INTO campaigns (workspace_id, campaign_id, name, status, sequence_id, version, \
-         settings, created_at) VALUES ($1, $2, 'L', 'active', $3, 1, $4, $5)",
+         settings, created_at, engine) VALUES ($1, $2, 'L', 'active', $3, 1, $4, $5, $6)",
     )
     .bind(workspace.uuid())
     .bind(campaign.uuid())
     .bind(sequence.uuid())
     .bind(serde_json::to_value(&settings)?)
     .bind(now)
+    .bind(engine.as_str())
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -136,7 +146,7 @@ pub async fn campaign(store: &Store) -> anyhow::Result<Campaign> {
 /// Enrolls a group of leads.
 pub async fn enroll(store: &Store, campaign: Campaign, group: Group) -> anyhow::Result<()> {
     let n = match group {
-        Group::Mixed(n) | Group::New(n) | Group::At(n, _) | Group::Asleep(n) => n,
+        Group::Mixed(n) | Group::New(n, _) | Group::At(n, _) | Group::Asleep(n) => n,
     };
     let mut number = 0;
     while number < n {
@@ -146,6 +156,7 @@ pub async fn enroll(store: &Store, campaign: Campaign, group: Group) -> anyhow::
         let ids = leads(&mut tx, upto - number, now).await?;
         let page = Page::of(group, number, &ids, now)?;
         page.write(&mut tx, campaign, &ids, now).await?;
+        bell::ring(&mut tx, campaign.workspace).await?;
         tx.commit().await?;
         number = upto;
     }
@@ -212,7 +223,8 @@ impl Page {
         let versions = numbers.map(|number| match group {
             Group::Mixed(_) if number % REPLY_EVERY == 0 => Waits::Hour,
             Group::Mixed(_) | Group::At(..) => Waits::None,
-            Group::New(_) | Group::Asleep(_) => Waits::Day,
+            Group::New(_, waits) => waits,
+            Group::Asleep(_) => Waits::Day,
         });
         let wake_ats = ids.iter().map(|_| {
             let some = |seconds: f64| {
@@ -221,7 +233,7 @@ impl Page {
                 chrono::TimeDelta::microseconds(micros as i64)
             };
             match group {
-                Group::Mixed(_) | Group::New(_) => now - some(60.0),
+                Group::Mixed(_) | Group::New(..) => now - some(60.0),
                 Group::At(_, at) => at,
                 Group::Asleep(_) => now + chrono::TimeDelta::days(1) + some(59.0 * 86_400.0),
             }
@@ -252,9 +264,11 @@ impl Page {
         sqlx::query(
             "INSERT INTO enrollments (workspace_id, enrollment_id, campaign_id, lead_id, version, \
              engine, snapshot, turn, state, why, until, next_step, next_at, changed_at, wake_at) \
-             SELECT $1, gen_random_uuid(), $2, u.lead, u.version, 'postgres', $6, $7, $8, $9, \
+             SELECT $1, gen_random_uuid(), $2, u.lead, u.version, c.engine, $6, $7, $8, $9, \
                     u.wake_at, $10, u.wake_at, $11, u.wake_at \
-             FROM unnest($3::uuid[], $4::int[], $5::timestamptz[]) AS u (lead, version, wake_at)",
+             FROM unnest($3::uuid[], $4::int[], $5::timestamptz[]) AS u (lead, version, wake_at), \
+                  campaigns AS c \
+             WHERE c.workspace_id = $1 AND c.campaign_id = $2",
         )
         .bind(campaign.workspace.uuid())
         .bind(campaign.campaign.uuid())

@@ -13,13 +13,33 @@ use serde::{Deserialize, Serialize};
 /// How many syncs the probe of the disk takes the median of.
 const PROBES: usize = 40;
 
+/// The processes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// The engine, or the client that plays the limit.
+    pub engine: u32,
+    /// The first process of the database server.
+    pub postgres: u32,
+    /// Temporal's server, where there is one of our own.
+    pub temporal: Option<u32>,
+}
+
+impl Watched {
+    /// Returns this process beside a database server.
+    pub fn own(postgres: u32) -> Self {
+        Self { engine: std::process::id(), postgres, temporal: None }
+    }
+}
+
 /// Processor seconds, by who took them.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct CpuSeconds {
-    /// This process: the engine, or the client that plays the limit.
+    /// The engine, or the client that plays the limit.
     pub engine: f64,
     /// The database server with all its processes.
     pub store: f64,
+    /// Temporal's server, where there is one of our own.
+    pub temporal: Option<f64>,
     /// Everything else on the machine.
     pub others: f64,
 }
@@ -32,19 +52,21 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads all clocks; `postgres` is the server's first process.
-    pub fn take(postgres: u32) -> anyhow::Result<Self> {
+    /// Reads all clocks.
+    pub fn take(watched: Watched) -> anyhow::Result<Self> {
+        let Watched { engine, postgres, temporal } = watched;
         let ticks = ticks_per_second();
         let processes = processes()?;
-        let engine = processes.get(&std::process::id()).map_or(0.0, |it| it.own / ticks);
+        let own = |pid: u32| processes.get(&pid).map_or(0.0, |it| it.own / ticks);
+        let (engine, temporal) = (own(engine), temporal.map(own));
         let store: f64 = processes
             .iter()
             .filter(|(pid, it)| **pid == postgres || it.parent == postgres)
             .map(|(pid, it)| if *pid == postgres { it.own + it.reaped } else { it.own })
             .sum::<f64>()
             / ticks;
-        let others = busy()? / ticks - engine - store;
-        Ok(Self { at: Instant::now(), cpu: CpuSeconds { engine, store, others } })
+        let others = busy()? / ticks - engine - store - temporal.unwrap_or_default();
+        Ok(Self { at: Instant::now(), cpu: CpuSeconds { engine, store, temporal, others } })
     }
 
     /// Returns what was used since `earlier`.
@@ -52,6 +74,7 @@ impl Reading {
         CpuSeconds {
             engine: self.cpu.engine - earlier.cpu.engine,
             store: self.cpu.store - earlier.cpu.store,
+            temporal: self.cpu.temporal.zip(earlier.cpu.temporal).map(|(now, then)| now - then),
             others: (self.cpu.others - earlier.cpu.others).max(0.0),
         }
     }
@@ -65,7 +88,7 @@ impl Reading {
 impl CpuSeconds {
     /// Returns what the run itself took, without the rest of the machine.
     pub fn of_run(&self) -> f64 {
-        self.engine + self.store
+        self.engine + self.store + self.temporal.unwrap_or_default()
     }
 }
 
@@ -152,9 +175,9 @@ impl Host {
     }
 }
 
-/// Returns how much memory this process holds, and the most it has held, in bytes.
-pub fn resident_bytes() -> (u64, u64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Returns how much memory a process holds, and the most it has held, in bytes.
+pub fn resident_bytes(pid: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name))?;
         let kb: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;

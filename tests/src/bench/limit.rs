@@ -82,7 +82,7 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
     if let Some(at) = job.due_at {
         wait_until(&mut answering, at).await?;
     }
-    let watch = Stopwatch::start(job.postgres)?;
+    let watch = Stopwatch::start(job.watched())?;
     let mut writers = tokio::task::JoinSet::new();
     for conn in conns {
         writers.spawn(write(Arc::clone(&shared), conn));

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::fill::Waits;
 use super::limit::ANSWER_AFTER;
-use super::run::Job;
+use super::run::{Driver, Job};
 use super::server;
 
 /// How often the answering leads are looked at.
@@ -26,11 +26,23 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How many answers may come in at once.
 const AT_ONCE: usize = 2;
 
+/// Finds leads of the Postgres engine that wait: its index wants the engine's word.
+const ON_POSTGRES: &str = "SELECT enrollment_id FROM enrollments \
+     WHERE workspace_id = $1 AND wake_at IS NOT NULL AND parked_at IS NULL \
+       AND engine = 'postgres' AND wake_at BETWEEN $2 AND $3 AND state = 'waiting'";
+
+/// Finds leads of the Temporal engine that wait: its index wants the engine's word.
+const ON_TEMPORAL: &str = "SELECT enrollment_id FROM enrollments \
+     WHERE workspace_id = $1 AND wake_at IS NOT NULL AND parked_at IS NULL \
+       AND engine = 'temporal' AND wake_at BETWEEN $2 AND $3 AND state = 'waiting'";
+
 /// Leads that will answer.
 pub struct Replies {
     conn: PgConnection,
     room: Mailroom,
     workspace: WorkspaceId,
+    /// Finds those who wait.
+    waiting: &'static str,
     silent: HashMap<Uuid, String>,
     /// Campaign time of the last look.
     now: DateTime<Utc>,
@@ -55,6 +67,10 @@ impl Replies {
             conn,
             room,
             workspace,
+            waiting: match job.driver {
+                Driver::Temporal => ON_TEMPORAL,
+                Driver::Limit | Driver::Bare | Driver::Postgres => ON_POSTGRES,
+            },
             silent: rows.into_iter().collect(),
             soon: VecDeque::new(),
         })
@@ -86,16 +102,12 @@ impl Replies {
     /// Finds those whose first message has left: they alone wait for an hour.
     async fn look(&mut self) -> anyhow::Result<()> {
         self.now = clock::read(&mut self.conn).await?.campaign;
-        let sent: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT enrollment_id FROM enrollments \
-             WHERE workspace_id = $1 AND wake_at IS NOT NULL AND parked_at IS NULL \
-               AND engine = 'postgres' AND wake_at BETWEEN $2 AND $3 AND state = 'waiting'",
-        )
-        .bind(self.workspace.uuid())
-        .bind(self.now + TimeDelta::minutes(30))
-        .bind(self.now + TimeDelta::minutes(90))
-        .fetch_all(&mut self.conn)
-        .await?;
+        let sent: Vec<Uuid> = sqlx::query_scalar(self.waiting)
+            .bind(self.workspace.uuid())
+            .bind(self.now + TimeDelta::minutes(30))
+            .bind(self.now + TimeDelta::minutes(90))
+            .fetch_all(&mut self.conn)
+            .await?;
         let at = Instant::now() + ANSWER_AFTER;
         for enrollment in sent {
             if let Some(address) = self.silent.remove(&enrollment) {

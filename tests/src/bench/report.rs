@@ -116,15 +116,19 @@ impl Report {
         }
         let _ = write!(
             line,
-            " seconds={:.2} leads_s={:.0} transitions_s={:.0} cpu_s_per_1000={:.3} \
-             (engine {:.3}, postgres {:.3}) others_cores={:.2} commits={} wal_kb_per_lead={:.1} \
+            " seconds={:.2} leads_s={} transitions_s={:.0} cpu_s_per_1000={:.3} \
+             (engine {:.3}, postgres {:.3}{}) others_cores={:.2} commits={} wal_kb_per_lead={:.1} \
              rss_peak_mb={} fdatasync_us={}/{}",
             self.seconds,
-            self.leads_s,
+            rate(self.leads_s),
             self.transitions_s,
             self.cpu_s.of_run() * 1e3 / n,
             self.cpu_s.engine * 1e3 / n,
             self.cpu_s.store * 1e3 / n,
+            self.cpu_s
+                .temporal
+                .map(|it| format!(", temporal {:.3}", it * 1e3 / n))
+                .unwrap_or_default(),
             self.cpu_s.others / self.seconds.max(1e-9),
             self.commits,
             self.wal_bytes as f64 / 1024.0 / n,
@@ -147,15 +151,25 @@ impl Report {
 
     /// Appends the object for programs.
     pub fn append(&self, file: &Path) -> anyhow::Result<()> {
-        if let Some(dir) = file.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
-        let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-        let mut line = serde_json::to_string(self)?;
-        line.push('\n');
-        file.write_all(line.as_bytes())?;
-        Ok(())
+        append(self, file)
     }
+}
+
+/// Appends the object of a run to a file.
+pub fn append(object: &impl Serialize, file: &Path) -> anyhow::Result<()> {
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    let mut line = serde_json::to_string(object)?;
+    line.push('\n');
+    file.write_all(line.as_bytes())?;
+    Ok(())
+}
+
+/// Writes a rate; of a low one its fraction counts.
+pub fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
 /// Returns the file that runs are appended to.

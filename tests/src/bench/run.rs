@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::fill::Campaign;
-use super::host::{self, CpuSeconds, Reading};
+use super::host::{self, CpuSeconds, Reading, Watched};
+use super::temporal::{Place, worker};
 use super::{bare, engine, limit};
 
 /// The variable in which a child finds its job.
@@ -26,6 +27,8 @@ pub enum Driver {
     Bare,
     /// The Postgres engine.
     Postgres,
+    /// The Temporal engine.
+    Temporal,
 }
 
 /// Which measure is taken.
@@ -53,6 +56,8 @@ pub struct Job {
     pub sample: Option<String>,
     /// The server's first process.
     pub postgres: u32,
+    /// Temporal's server, of [`Driver::Temporal`].
+    pub temporal: Option<Place>,
     /// The campaign.
     pub campaign: Campaign,
     /// Leads that take part.
@@ -65,6 +70,14 @@ pub struct Job {
     pub batch: usize,
     /// Transactions at once.
     pub writers: usize,
+}
+
+impl Job {
+    /// Returns the processes of the run: this one does the job.
+    pub fn watched(&self) -> Watched {
+        let temporal = self.temporal.as_ref().and_then(|place| place.pid);
+        Watched { temporal, ..Watched::own(self.postgres) }
+    }
 }
 
 /// What a child found.
@@ -86,15 +99,15 @@ pub struct Found {
 
 /// Measures from the moment it is made.
 pub struct Stopwatch {
-    postgres: u32,
+    watched: Watched,
     began: Reading,
 }
 
 impl Stopwatch {
     /// Starts.
-    pub fn start(postgres: u32) -> anyhow::Result<Self> {
+    pub fn start(watched: Watched) -> anyhow::Result<Self> {
         host::forget_resident_peak();
-        Ok(Self { postgres, began: Reading::take(postgres)? })
+        Ok(Self { watched, began: Reading::take(watched)? })
     }
 
     /// Returns when it was started.
@@ -104,8 +117,8 @@ impl Stopwatch {
 
     /// Stops; the work was done at `done`.
     pub fn stop(&self, done: std::time::Instant) -> anyhow::Result<Found> {
-        let cpu = Reading::take(self.postgres)?.since(&self.began);
-        let (rss_bytes, rss_peak_bytes) = host::resident_bytes();
+        let cpu = Reading::take(self.watched)?.since(&self.began);
+        let (rss_bytes, rss_peak_bytes) = host::resident_bytes(self.watched.engine);
         let seconds = done.duration_since(self.began.at()).as_secs_f64();
         Ok(Found { seconds, cpu, rss_peak_bytes, rss_bytes, ..Found::default() })
     }
@@ -133,6 +146,7 @@ pub async fn work(job: &Job) -> anyhow::Result<Found> {
         Driver::Limit => limit::work(job).await,
         Driver::Bare => bare::work(job).await,
         Driver::Postgres => engine::work(job).await,
+        Driver::Temporal => worker::drive(job).await,
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
+use activities::engine::Engine;
 use activities::store::clock;
 use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
-use super::fill::{self, Campaign, Group};
+use super::fill::{self, Campaign, Group, Waits};
 use super::report::{self, Percentiles, Report};
 use super::run::{self, Counters, Driver, Found, Job, Measure, Rows};
 use super::script::{self, Script};
 use super::server::{self, Server};
+use super::temporal::{self, Leads};
 use super::{bare, engine, host, sleep, webhooks};
 
 /// Above this share of a core, other work spoils a pair.
@@ -98,6 +100,16 @@ impl Suite {
         Ok(Self { plan, server, settings, revision: report::revision(), sample, script })
     }
 
+    /// Returns the server.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Returns the code's revision.
+    pub(super) fn revision(&self) -> &str {
+        &self.revision
+    }
+
     /// Returns the server's settings.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
@@ -134,7 +146,7 @@ impl Suite {
     /// Measures the lag of many leads that are due at one instant, others asleep.
     pub async fn measure_wake(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<()> {
         for driver in [Driver::Limit, Driver::Postgres] {
-            let (url, campaign) = self.filled().await?;
+            let (url, campaign) = self.filled(Engine::Postgres).await?;
             let store = server::store(&url, 4).await?;
             fill::enroll(&store, campaign, Group::Asleep(self.plan.sleeping)).await?;
             let mut tx = store.begin(campaign.workspace).await?;
@@ -153,9 +165,9 @@ impl Suite {
 
     /// Measures what a sleeping lead takes.
     pub async fn measure_sleep(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<()> {
-        let (url, campaign) = self.filled().await?;
+        let (url, campaign) = self.filled(Engine::Postgres).await?;
         let store = server::store(&url, 4).await?;
-        fill::enroll(&store, campaign, Group::New(self.plan.n)).await?;
+        fill::enroll(&store, campaign, Group::New(self.plan.n, Waits::Day)).await?;
         store.close().await;
         let mut job = self.job(Driver::Postgres, Measure::Sleep, &url, campaign);
         job.transitions = Some(3 * self.plan.n);
@@ -172,6 +184,15 @@ impl Suite {
     pub async fn measure_webhooks(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<()> {
         let n = usize::try_from(self.plan.n)?;
         webhooks::measure(&self.server, n, self.plan.sleeping, say).await
+    }
+
+    /// Measures the Temporal engine, and the Postgres engine beside it on the same leads.
+    pub async fn measure_temporal(
+        &self,
+        leads: &Leads,
+        say: &mut dyn FnMut(String),
+    ) -> anyhow::Result<()> {
+        temporal::measure(self, leads, &self.plan.dir, say).await
     }
 
     async fn pair(&self, say: &mut dyn FnMut(String)) -> anyhow::Result<Pair> {
@@ -194,7 +215,7 @@ impl Suite {
     }
 
     async fn run_l(&self, driver: Driver) -> anyhow::Result<Report> {
-        let (url, campaign) = self.filled().await?;
+        let (url, campaign) = self.filled(Engine::Postgres).await?;
         if driver == Driver::Bare {
             bare::fill(&url, self.plan.n).await?;
         } else {
@@ -204,8 +225,7 @@ impl Suite {
             store.close().await;
         }
         let mut job = self.job(driver, Measure::L, &url, campaign);
-        let replying = fill::replying(self.plan.n);
-        job.transitions = Some(self.script.transitions(self.plan.n - replying, replying));
+        job.transitions = Some(self.transitions(self.plan.n));
         let mut report = self.run("L", &job).await?;
         if driver == Driver::Postgres {
             report.sends = engine::check(&job).await?;
@@ -216,22 +236,36 @@ impl Suite {
         Ok(report)
     }
 
+    /// Returns how many journal rows `n` leads of L make.
+    pub(super) fn transitions(&self, n: i64) -> i64 {
+        let replying = fill::replying(n);
+        self.script.transitions(n - replying, replying)
+    }
+
     /// Makes a database with a campaign and nobody in it.
-    async fn filled(&self) -> anyhow::Result<(String, Campaign)> {
+    pub(super) async fn filled(&self, engine: Engine) -> anyhow::Result<(String, Campaign)> {
         let url = self.server.database().await?;
         let store = server::store(&url, 2).await?;
-        let campaign = fill::campaign(&store).await?;
+        let campaign = fill::campaign(&store, engine).await?;
         store.close().await;
         Ok((url, campaign))
     }
 
-    fn job(&self, driver: Driver, measure: Measure, url: &str, campaign: Campaign) -> Job {
+    /// Returns a job on all leads of a run.
+    pub(super) fn job(
+        &self,
+        driver: Driver,
+        measure: Measure,
+        url: &str,
+        campaign: Campaign,
+    ) -> Job {
         Job {
             driver,
             measure,
             url: url.to_owned(),
             sample: (driver == Driver::Limit).then(|| self.sample.clone()),
             postgres: self.server.pid(),
+            temporal: None,
             campaign,
             n: self.plan.n,
             transitions: None,
@@ -243,7 +277,7 @@ impl Suite {
 
     /// Runs a job and counts what it did.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    async fn run(&self, benchmark: &'static str, job: &Job) -> anyhow::Result<Report> {
+    pub(super) async fn run(&self, benchmark: &'static str, job: &Job) -> anyhow::Result<Report> {
         server::settle(&job.url).await?;
         let mut conn = server::connect(&job.url).await?;
         if self.plan.statements == Statements::Counted {
@@ -268,6 +302,7 @@ impl Suite {
                 Driver::Limit => "limit",
                 Driver::Bare => "bare",
                 Driver::Postgres => "postgres",
+                Driver::Temporal => "temporal",
             },
             n: job.n,
             sleeping: self.plan.sleeping,
@@ -300,7 +335,7 @@ impl Suite {
 /// Lets the engine run a few leads while the database notes every row it writes.
 async fn take_sample(server: &Server, url: &str, plan: &Plan) -> anyhow::Result<Script> {
     let store = server::store(url, 4).await?;
-    let campaign = fill::campaign(&store).await?;
+    let campaign = fill::campaign(&store, Engine::Postgres).await?;
     fill::enroll(&store, campaign, Group::Mixed(SAMPLE)).await?;
     store.close().await;
     let mut conn = server::connect(url).await?;
@@ -311,6 +346,7 @@ async fn take_sample(server: &Server, url: &str, plan: &Plan) -> anyhow::Result<
         url: url.to_owned(),
         sample: None,
         postgres: server.pid(),
+        temporal: None,
         campaign,
         n: SAMPLE,
         transitions: None,

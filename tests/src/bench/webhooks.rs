@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use activities::engine::Engine;
 use activities::key_ring::KeyRing;
 use anyhow::{Context as _, bail};
 use machine::ids::{EnrollmentId, Subject, WorkspaceId, send_id};
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::fill::{self, Campaign, Group};
-use super::host::Reading;
+use super::host::{Reading, Watched};
 use super::report::Percentiles;
 use super::server::{self, Server};
 use crate::cluster::Database;
@@ -55,7 +56,7 @@ pub async fn measure(
 ) -> anyhow::Result<()> {
     let url = server.database().await?;
     let store = server::store(&url, 4).await?;
-    let campaign = fill::campaign(&store).await?;
+    let campaign = fill::campaign(&store, Engine::Postgres).await?;
     fill::enroll(&store, campaign, Group::Asleep(sleeping)).await?;
     store.close().await;
     let mut owner = server::connect(&url).await?;
@@ -71,9 +72,9 @@ pub async fn measure(
     installation.ready(&mut serving).await;
     let posts = posts(&Provider::new(endpoint, rand::random()), &sent, n);
 
-    let before = Reading::take(server.pid())?;
+    let before = Reading::take(Watched::own(server.pid()))?;
     let taken = post_all(posts).await?;
-    let after = Reading::take(server.pid())?;
+    let after = Reading::take(Watched::own(server.pid()))?;
     let stored = stored(&mut owner, campaign.workspace).await?;
     // What was acknowledged is read and heard, however late.
     let waiting = "SELECT (SELECT count(*) FROM signals WHERE kind IS NULL)

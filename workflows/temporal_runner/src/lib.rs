@@ -11,6 +11,7 @@ pub mod histories;
 pub mod lenient;
 mod lines;
 pub mod meter;
+pub mod onlooker;
 mod outage;
 pub mod payloads;
 mod relay;
