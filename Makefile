@@ -32,12 +32,15 @@ test: ## Run every test against real servers
 	scripts/setup build postgres smtp contract temporal
 	env -u DATABASE_URL scripts/test
 
+# Tests share the server only where they are told to, by a variable of their own.
+ON_CLUSTER := env -u DATABASE_URL temporal/full-server bash -euo pipefail -c 'MERIDIAN_TEST_TEMPORAL=$$TEMPORAL_ADDRESS "$$@"' --
+
 # The scenarios of one engine, with two workers for each world, and a campaign that four processes share.
 test-cluster: ## Run the scenarios on a full Temporal server with Postgres
 	scripts/setup build postgres smtp temporal cluster
 	env -u DATABASE_URL cargo test --locked --workspace --features tests/otlp --test scenarios --test temporal --no-run
-	env -u DATABASE_URL temporal/full-server cargo test --locked --workspace --features tests/otlp --no-fail-fast --test scenarios -- ::temporal:: $(ARGS)
-	env -u DATABASE_URL temporal/full-server cargo test --locked --workspace --features tests/otlp --test temporal -- several_processes
+	$(ON_CLUSTER) cargo test --locked --workspace --features tests/otlp --no-fail-fast --test scenarios -- ::temporal:: $(ARGS)
+	$(ON_CLUSTER) cargo test --locked --workspace --features tests/otlp --test temporal -- several_processes
 
 fuzz: ## Play 10,000 random logs of leads on Postgres and in memory
 	scripts/setup build postgres

@@ -50,7 +50,7 @@ pub struct World {
     people: Arc<AtomicUsize>,
     last: Arc<std::sync::Mutex<Option<CampaignId>>>,
     competing: Arc<AtomicBool>,
-    /// Whether nothing happens yet of what is ordered and heard.
+    /// Whether nobody waits for what comes of an order or of news.
     held_up: Arc<AtomicBool>,
 }
 
@@ -234,7 +234,8 @@ impl World {
         }
     }
 
-    /// All that `deeds` do has come in before the first of it is looked at.
+    /// All that `deeds` do has come in before the test waits for what comes of it. Where the test drives
+    /// leads itself, none of it is looked at before.
     pub async fn at_once(&self, deeds: impl Future<Output = ()>) {
         self.held_up.store(true, Ordering::Relaxed);
         deeds.await;

@@ -258,7 +258,8 @@ impl Walk<'_> {
                 if promised > bounds.all {
                     return Ok(Way::Open);
                 }
-                (promised - self.asked).min(self.asked * STRIDE)
+                // Where one lead is wanted, and nobody was found, nothing more is promised.
+                (promised - self.asked).clamp(bounds.first, self.asked * STRIDE)
             };
             if let Way::Ended = self.step(among, step).await? {
                 return Ok(Way::Ended);

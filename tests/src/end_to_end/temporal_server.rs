@@ -20,10 +20,26 @@ const READY: Duration = Duration::from_secs(120);
 const FIX: &str = "run `scripts/setup temporal`, or \
                    `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, and put it on PATH";
 
+/// The variable that names a server for the tests to share, on this machine. Not Temporal's own: whoever
+/// has that set has workflows there.
+const GIVEN: &str = "MERIDIAN_TEST_TEMPORAL";
+
+/// Returns the server that the tests are to share, if there is one.
+///
+/// # Panics
+///
+/// When it is not on this machine.
+pub fn given() -> Option<SocketAddr> {
+    let address = std::env::var(GIVEN).ok()?;
+    let address: SocketAddr = address.parse().expect("it is 127.0.0.1:PORT");
+    assert!(address.ip().is_loopback(), "{GIVEN} is on another machine");
+    Some(address)
+}
+
 /// A server.
 pub struct TemporalServer {
     port: u16,
-    /// Nothing where `TEMPORAL_ADDRESS` named one that is there.
+    /// Nothing where [`GIVEN`] named one that is there.
     ours: Option<Ours>,
 }
 
@@ -34,14 +50,13 @@ struct Ours {
 }
 
 impl TemporalServer {
-    /// Starts a server with an empty database, unless `TEMPORAL_ADDRESS` names one on this machine.
+    /// Starts a server with an empty database, unless [`GIVEN`] names one.
     ///
     /// # Panics
     ///
     /// When it does not start, with what to install.
     pub async fn start() -> Self {
-        if let Ok(address) = std::env::var("TEMPORAL_ADDRESS") {
-            let address: SocketAddr = address.parse().expect("TEMPORAL_ADDRESS is 127.0.0.1:PORT");
+        if let Some(address) = given() {
             return Self { port: address.port(), ours: None };
         }
         let place = tempfile::tempdir().expect("a directory for Temporal's server");
@@ -59,7 +74,7 @@ impl TemporalServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Ends it as a power cut would, if it is ours.
+    /// Ends it as a power cut would, if it is ours: others are not for tests to end.
     pub async fn kill(&mut self) {
         if let Some(ours) = &mut self.ours {
             ours.process.kill().await.expect("our own child can be killed");

@@ -1,6 +1,9 @@
 //! Finding leads among more than are asked at once.
 
 use activities::api_keys::Role;
+use activities::leads::search::{self, Query};
+use machine::ids::LeadId;
+use uuid::Uuid;
 
 use crate::programs::{Api, Program};
 
@@ -46,6 +49,21 @@ async fn numbers(viewer: &Program<'_>, query: &str, limit: usize) -> Vec<usize> 
         }
         let Some(next) = page["next"].as_str() else { return found };
         path = format!("/leads?limit={limit}&{query}&cursor={next}");
+    }
+}
+
+#[tokio::test]
+async fn one_lead_is_found_behind_many_who_do_not_pass() {
+    let api = Api::new().await;
+    add_many(&api).await;
+    let store = api.database.store().await;
+    let mut tx = store.begin(api.workspace).await.unwrap();
+    let of_columns = Query { score_min: Some(9.0), has_email: Some(true), ..Query::default() };
+    let tag = Some("many".parse().unwrap());
+    let tagged = Query { score_min: Some(9.0), tag, ..Query::default() };
+    for query in [of_columns, tagged] {
+        let found = search::ids(&mut tx, api.workspace, &query, None, 1).await.unwrap();
+        assert_eq!(found, [LeadId::new(Uuid::from_u128(30_901))], "{query:?}");
     }
 }
 

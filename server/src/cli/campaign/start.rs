@@ -164,7 +164,7 @@ pub(super) async fn run(
     };
     let done = start::at_once(store, workspace, campaign.id, &ACTOR, &mut progress).await;
     bar.finish_and_clear();
-    entered(&campaign, None, done?, output, bench).await
+    entered(&campaign, None, done?, output, &mut bench).await
 }
 
 /// Warns of leads that will be held because something is missing. Looks at the first leads only.
@@ -250,10 +250,16 @@ pub(super) async fn enroll(command: Enroll, mut bench: Bench<'_>) -> anyhow::Res
     let done =
         enroll::enroll(store, workspace, campaign.id, &selection, &ACTOR, &mut progress).await;
     bar.finish_and_clear();
-    if !new.is_empty() {
-        warn_of_held(&campaign, &Selection::Leads(new), &mut bench).await?;
+    entered(&campaign, imported, done?, output, &mut bench).await?;
+    if !new.is_empty()
+        && let Err(error) = warn_of_held(&campaign, &Selection::Leads(new), &mut bench).await
+    {
+        // They are in the campaign all the same.
+        bench.terminal.remark(format_args!(
+            "warning: whether some of them will be held could not be told: {error:#}"
+        ))?;
     }
-    entered(&campaign, imported, done?, output, bench).await
+    Ok(())
 }
 
 /// Imports a file under a tag of its own, made of its content: the same file always gets the same
@@ -274,7 +280,7 @@ async fn entered(
     imported: Option<Imported>,
     done: Result<Enrolled, NotEnrolled>,
     output: Output,
-    bench: Bench<'_>,
+    bench: &mut Bench<'_>,
 ) -> anyhow::Result<()> {
     let enrolled = done?;
     let session = bench.session;

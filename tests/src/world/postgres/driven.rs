@@ -2,6 +2,7 @@
 //! server that all such worlds share, and a mail server that takes the messages. The test moves the
 //! clock, does the chores, and waits until there is nothing to wait for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::run::LEASE;
+use crate::end_to_end::temporal_server;
 use crate::janitor;
 use crate::world::backend::{ANSWER, Mail, Sent};
 use crate::world::mail_server::MailServer;
@@ -52,14 +54,15 @@ pub(super) struct Driven {
 impl Driven {
     /// Starts workers for the leads of a world.
     pub(super) async fn start(room: &Mailroom, workspace: WorkspaceId) -> Self {
+        let given = temporal_server::given();
         let settings = Settings {
-            address: address().await,
+            address: Some(address(given).await),
             queues: format!("world-{workspace}"),
             calls_per_mailbox: CALLS,
             ..Settings::default()
         };
-        // On a server of somebody else's, which many machines might share, as many as share it.
-        let processes = if settings.address.is_some() { 1 } else { 2 };
+        // Two where a full server is tried, one beside a server of our own.
+        let processes = if given.is_some() { 2 } else { 1 };
         let rooms: Vec<Mailroom> = (0..processes).map(|number| process(room, number)).collect();
         let beating = rooms.iter().map(|room| tokio::spawn(keep_beating(room.clone())));
         let beating = beating.map(|task| task.abort_handle()).collect();
@@ -89,17 +92,17 @@ fn process(room: &Mailroom, number: u128) -> Mailroom {
     room
 }
 
-/// Returns where Temporal is, if its own settings do not say so.
-async fn address() -> Option<Url> {
-    if std::env::var_os("TEMPORAL_ADDRESS").is_some() {
-        return None;
+/// Returns where Temporal is.
+async fn address(given: Option<SocketAddr>) -> Url {
+    if let Some(given) = given {
+        return format!("http://{given}").parse().expect("a plain address");
     }
     let server = SERVER.get_or_init(|| async {
         let place = tempfile::tempdir().expect("a directory for Temporal's server").keep();
         janitor::remove_at_end(&place);
         TemporalServer::start(&place).await.expect("Temporal's development server starts")
     });
-    Some(server.await.address().clone())
+    server.await.address().clone()
 }
 
 /// Leases rest on it.
