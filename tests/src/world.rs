@@ -72,8 +72,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// The same, where it does not matter which of the leads that competed had which fate: what was sent
-    /// when to somebody, and how many ended in which way.
+    /// The same, where it does not matter which of the leads that competed had which fate: when something
+    /// was sent to somebody, and how many ended in which way.
     fn of_nobody_by_name(mut self) -> Self {
         if self.is_of_competitors {
             for sent in self.fates.iter_mut().flat_map(|fate| &mut fate.received) {

@@ -67,7 +67,10 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn public_url(text: &str) -> Result<Url, String> {
     let fix = "write it like https://mail.example.com";
     let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
     match (url.scheme(), url.host_str()) {
         ("http" | "https", Some(_)) if plain => Ok(url),
         _ => Err(format!("`{text}` is not the beginning of a link: {fix}")),
@@ -81,7 +84,10 @@ pub(super) fn per_second(text: &str) -> Result<PerSecond, String> {
 pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {
     let fix = "write it like http://127.0.0.1:8233 or https://cloud.temporal.io";
     let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
     match (url.scheme(), url.host_str()) {
         ("http" | "https", Some(_)) if plain => Ok(url),
         _ => Err(format!("`{text}` is not where Temporal's pages begin: {fix}")),

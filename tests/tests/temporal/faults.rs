@@ -56,18 +56,17 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_away_for_two_minutes_loses_no_stop() {
     let (mut stage, mut serving) = Stage::set(LEADS).await;
+    let mut firsts = Vec::new();
     until(PATIENCE, async || {
-        let firsts = stage.first_mails_of_who_opts_out();
-        if firsts.len() >= 3 { Ok(()) } else { Err(format!("{} mails", firsts.len())) }
+        firsts = stage.first_mails_of_who_opts_out();
+        if firsts.is_empty() { Err("nobody may opt out early".to_owned()) } else { Ok(()) }
     })
     .await;
     stage.temporal.kill().await;
-    let firsts = stage.first_mails_of_who_opts_out();
     for first in &firsts {
         provider::deliver(&Provider::one_click(first), Manner::Once).await;
     }
     stage.tell(&format!("Temporal is away, and {} opt out", firsts.len()));
-    assert!(!firsts.is_empty(), "nobody opts out");
     stage.days_pass(TWO_MINUTES).await;
     stage.temporal.start_again().await;
     stage.tell("Temporal is back");

@@ -14,7 +14,7 @@ use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::recipients::{self, Done, Mail, Part, Recipients};
 use tests::end_to_end::temporal_server::TemporalServer;
-use tests::end_to_end::{PATIENCE, seed, tell, until};
+use tests::end_to_end::{PATIENCE, seed, tell, until, wall_seconds};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -87,14 +87,16 @@ impl Stage {
         self.temporal.run(&["workflow", "count", "--query", query]).await
     }
 
-    /// Returns the first mails of those who will opt out of the second one, and do not have it yet.
+    /// Returns the first mails of those who will opt out of the second one, which is not under way yet: it
+    /// comes four seconds later.
     pub(crate) fn first_mails_of_who_opts_out(&self) -> Vec<Accepted> {
-        let accepted = self.mail_server.accepted();
-        let waits_for_the_second = |first: &&Accepted| {
+        let mut accepted = self.mail_server.accepted();
+        accepted.retain(|first| {
             Part::of(recipients::number(&first.to)) == Part::OptsOut(Mail::Second)
-                && accepted.iter().filter(|one| one.to == first.to).count() == 1
-        };
-        accepted.iter().filter(waits_for_the_second).cloned().collect()
+                && recipients::mail(first) == Mail::First
+                && wall_seconds() < first.at + 2.0
+        });
+        accepted
     }
 
     /// Waits until so many mails were accepted.

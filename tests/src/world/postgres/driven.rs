@@ -32,7 +32,7 @@ use crate::world::mail_server::MailServer;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// After this long a world that still moves will not come to rest, even beside other work.
-const REST: Duration = Duration::from_secs(120);
+const REST: Duration = Duration::from_secs(300);
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_secs(2);
