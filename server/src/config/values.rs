@@ -65,16 +65,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn public_url(text: &str) -> Result<Url, String> {
-    let fix = "write it like https://mail.example.com";
-    let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
-    let plain = url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(_)) if plain => Ok(url),
-        _ => Err(format!("`{text}` is not the beginning of a link: {fix}")),
-    }
+    beginning(text, "the beginning of a link", "https://mail.example.com")
 }
 
 pub(super) fn per_second(text: &str) -> Result<PerSecond, String> {
@@ -82,7 +73,13 @@ pub(super) fn per_second(text: &str) -> Result<PerSecond, String> {
 }
 
 pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {
-    let fix = "write it like http://127.0.0.1:8233 or https://cloud.temporal.io";
+    let examples = "http://127.0.0.1:8233 or https://cloud.temporal.io";
+    beginning(text, "where Temporal's pages begin", examples)
+}
+
+/// Reads a web address that others are appended to.
+fn beginning(text: &str, what: &str, examples: &str) -> Result<Url, String> {
+    let fix = format!("write it like {examples}");
     let url = Url::parse(text).map_err(|_| format!("`{text}` is not a web address: {fix}"))?;
     let plain = url.query().is_none()
         && url.fragment().is_none()
@@ -90,7 +87,7 @@ pub(super) fn temporal_ui(text: &str) -> Result<Url, String> {
         && url.password().is_none();
     match (url.scheme(), url.host_str()) {
         ("http" | "https", Some(_)) if plain => Ok(url),
-        _ => Err(format!("`{text}` is not where Temporal's pages begin: {fix}")),
+        _ => Err(format!("`{text}` is not {what}: {fix}")),
     }
 }
 

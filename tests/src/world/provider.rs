@@ -51,7 +51,15 @@ impl Script {
             (Whose::Lead, Self::RefuseAll(class)) => Reception::Refuse(class),
             (Whose::Lead, Self::Hold) => Reception::Hold,
             (Whose::Lead, Self::LoseAnswer) => Reception::LoseAnswer,
-            (Whose::Team, _)
+            (
+                Whose::Team,
+                Self::Accept
+                | Self::RefuseNext(..)
+                | Self::RefuseAll(_)
+                | Self::RefuseTeam(0, _)
+                | Self::Hold
+                | Self::LoseAnswer,
+            )
             | (Whose::Lead, Self::Accept | Self::RefuseNext(0, _) | Self::RefuseTeam(..)) => {
                 Reception::Take
             }
