@@ -50,7 +50,7 @@ struct Ours {
 }
 
 impl TemporalServer {
-    /// Starts a server with an empty database, unless [`GIVEN`] names one.
+    /// Starts a server with an empty database, unless one is [given] to the tests.
     ///
     /// # Panics
     ///
