@@ -55,6 +55,7 @@ pub mod send;
 pub mod senders;
 pub mod shell;
 pub mod sms;
+pub mod spelling;
 pub mod store;
 pub mod suppression_key;
 pub mod suppression_list;

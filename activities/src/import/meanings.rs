@@ -3,6 +3,8 @@
 
 use machine::key::AttributeName;
 
+use crate::spelling;
+
 /// Names of columns, and of attributes that texts and rules know.
 const KNOWN: [&str; 11] = [
     "email",
@@ -133,26 +135,7 @@ pub(super) fn misspelt(name: &str) -> Option<&'static str> {
     if KNOWN.contains(&name) || name.len() < LETTERS_MIN {
         return None;
     }
-    KNOWN.into_iter().find(|known| is_one_slip(name.as_bytes(), known.as_bytes()))
-}
-
-/// Whether one letter is too many, missing or another, or two have changed places.
-fn is_one_slip(mut a: &[u8], mut b: &[u8]) -> bool {
-    while let ([x, rest_of_a @ ..], [y, rest_of_b @ ..]) = (a, b)
-        && x == y
-    {
-        (a, b) = (rest_of_a, rest_of_b);
-    }
-    while let ([rest_of_a @ .., x], [rest_of_b @ .., y]) = (a, b)
-        && x == y
-    {
-        (a, b) = (rest_of_a, rest_of_b);
-    }
-    match (a, b) {
-        ([_], [] | [_]) | ([], [_]) => true,
-        ([a, b], [c, d]) => a == d && b == c,
-        (_, _) => false,
-    }
+    KNOWN.into_iter().find(|known| spelling::is_one_slip(name, known))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ struct Bounds {
 
 /// Whether there is more to do.
 enum Way {
-    /// The page is full, or there is nobody else, or no time left.
+    /// The page is full, or there is nobody else.
     Ended,
     /// There may be others.
     Open,
@@ -124,8 +124,8 @@ struct Walk<'a> {
     workspace: WorkspaceId,
     filter: &'a Filter<'a>,
     limit: i64,
-    deadline: Instant,
-    is_late: bool,
+    began: Instant,
+    limit_of_time: Duration,
     /// Behind whom it goes on.
     after: Uuid,
     /// Leads that were asked.
@@ -174,7 +174,7 @@ async fn within(
     after: Option<LeadId>,
     limit: i64,
 ) -> Result<Vec<LeadId>> {
-    let deadline = Instant::now() + limit_of_time;
+    let began = Instant::now();
     lead_search::plan_for_values(conn, limit_of_time).await?;
     let filter = query.filter();
     let mut walk = Walk {
@@ -182,73 +182,78 @@ async fn within(
         workspace,
         filter: &filter,
         limit,
-        deadline,
-        is_late: false,
+        began,
+        limit_of_time,
         after: after.map_or(Uuid::nil(), LeadId::uuid),
         asked: 0,
         found: Vec::new(),
     };
-    let done = walk.find().await;
-    match done {
-        Ok(_) if walk.is_late => Err(ActivityError::SearchTooSlow(limit_of_time)),
-        Ok(_) => Ok(walk.found.into_iter().map(LeadId::new).collect()),
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => {
+    match walk.find().await {
+        Ok(()) => Ok(walk.found.into_iter().map(LeadId::new).collect()),
+        Err(ActivityError::Database(sqlx::Error::Database(error)))
+            if error.code().as_deref() == Some(CANCELED) =>
+        {
             Err(ActivityError::SearchTooSlow(limit_of_time))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
 impl Walk<'_> {
     /// Finds a page. No statement takes longer than the whole may.
-    async fn find(&mut self) -> sqlx::Result<Way> {
+    async fn find(&mut self) -> Result<()> {
         if self.filter.tag.is_some() {
             if let Way::Ended = self.step(Among::Tagged, TAGGED_WALK.first).await? {
-                return Ok(Way::Ended);
+                return Ok(());
             }
             if let Way::Ended = self.last_tagged(CHUNK).await? {
-                return Ok(Way::Ended);
+                return Ok(());
             }
         }
         let mut long = None;
         for listed in Listed::of(self.filter) {
             let chunk = listed.next(self.conn, self.workspace, self.after).await?;
             if chunk.len() < CHUNK {
-                return self.these(&chunk).await;
+                self.these(&chunk).await?;
+                return Ok(());
             }
             long.get_or_insert((listed, chunk));
         }
         if let Some(text) = self.filter.text {
             let few = lead_search::named(self.conn, self.workspace, text, rows(CHUNK)).await?;
             if few.len() < CHUNK {
-                return self.these(&few).await;
+                self.these(&few).await?;
+                return Ok(());
             }
         }
         // A text alone is looked for in the addresses of everybody who is passed: a list costs less.
         if self.filter.tag.is_some() {
             if let Way::Ended = self.walk(Among::Tagged, TAGGED_WALK).await? {
-                return Ok(Way::Ended);
+                return Ok(());
             }
             if let Way::Ended = self.last_tagged(TAGGED_MAX).await? {
-                return Ok(Way::Ended);
+                return Ok(());
             }
         } else if (self.filter.is_of_columns() || self.filter.text.is_none() && long.is_some())
             && let Way::Ended = self.walk(Among::Everybody, WALK).await?
         {
-            return Ok(Way::Ended);
+            return Ok(());
         }
         if let Way::Ended = self.few().await? {
-            return Ok(Way::Ended);
+            return Ok(());
         }
         match (self.filter.tag, long) {
-            (Some(_), _) => self.tagged().await,
-            (None, Some((listed, chunk))) => self.listed(listed, chunk).await,
-            (None, None) => self.pass(Among::Everybody, None).await,
+            (Some(_), _) => self.tagged().await?,
+            (None, Some((listed, chunk))) => self.listed(listed, chunk).await?,
+            (None, None) => {
+                self.pass(Among::Everybody, None).await?;
+            }
         }
+        Ok(())
     }
 
     /// Goes through leads for as long as what is found promises a full page within the bounds.
-    async fn walk(&mut self, among: Among<'_>, bounds: Bounds) -> sqlx::Result<Way> {
+    async fn walk(&mut self, among: Among<'_>, bounds: Bounds) -> Result<Way> {
         loop {
             let step = if self.asked == 0 {
                 bounds.first
@@ -268,22 +273,22 @@ impl Walk<'_> {
     }
 
     /// Asks the next leads.
-    async fn step(&mut self, among: Among<'_>, count: usize) -> sqlx::Result<Way> {
+    async fn step(&mut self, among: Among<'_>, count: usize) -> Result<Way> {
         let end = self.end_of(among, count).await?;
         self.asked += count;
         self.pass(among, end).await
     }
 
-    async fn end_of(&mut self, among: Among<'_>, count: usize) -> sqlx::Result<Option<Uuid>> {
+    async fn end_of(&mut self, among: Among<'_>, count: usize) -> Result<Option<Uuid>> {
         let tag = match among {
             Among::Tagged => self.filter.tag,
             Among::Everybody | Among::These(_) => None,
         };
-        lead_search::end_of(self.conn, self.workspace, tag, self.after, rows(count)).await
+        Ok(lead_search::end_of(self.conn, self.workspace, tag, self.after, rows(count)).await?)
     }
 
     /// Asks those who are left with the tag, if they are fewer than `count`.
-    async fn last_tagged(&mut self, count: usize) -> sqlx::Result<Way> {
+    async fn last_tagged(&mut self, count: usize) -> Result<Way> {
         match self.end_of(Among::Tagged, count).await? {
             Some(_) => Ok(Way::Open),
             None => self.pass(Among::Tagged, None).await,
@@ -291,18 +296,18 @@ impl Walk<'_> {
     }
 
     /// Asks everybody with the tag.
-    async fn tagged(&mut self) -> sqlx::Result<Way> {
+    async fn tagged(&mut self) -> Result<()> {
         while let Way::Open = self.step(Among::Tagged, TAGGED_MAX).await? {}
-        Ok(Way::Ended)
+        Ok(())
     }
 
     /// Asks these leads, who are all there are.
-    async fn these(&mut self, leads: &[Uuid]) -> sqlx::Result<Way> {
+    async fn these(&mut self, leads: &[Uuid]) -> Result<Way> {
         self.pass(Among::These(leads), None).await
     }
 
     /// Asks those of whom few have what is asked of their columns, or have a number.
-    async fn few(&mut self) -> sqlx::Result<Way> {
+    async fn few(&mut self) -> Result<Way> {
         let (workspace, filter) = (self.workspace, self.filter);
         if filter.is_of_columns() {
             let limit = rows(COLUMNS_MAX);
@@ -323,19 +328,19 @@ impl Walk<'_> {
     }
 
     /// Asks everybody who is listed, chunk by chunk.
-    async fn listed(&mut self, listed: Listed<'_>, mut chunk: Vec<Uuid>) -> sqlx::Result<Way> {
+    async fn listed(&mut self, listed: Listed<'_>, mut chunk: Vec<Uuid>) -> Result<()> {
         loop {
             let last = chunk.last().copied().filter(|_| chunk.len() == CHUNK);
             let end = last.map(|last| last.max(self.after));
             if let Way::Ended = self.pass(Among::These(&chunk), end).await? {
-                return Ok(Way::Ended);
+                return Ok(());
             }
             chunk = listed.next(self.conn, self.workspace, self.after).await?;
         }
     }
 
     /// Asks leads up to `end`, or all that are left.
-    async fn pass(&mut self, among: Among<'_>, end: Option<Uuid>) -> sqlx::Result<Way> {
+    async fn pass(&mut self, among: Among<'_>, end: Option<Uuid>) -> Result<Way> {
         let wanted = self.limit - rows(self.found.len());
         let stretch = Stretch { after: self.after, up_to: end };
         let (workspace, filter) = (self.workspace, self.filter);
@@ -346,8 +351,10 @@ impl Walk<'_> {
             return Ok(Way::Ended);
         };
         self.after = end;
-        self.is_late = Instant::now() >= self.deadline;
-        Ok(if self.is_late { Way::Ended } else { Way::Open })
+        if self.began.elapsed() >= self.limit_of_time {
+            return Err(ActivityError::SearchTooSlow(self.limit_of_time));
+        }
+        Ok(Way::Open)
     }
 }
 

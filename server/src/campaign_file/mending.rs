@@ -2,10 +2,9 @@
 //! put in the place of what does not, and it is asked again. What was put there is shown to nobody.
 
 use activities::campaigns::check;
+use activities::spelling;
 use machine::document::{CampaignDocument, Fault};
 use serde_json::{Value, json};
-
-use crate::config::reader::nearest;
 
 /// Faults that are looked for.
 const FAULTS_MAX: usize = 50;
@@ -157,7 +156,8 @@ fn instead(name: &str, message: &str) -> String {
         return String::new();
     }
     let begins_alike = |known: &&&str| known.len() >= 3 && name.starts_with(**known);
-    let meant = nearest(name, &known).or_else(|| known.iter().find(begins_alike).copied());
+    let meant =
+        spelling::nearest(name, &known).or_else(|| known.iter().find(begins_alike).copied());
     let quoted: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
     let all = quoted.join(", ");
     match meant {

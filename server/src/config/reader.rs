@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{Config, FILE, Flags, KEY_VARIABLE, OTHER_VARIABLES, RunFlags, SETTINGS};
+use activities::spelling;
 
 /// One setting under its three names.
 pub(super) struct Setting {
@@ -90,7 +91,7 @@ impl<'a> Reader<'a> {
         for key in file.keys() {
             if SETTINGS.iter().all(|setting| setting.key != key) {
                 let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-                let message = match nearest(key, &known) {
+                let message = match spelling::nearest(key, &known) {
                     Some(meant) => format!("is not a setting: did you mean `{meant}`?"),
                     None => format!("is not a setting: there are {}", known.join(", ")),
                 };
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
         unknown.sort();
         unknown
             .into_iter()
-            .map(|name| match nearest(&name, &known) {
+            .map(|name| match spelling::nearest(&name, &known) {
                 Some(meant) => format!("{name} has no effect: did you mean {meant}?"),
                 None => format!("{name} has no effect: no setting has this name"),
             })
@@ -221,26 +222,4 @@ fn load(named: Option<&Path>, faults: &mut Vec<Fault>) -> (toml::Table, String) 
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// Returns the known name that was probably meant: one that differs by few letters.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let nearest = known.iter().map(|known| (distance(name, known), *known)).min()?;
-    (nearest.0 <= 2.max(name.len() / 5)).then_some(nearest.1)
-}
-
-/// How many letters to insert, remove or change.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -73,19 +73,23 @@ async fn an_agent_is_added_changed_away_and_removed() {
     }
 }
 
+/// A campaign that asks an agent at once.
+fn handed_over_in_turn() -> Value {
+    json!({
+        "name": "spring",
+        "zone": "UTC",
+        "handover": { "agents": "in_turn", "answer_within": "2 hours" },
+        "steps": [{ "key": "person", "handover": {} }],
+    })
+}
+
 #[tokio::test]
 async fn a_handover_names_the_agent_who_is_asked() {
     let api = Api::new().await;
     let admin = api.program(Role::Admin).await;
     let always = json!({ "name": "Ann", "email": "ann@agents.example" });
     admin.post("/agents", &always).await.json(201);
-    let campaign = json!({
-        "name": "spring",
-        "zone": "UTC",
-        "handover": { "agents": "in_turn", "answer_within": "2 hours" },
-        "steps": [{ "key": "person", "handover": {} }],
-    });
-    let _engine = api.runs(&campaign, &["ada@example.com"]).await;
+    let _engine = api.runs(&handed_over_in_turn(), &["ada@example.com"]).await;
     let named = |page: &Value| page["items"][0]["agent"] == "Ann";
     let open = admin.until("/handovers", named).await;
     assert_eq!(open["items"][0]["state"], "offered");
@@ -106,13 +110,7 @@ async fn a_handover_that_nobody_can_take_says_until_when() {
     let until = (api.now().await + TimeDelta::days(9)).to_rfc3339();
     let away = json!({ "until": until });
     admin.post(&format!("/agents/{ann}/absences"), &away).await.json(201);
-    let campaign = json!({
-        "name": "spring",
-        "zone": "UTC",
-        "handover": { "agents": "in_turn", "answer_within": "2 hours" },
-        "steps": [{ "key": "person", "handover": {} }],
-    });
-    let _engine = api.runs(&campaign, &["ada@example.com"]).await;
+    let _engine = api.runs(&handed_over_in_turn(), &["ada@example.com"]).await;
     let is_there = |page: &Value| !page["items"].as_array().unwrap().is_empty();
     let open = admin.until("/handovers", is_there).await;
     let path = enrollment_path(&open);
