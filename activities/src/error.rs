@@ -72,11 +72,21 @@ impl ActivityError {
     /// Whether the database is away, so that no lead is to blame.
     pub fn is_outage(&self) -> bool {
         let Self::Database(error) = self else { return false };
-        let sqlx::Error::Database(error) = error else { return true };
-        error.code().is_some_and(|code| {
-            code == RESTED_TOO_LONG
-                || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-        })
+        match error {
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code == RESTED_TOO_LONG
+                    || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
+            // It answered, and a row is not what this build understands.
+            sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::Decode(_) => false,
+            _ => true,
+        }
     }
 
     /// Whether the same call may succeed later.

@@ -97,6 +97,9 @@ impl Process {
             engines::make_usual(&mut tx, engine).await?;
             tx.commit().await?;
         }
+        if temporal.is_none() {
+            tell_of_temporal(session).await?;
+        }
         let runner = Runner::start(room.clone(), Settings::default())
             .await
             .context("the engine did not start")?;
@@ -146,6 +149,20 @@ impl Process {
         }
         self.session.close().await;
     }
+}
+
+/// Tells who runs no worker of Temporal that there are leads for one.
+async fn tell_of_temporal(session: &Session) -> anyhow::Result<()> {
+    let mut tx = session.store.begin_outside().await?;
+    let relayed = engines::relayed_workspaces(&mut tx).await?;
+    tx.commit().await?;
+    if !relayed.is_empty() {
+        tracing::warn!(
+            "Temporal drives leads here, and this process does not work for it: they stand still unless \
+             another one runs with --engine temporal"
+        );
+    }
+    Ok(())
 }
 
 impl Temporal {

@@ -12,8 +12,10 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::config::{LogFormat, Traces};
 
 /// What other crates say that is of no use to an operator: Postgres notices that something is there
-/// already, and that a pool found a connection closed, which it then replaces.
-const QUIETER: &str = "sqlx::postgres::notice=warn,sqlx_core::pool=warn";
+/// already; a pool found a connection closed, which it then replaces; a call to Temporal is tried
+/// again, several times a second while it is away, which the engine says once.
+const QUIETER: &str =
+    "sqlx::postgres::notice=warn,sqlx_core::pool=warn,temporalio_client::retry=error";
 
 /// Traces on their way to a collector.
 #[derive(Default)]

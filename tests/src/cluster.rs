@@ -159,8 +159,9 @@ fn take_plain_passwords(server: &PrivatePostgres) -> std::io::Result<()> {
     std::fs::write(&rules, text.replace("scram-sha-256", "password"))
 }
 
-/// Memory where there is some: the settings are durable, the disk need not be.
-fn place() -> PathBuf {
+/// Returns where servers of tests keep their files: in memory where there is some. Their settings are durable,
+/// the disk need not be.
+pub fn place() -> PathBuf {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
 }

@@ -5,4 +5,5 @@ pub mod cluster;
 pub mod emulators;
 pub mod end_to_end;
 pub mod janitor;
+pub mod personal;
 pub mod world;

@@ -450,7 +450,7 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         1 => report.ok("engine", "one process runs leads"),
         n => report.ok("engine", format!("{n} processes run leads")),
     }
-    temporal::report(usual, &relayed, clocks, config, report);
+    temporal::report(usual, &relayed, clocks, config, report).await;
     if (clocks.factor - 1.0).abs() > f64::EPSILON {
         let found = format!("campaign time runs {} times as fast", clocks.factor);
         report.note("campaign clock", found, "lawful in a demonstration only");

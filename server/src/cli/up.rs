@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use activities::engine::Engine;
+use anyhow::bail;
 use console::Term;
 use machine::ids::CampaignId;
+use url::Url;
 
 use super::doctor;
 use crate::config::reader::Environment;
@@ -15,7 +18,9 @@ use crate::demo;
 use crate::process::{Ending, Http, Process};
 use crate::session::Session;
 use crate::telemetry::{self, Telemetry};
+use crate::temporal_server;
 use crate::terminal::Terminal;
+use crate::workflow_pages::WorkflowPages;
 
 /// How often the demonstration is drawn for people.
 const FRAME: Duration = Duration::from_millis(700);
@@ -58,12 +63,6 @@ pub(super) async fn up(
         std::fs::create_dir_all(&config.data_dir)?;
     }
     let session = Session::open_migrated(&config).await?;
-    if command.demo
-        && let Err(error) = demo::set_stage(&session, &config.data_dir).await
-    {
-        session.close().await;
-        return Err(error);
-    }
     if !command.demo {
         doctor::tell_what_lacks(&session, &config).await;
     }
@@ -98,6 +97,16 @@ pub(super) async fn worker(
     terminal: &mut Terminal,
 ) -> anyhow::Result<ExitCode> {
     let config = read(flags, &command.run, environment, Needs::Production, terminal)?;
+    // A server of its own would be one that no other process knows.
+    if config.engine == Some(Engine::Temporal)
+        && temporal_runner::address()?.is_none()
+        && temporal_server::last_ui(&config.data_dir).is_none()
+    {
+        bail!(
+            "a worker is told where Temporal is: set TEMPORAL_ADDRESS, or give it the data directory of \
+             the process that started a server"
+        );
+    }
     let telemetry = log(&config, "info", LogFormat::Json)?;
     let http = if config.listen_was_set { Http::Probes } else { Http::Off };
     run_until_told(config, http, telemetry).await
@@ -157,8 +166,21 @@ Meridian is up at http://{address}
 Ctrl-C ends it; at the next start everything goes on where it was.",
         data = place(config),
     ))?;
+    if let Some(pages) = temporal_pages(config) {
+        terminal.print(&format!("New campaigns are driven by Temporal, to be seen at {pages}"))?;
+    }
     ending.told().await;
     Ok(())
+}
+
+/// Returns where Temporal's pages are, if this process is one of its workers.
+fn temporal_pages(config: &Config) -> Option<Url> {
+    match config.engine {
+        Some(Engine::Temporal) => {
+            WorkflowPages::find_or_warn(config).map(|pages| pages.ui().clone())
+        }
+        Some(Engine::Postgres) | None => None,
+    }
 }
 
 fn place(config: &Config) -> String {
@@ -175,9 +197,13 @@ async fn show_demo(
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
     let address = process.address().unwrap_or(config.listen);
+    demo::set_stage(process.session(), &config.data_dir).await?;
     let header = demo::make_key(process.session(), &config.data_dir).await?;
     let campaign = demo::begin(process.session()).await?;
     terminal.print(&welcome(address, &config.data_dir, campaign, &header))?;
+    if let Some(pages) = temporal_pages(config) {
+        terminal.print(&format!("Temporal drives its leads, to be seen at {pages}\n"))?;
+    }
     let term = Term::stdout();
     let is_watched = term.is_term();
     let mut drawn = 0;

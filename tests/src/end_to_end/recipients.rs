@@ -177,9 +177,9 @@ pub fn number(address: &str) -> u32 {
 /// Returns so many recipients as a file to be imported.
 pub fn as_csv(count: u32) -> String {
     let zones = ["Europe/Lisbon", "America/New_York", "Asia/Tokyo", ""];
-    let mut file = "email,number,zone\n".to_owned();
+    let mut file = "email,name,number,zone\n".to_owned();
     for (number, zone) in (0..count).zip(zones.iter().cycle()) {
-        file.push_str(&format!("{},{number},{zone}\n", address(number)));
+        file.push_str(&format!("{},Ursula the {number}th,{number},{zone}\n", address(number)));
     }
     file
 }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::until;
-use crate::janitor;
+use crate::{cluster, janitor};
 
 /// How long a server may take to answer.
 const READY: Duration = Duration::from_secs(120);
@@ -47,6 +48,16 @@ pub struct TemporalServer {
 struct Ours {
     place: TempDir,
     process: Child,
+    histories: Histories,
+}
+
+/// When a workflow is asked to go on in a new history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Histories {
+    /// After some thousand events, as servers usually do.
+    Long,
+    /// After thirty.
+    Short,
 }
 
 impl TemporalServer {
@@ -56,15 +67,25 @@ impl TemporalServer {
     ///
     /// When it does not start, with what to install.
     pub async fn start() -> Self {
-        if let Some(address) = given() {
-            return Self { port: address.port(), ours: None };
+        match given() {
+            Some(address) => Self { port: address.port(), ours: None },
+            None => Self::of_its_own(Histories::Long).await,
         }
-        let place = tempfile::tempdir().expect("a directory for Temporal's server");
+    }
+
+    /// Starts a server with an empty database, which no other test shares.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with what to install.
+    pub async fn of_its_own(histories: Histories) -> Self {
+        let place = tempfile::tempdir_in(cluster::place());
+        let place = place.expect("a directory for Temporal's server");
         janitor::remove_at_end(place.path());
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = free.local_addr().expect("a listener has an address").port();
         drop(free);
-        let mut ours = Ours { process: spawn(&place, port), place };
+        let mut ours = Ours { process: spawn(&place, port, histories), place, histories };
         ours.ready(port).await;
         Self { port, ours: Some(ours) }
     }
@@ -88,7 +109,7 @@ impl TemporalServer {
     /// When it is not ours.
     pub async fn start_again(&mut self) {
         let ours = self.ours.as_mut().expect("only a server of our own is killed");
-        ours.process = spawn(&ours.place, self.port);
+        ours.process = spawn(&ours.place, self.port, ours.histories);
         ours.ready(self.port).await;
     }
 
@@ -104,6 +125,16 @@ impl TemporalServer {
             }
         }
         stored
+    }
+
+    /// Runs the program against it, and returns what it printed as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it printed anything else.
+    pub async fn json(&self, arguments: &[&str]) -> Value {
+        let printed = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        serde_json::from_str(&printed).expect("it prints JSON")
     }
 
     /// Runs the program against it, and returns what it printed.
@@ -134,7 +165,7 @@ impl Ours {
     }
 }
 
-fn spawn(place: &TempDir, port: u16) -> Child {
+fn spawn(place: &TempDir, port: u16, histories: Histories) -> Child {
     let log = std::fs::File::create(place.path().join("server.log")).expect("a log file");
     let errors = log.try_clone().expect("a file can be shared");
     let mut command = Command::new("temporal");
@@ -147,6 +178,13 @@ fn spawn(place: &TempDir, port: u16) -> Child {
         .stdout(log)
         .stderr(errors)
         .kill_on_drop(true);
+    match histories {
+        Histories::Long => {}
+        Histories::Short => {
+            let limit = "limit.historyCount.suggestContinueAsNew=30";
+            command.args(["--dynamic-config-value", limit]);
+        }
+    }
     match command.spawn() {
         Ok(process) => process,
         Err(error) => panic!("no Temporal to test with ({error}): {FIX}"),

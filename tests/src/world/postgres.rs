@@ -438,7 +438,8 @@ impl Postgres {
     }
 
     pub(super) async fn faults(&self) -> Vec<String> {
-        let inner = self.0.lock().await;
+        let mut inner = self.0.lock().await;
+        let told = inner.told().await;
         let versions = &inner.room.versions;
         let checks = verify::verify(&inner.store, versions, inner.workspace).await;
         let checks = checks.expect("the invariants can be checked");
@@ -457,6 +458,7 @@ impl Postgres {
             *accepts.entry(*send).or_default() += 1;
         }
         let twice = accepts.into_iter().filter(|(_, times)| *times > 1);
+        faults.extend(told);
         let reviewed = |send: &SendId| inner.lost.iter().any(|(_, lost, _)| lost == send);
         faults.extend(twice.filter(|(send, _)| !reviewed(send)).map(|it| format!("{it:?}")));
         faults

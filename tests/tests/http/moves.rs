@@ -3,12 +3,15 @@
 use activities::api_keys::Role;
 use activities::campaigns::apply;
 use activities::campaigns::enroll::{self, Selection};
+use activities::engine::Engine;
+use activities::engine_move;
 use activities::replay::{self, Replayed};
 use activities::version_move;
 use chrono::TimeDelta;
 use machine::ids::{CampaignId, EnrollmentId};
 use postgres_runner::{Runner, Settings};
 use serde_json::{Value, json};
+use tests::end_to_end::{PATIENCE, until};
 
 use crate::campaigns::{made, spring, with};
 use crate::programs::{Api, Program};
@@ -163,6 +166,15 @@ async fn versions(api: &Api) -> Vec<(i32, i64)> {
         .unwrap()
 }
 
+/// How many enrollments each engine drives.
+async fn engines(api: &Api) -> Vec<(String, i64)> {
+    let mut tx = api.room.store.begin(api.workspace).await.unwrap();
+    sqlx::query_as("SELECT engine, count(*) FROM enrollments GROUP BY engine ORDER BY engine")
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap()
+}
+
 /// Waits for something inside a call that cannot wait.
 fn meanwhile<T>(task: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(task))
@@ -218,4 +230,43 @@ async fn who_enters_gets_the_version_that_is_the_newest_then() {
         .await
         .unwrap();
     assert_eq!(next, "welcome");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_to_another_engine_that_was_cut_off_is_repeated() {
+    let api = Api::new().await;
+    let operator = api.program(Role::Operator).await;
+    let (path, campaign) = with_versions(&api, &operator, 600).await;
+    operator.post(&format!("{path}/start"), &json!({})).await.json(202);
+    operator.post(&format!("{path}/enrollments"), &json!({ "everyone": {} })).await.json(200);
+    let (store, workspace) = (api.room.store.clone(), api.workspace);
+    let shares = |shares: &[(&str, i64)]| -> Vec<(String, i64)> {
+        shares.iter().map(|(engine, count)| ((*engine).to_owned(), *count)).collect()
+    };
+
+    // Somebody has a lead of the second page.
+    let mut elsewhere = store.begin(workspace).await.unwrap();
+    sqlx::query("SELECT FROM enrollments ORDER BY lead_id DESC LIMIT 1 FOR UPDATE")
+        .execute(&mut *elsewhere)
+        .await
+        .unwrap();
+    let moving = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            engine_move::perform(&store, workspace, campaign, Engine::Temporal, "test").await
+        })
+    };
+    let half = shares(&[("postgres", 100), ("temporal", 500)]);
+    until(PATIENCE, async || {
+        let found = engines(&api).await;
+        if found == half { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    moving.abort();
+    assert!(moving.await.unwrap_err().is_cancelled());
+    drop(elsewhere);
+
+    let again = engine_move::perform(&store, workspace, campaign, Engine::Temporal, "test").await;
+    assert_eq!(again.unwrap(), 100);
+    assert_eq!(engines(&api).await, shares(&[("temporal", 600)]));
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use activities::engine::Engine;
 use serde_json::Value;
-use tests::end_to_end::program;
+use tempfile::TempDir;
+use tests::end_to_end::{program, until};
 use tests::janitor;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -20,10 +22,10 @@ struct Demonstration {
 }
 
 impl Demonstration {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, engine: Engine) -> Self {
         let mut command = Command::new(program::path());
         command
-            .args(["up", "--demo"])
+            .args(["up", "--demo", "--engine", engine.as_str()])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("MERIDIAN_DATA_DIR", dir)
@@ -78,14 +80,35 @@ async fn runs(line: &str, status: u16) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_printed_lines_show_pause_and_resume_the_campaign() {
+fn place() -> TempDir {
     let mut builder = tempfile::Builder::new();
     // Root lends the database a user, who has to reach it.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o711));
     let place = builder.tempdir().unwrap();
     janitor::remove_at_end(place.path());
-    let mut demonstration = Demonstration::start(place.path());
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn temporal_drives_the_demonstration_where_it_is_told_to() {
+    let place = place();
+    let mut demonstration = Demonstration::start(place.path(), Engine::Temporal);
+    let printed = demonstration.printed().await;
+    let look = &printed[0];
+    until(PATIENCE, async || {
+        let campaign = runs(look, 200).await;
+        assert_eq!(campaign["engine"], "temporal");
+        let waiting = campaign["states"]["waiting"].as_u64().unwrap_or_default();
+        if waiting > 0 { Ok(()) } else { Err(campaign["states"].to_string()) }
+    })
+    .await;
+    demonstration.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_lines_show_pause_and_resume_the_campaign() {
+    let place = place();
+    let mut demonstration = Demonstration::start(place.path(), Engine::Postgres);
     let printed = demonstration.printed().await;
     let [look, pause, resume] = &printed[..] else { panic!("three lines: {printed:#?}") };
     let campaign = runs(look, 200).await;
@@ -94,7 +117,7 @@ async fn the_printed_lines_show_pause_and_resume_the_campaign() {
     demonstration.end().await;
 
     // Begun again it goes on where it was, paused, with a key of its own.
-    let mut demonstration = Demonstration::start(place.path());
+    let mut demonstration = Demonstration::start(place.path(), Engine::Postgres);
     let printed = demonstration.printed().await;
     let [look, _, resume_now] = &printed[..] else { panic!("three lines: {printed:#?}") };
     assert_ne!(resume, resume_now, "it listens elsewhere");

@@ -77,16 +77,16 @@ scenarios! {
 
     /// So does an attribute; one that is there already ends it at once.
     async fn an_attribute_ends_the_wait_for_it(world: World) {
-        let when = json!({ "attribute": "stage", "equals": "trial" });
+        let when = json!({ "attribute": "stage", "equals": "in trial" });
         let campaign = sequence().email("intro").wait_for_attribute("trial", when, days(5)).email("next");
         world.given(campaign).await;
         let ada = world.enrolls("ada@example.com").await;
-        let grace = world.enrolls(lead("grace@example.com").with("stage", "trial")).await;
+        let grace = world.enrolls(lead("grace@example.com").with("stage", "in trial")).await;
         grace.received(&["intro", "next"]).await;
         world.after(days(1)).await;
         ada.has("stage", "lead").await;
         ada.received(&["intro"]).await;
-        ada.has("stage", "trial").await;
+        ada.has("stage", "in trial").await;
         ada.received(&["intro", "next"]).await;
     }
 }

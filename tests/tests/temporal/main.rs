@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod faults;
+mod long;
 mod moves;
 mod own_server;
+mod settings;
 mod stage;
 mod whole;

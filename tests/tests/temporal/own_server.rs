@@ -51,6 +51,16 @@ async fn without_a_server_and_without_the_program_it_is_said_how_to_get_one() {
     assert!(said.contains("TEMPORAL_ADDRESS") && said.contains("go install"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_starts_no_server_of_its_own() {
+    let installation = Installation::create().await;
+    let mut working = installation.work_with(&[("MERIDIAN_ENGINE", "temporal")]);
+    until(LIMIT, async || ended(&mut working)).await;
+    let said = installation.log();
+    assert!(said.contains("told where Temporal is: set TEMPORAL_ADDRESS,"), "{said}");
+    assert!(!installation.place().join("temporal").exists(), "it started one");
+}
+
 fn ended(serving: &mut Serving) -> Result<(), String> {
     if serving.has_ended() { Ok(()) } else { Err("it runs".to_owned()) }
 }

@@ -43,9 +43,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// Sets a campaign for so many recipients up, and starts it.
     pub(crate) async fn set(leads: u32) -> (Self, Serving) {
+        Self::set_with(TemporalServer::start().await, leads).await
+    }
+
+    /// As [`Stage::set`], on this server.
+    pub(crate) async fn set_with(temporal: TemporalServer, leads: u32) -> (Self, Serving) {
         let begun = Instant::now();
-        let temporal = TemporalServer::start().await;
-        tell(format_args!("{:.0?}: Temporal answers", begun.elapsed()));
         let delays = Delays { before: 15, after: 15, slow: 150, hold: 1_500, ask: 0 };
         let mail_server = Arc::new(MailServer::start(delays).await);
         let installation = Installation::create().await;

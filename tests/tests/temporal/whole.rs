@@ -1,8 +1,12 @@
 //! A campaign through Temporal and a real mail server, with replies, reports and stops that come back as
 //! signed posts, a pause in the middle, and a Temporal server that is killed.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 use tests::end_to_end::oracle::{self, assert_none};
 use tests::end_to_end::{PATIENCE, until};
+use tests::personal::Personal;
 
 use crate::stage::{CAMPAIGN, Stage};
 
@@ -35,7 +39,10 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
         if running.contains("Total: 0") { Ok(()) } else { Err(format!("still run: {running}")) }
     })
     .await;
+    is_readable(&stage).await;
+
     let mut owner = stage.database.owner().await;
+    let personal = Personal::of(&mut owner).await;
     let engines: Vec<String> = sqlx::query_scalar("SELECT DISTINCT engine FROM enrollments")
         .fetch_all(&mut owner)
         .await
@@ -46,7 +53,50 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
     let holds = |text: &str| stored.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     // What is looked for stands there as it is, neither packed nor encoded.
     assert!(holds("lead.v1") && holds("\"enrollment\":"), "nothing was looked at");
-    for text in ["recipients.example", "sender.example", "First, number", "Did you see my mail"] {
+    assert_none("told to Temporal", personal.told_in(&stored));
+    for text in ["recipients.example", "sender.example"] {
         assert!(!holds(text), "Temporal has stored {text:?}");
     }
+}
+
+/// Temporal's own program finds a lead by where it stands, and tells what it did in our words.
+async fn is_readable(stage: &Stage) {
+    let campaign = stage.installation.json(&["campaign", "show", CAMPAIGN]).await;
+    let campaign = campaign["id"].as_str().unwrap();
+    let who_replied =
+        format!("MeridianCampaign='{campaign}' AND MeridianState='replied' AND MeridianStep='-'");
+    let temporal = &stage.temporal;
+    let mut workflow = String::new();
+    until(PATIENCE, async || {
+        let listed = temporal.json(&["workflow", "list", "--query", &who_replied]).await;
+        let found = listed[0]["execution"]["workflowId"].as_str().map(str::to_owned);
+        workflow = found.ok_or_else(|| listed.to_string())?;
+        Ok(())
+    })
+    .await;
+
+    let asked = ["workflow", "query", "--workflow-id", &workflow, "--type", "view"];
+    let view = temporal.json(&asked).await;
+    let headline = "Finished well: the lead replied";
+    assert_eq!(view["queryResult"][0]["headline"], headline, "{view}");
+    let metadata = temporal.json(&["workflow", "metadata", "--workflow-id", &workflow]).await;
+    assert_eq!(metadata["queryResult"][0]["currentDetails"], headline, "{metadata}");
+
+    // Who was not written to since the server was killed has said nothing of sends.
+    let listed = temporal.json(&["workflow", "list", "--query", "WorkflowType='lead.v1'"]).await;
+    let mut summaries = Vec::new();
+    for workflow in listed.as_array().unwrap() {
+        let id = workflow["execution"]["workflowId"].as_str().unwrap();
+        let shown = temporal.json(&["workflow", "show", "--workflow-id", id]).await;
+        let events = shown["events"].as_array().unwrap().iter();
+        let summary = |event: &Value| event["userMetadata"]["summary"]["data"].as_str().map(text);
+        summaries.extend(events.filter_map(summary));
+    }
+    assert!(summaries.contains(&"\"second: email\"".to_owned()), "{summaries:?}");
+    assert!(summaries.iter().any(|it| it.starts_with("\"Waits until ")), "{summaries:?}");
+}
+
+/// What stands in a payload.
+fn text(data: &str) -> String {
+    String::from_utf8(BASE64_STANDARD.decode(data).unwrap()).unwrap()
 }

@@ -171,9 +171,10 @@ pub fn condition(condition: &Condition) -> String {
     words::condition(condition)
 }
 
-/// Returns the sentence that says what an enrollment is doing, why and until when.
+/// Returns the sentence that says what an enrollment is doing, why and until when, for eyes that may see no
+/// attribute of a lead: what a campaign compares them with is one.
 pub fn headline(enrollment: &Enrollment, context: &Context<'_>) -> String {
-    words::headline(enrollment, context)
+    words::headline(enrollment, context, Values::Withheld)
 }
 
 /// Explains an enrollment, with the evaluation that set its wake-up time.
@@ -202,7 +203,7 @@ pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
     });
     Plan {
         state: Shown::of(enrollment, version),
-        headline: words::headline(enrollment, context),
+        headline: words::headline(enrollment, context, Values::Shown),
         next,
         constraints,
         wakes_on: wakes_on(enrollment, version),
@@ -211,6 +212,13 @@ pub fn explain(enrollment: &Enrollment, context: &Context<'_>) -> Plan {
             .then(|| version.score(&context.facts.attributes, &enrollment.data.history)),
         computed_at: context.now,
     }
+}
+
+/// Whether a sentence may hold values of attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Values {
+    Shown,
+    Withheld,
 }
 
 /// A message of which nobody knows whether it went out.

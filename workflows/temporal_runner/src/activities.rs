@@ -58,9 +58,10 @@ fn trouble(
     outage: &Outage,
     what: &'static str,
     enrollment: EnrollmentId,
+    began: Instant,
     error: &Error,
 ) -> Trouble {
-    outage.log(what, enrollment, error);
+    outage.log(what, enrollment, began, error);
     if error.is_outage() { Trouble::Outage } else { Trouble::Failed }
 }
 
@@ -107,6 +108,7 @@ impl Turns {
     ) -> Result<LeadView, ActivityError> {
         let (workspace, enrollment) =
             (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
+        let began = Instant::now();
         let error = match one::turn(&self.mailroom, workspace, enrollment).await {
             Ok(view) => {
                 self.outage.over();
@@ -114,7 +116,7 @@ impl Turns {
             }
             Err(error) => error,
         };
-        let trouble = |what, error| trouble(&self.outage, what, enrollment, error).failure();
+        let trouble = |what, error| trouble(&self.outage, what, enrollment, began, error).failure();
         if !error.is_outage() {
             let cause = chain(&error);
             let blamed = turn::blame(&self.mailroom, workspace, enrollment, &cause).await;
@@ -184,7 +186,8 @@ enum Passed {
 impl Sends {
     async fn pass(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
         let (workspace, enrollment) = names(errand);
-        let failed = |error| trouble(&self.outage, "a send", enrollment, &error);
+        let began = Instant::now();
+        let failed = |error| trouble(&self.outage, "a send", enrollment, began, &error);
         // The turn knows whether it is still wanted, and what it says.
         let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
         let Some(mut view) = view else { return Ok(done(None)) };
@@ -264,7 +267,8 @@ impl Sends {
 
     async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
         let (workspace, enrollment) = names(errand);
-        let failed = |error| trouble(&self.outage, "a sweep", enrollment, &error);
+        let began = Instant::now();
+        let failed = |error| trouble(&self.outage, "a sweep", enrollment, began, &error);
         let send = SendId::new(errand.send);
         let settled = sweep(&self.mailroom, workspace, &[send]).await.map_err(failed)?.is_some();
         let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;

@@ -1,19 +1,25 @@
 //! The way to Temporal: the address, namespace, certificates and key that its own programs use, from
 //! `TEMPORAL_…` variables and `temporal.toml`, so that what works for `temporal workflow list` works here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::errors::{ClientConnectError, ClientNewError};
+use temporalio_client::tonic::{Code, Request};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_common::envconfig::{ClientConfigProfile, ConfigError, load_client_config_profile};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 use url::Url;
 
 use super::meter;
 
 /// The namespace where none is named.
 const NAMESPACE: &str = "default";
+
+/// The variable that names a file with settings.
+const CONFIG_FILE: &str = "TEMPORAL_CONFIG_FILE";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -24,6 +30,9 @@ pub enum ConnectionError {
     /// What is said of it does not read well. A text, because the SDK's error is bound to its thread.
     #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
     Settings(String),
+    /// The file that is named is not there, which Temporal's own programs pass over.
+    #[error("TEMPORAL_CONFIG_FILE names {}, which is not there: correct it, or leave it out", .0.display())]
+    NoSuchFile(PathBuf),
     /// Nobody answers, or not us.
     #[error("Temporal at {address} does not answer")]
     Unreachable {
@@ -38,6 +47,17 @@ pub enum ConnectionError {
     Silent {
         /// Where.
         address: Url,
+    },
+    /// Nobody has made the namespace.
+    #[error(
+        "Temporal at {address} has no namespace `{namespace}`: set TEMPORAL_NAMESPACE to one it has, or \
+         make it with `temporal operator namespace create --namespace {namespace}`"
+    )]
+    NoSuchNamespace {
+        /// Where.
+        address: Url,
+        /// What was looked for.
+        namespace: String,
     },
     /// The client cannot be made.
     #[error("no client for Temporal can be made")]
@@ -70,6 +90,11 @@ pub fn namespace() -> Result<String, ConnectionError> {
 }
 
 fn profile() -> Result<ClientConfigProfile, ConnectionError> {
+    if let Some(file) = std::env::var_os(CONFIG_FILE).map(PathBuf::from)
+        && !file.exists()
+    {
+        return Err(ConnectionError::NoSuchFile(file));
+    }
     Ok(load_client_config_profile(LoadClientConfigProfileOptions::default(), None)?)
 }
 
@@ -104,5 +129,26 @@ pub(crate) async fn connect(
         }
         Err(_) => return Err(ConnectionError::Silent { address }),
     };
+    let namespace = client.namespace.clone();
+    if is_unknown(&connection, &namespace).await {
+        return Err(ConnectionError::NoSuchNamespace { address, namespace });
+    }
     Client::new(connection, client).map_err(ConnectionError::Client)
+}
+
+/// Tells whether a namespace is not there. Who may not ask finds out by working.
+async fn is_unknown(connection: &Connection, namespace: &str) -> bool {
+    let request =
+        DescribeNamespaceRequest { namespace: namespace.to_owned(), ..Default::default() };
+    let described = connection.workflow_service().describe_namespace(Request::new(request)).await;
+    described.is_err_and(|status| status.code() == Code::NotFound)
+}
+
+/// Finds out whether there is a Temporal to work with, where the settings say.
+///
+/// # Errors
+///
+/// When there is none.
+pub async fn probe() -> Result<(), ConnectionError> {
+    connect(None, "probe".to_owned()).await.map(drop)
 }

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-pub use connection::{ConnectionError, address, answers, namespace};
+pub use connection::{ConnectionError, address, answers, namespace, probe};
 pub use payloads::workflow_id;
 pub use search_attributes::NAMES as SEARCH_ATTRIBUTES;
 

@@ -2,9 +2,11 @@
 //! For whoever measures; it drives nothing, and knows no rows.
 
 use machine::ids::{EnrollmentId, WorkspaceId};
+use prost::Message as _;
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowSignalOptions};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use url::Url;
 
 use super::connection::{ConnectionError, connect};
@@ -68,11 +70,7 @@ impl Onlooker {
         workspace: WorkspaceId,
         enrollment: EnrollmentId,
     ) -> Result<Recorded, LookError> {
-        let workflow = workflow_id(workspace, enrollment);
-        let handle = self.client.get_workflow_handle::<Lead>(workflow.clone());
-        let events =
-            handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await;
-        let events = events.map_err(|source| LookError { workflow, source: Box::new(source) })?;
+        let events = self.events(workspace, enrollment).await?;
         let count = |kinds: &[EventType]| {
             events.iter().filter(|event| kinds.contains(&event.event_type())).count()
         };
@@ -99,6 +97,33 @@ impl Onlooker {
         };
         let labels = count(&[EventType::UpsertWorkflowSearchAttributes]);
         Ok(Recorded { events: events.len(), labels, standing })
+    }
+
+    /// Returns the newest history of an enrollment's workflow with all that it holds, as bytes in which texts
+    /// stand as they were given.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the server does not answer.
+    pub async fn whole(
+        &self,
+        workspace: WorkspaceId,
+        enrollment: EnrollmentId,
+    ) -> Result<Vec<u8>, LookError> {
+        let events = self.events(workspace, enrollment).await?;
+        Ok(events.iter().flat_map(HistoryEvent::encode_to_vec).collect())
+    }
+
+    async fn events(
+        &self,
+        workspace: WorkspaceId,
+        enrollment: EnrollmentId,
+    ) -> Result<Vec<HistoryEvent>, LookError> {
+        let workflow = workflow_id(workspace, enrollment);
+        let handle = self.client.get_workflow_handle::<Lead>(workflow.clone());
+        let events =
+            handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await;
+        events.map_err(|source| LookError { workflow, source: Box::new(source) })
     }
 
     /// Pokes a workflow that goes on, as the relay does, though there is nothing new to see.

@@ -185,17 +185,29 @@ pub(super) struct ImportReport {
     faults_omitted: u64,
     /// Columns that were left out because their headers cannot be names.
     ignored_columns: Vec<String>,
+    /// Columns that are kept as attributes, and whose headers say in another language what has a name
+    /// here.
+    foreign_columns: Vec<AttributeColumn>,
     /// Columns that are kept as attributes, and whose headers are names of ours but for one slip.
-    misspelt_columns: Vec<MisspeltColumn>,
+    misspelt_columns: Vec<AttributeColumn>,
 }
 
-/// A column whose header is probably misspelt; `map` says what it means.
+/// A column that is kept as an attribute, and may mean what has a name here; `map` says what it means.
 #[derive(Debug, Serialize, JsonSchema)]
-struct MisspeltColumn {
+struct AttributeColumn {
     /// The header.
     header: String,
+    /// The attribute.
+    attribute: String,
     /// What was probably meant, as in `consent`.
     meaning: String,
+}
+
+impl From<KeptColumn> for AttributeColumn {
+    fn from(column: KeptColumn) -> Self {
+        let KeptColumn { header, attribute, meaning } = column;
+        Self { header, attribute: attribute.to_string(), meaning: meaning.to_owned() }
+    }
 }
 
 /// Something wrong with a row.
@@ -275,11 +287,8 @@ impl From<RowResult> for ImportedRow {
 impl From<Report> for ImportReport {
     fn from(report: Report) -> Self {
         let omitted = report.faults.len().saturating_sub(FAULTS_MAX) as u64;
-        let misspelt = report.misspelt_columns.into_iter();
-        let misspelt = misspelt.map(|KeptColumn { header, meaning, .. }| MisspeltColumn {
-            header,
-            meaning: meaning.to_owned(),
-        });
+        let kept =
+            |columns: Vec<KeptColumn>| columns.into_iter().map(AttributeColumn::from).collect();
         Self {
             added: report.totals.added,
             changed: report.totals.changed,
@@ -288,7 +297,8 @@ impl From<Report> for ImportReport {
             faults: report.faults.into_iter().take(FAULTS_MAX).map(ImportFault::from).collect(),
             faults_omitted: report.faults_omitted + omitted,
             ignored_columns: report.ignored_columns,
-            misspelt_columns: misspelt.collect(),
+            foreign_columns: kept(report.foreign_columns),
+            misspelt_columns: kept(report.misspelt_columns),
         }
     }
 }

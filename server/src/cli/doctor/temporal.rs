@@ -1,4 +1,5 @@
-//! Whether leads that Temporal drives are looked at in time, and where its pages are.
+//! Whether Temporal is there, whether the leads that it drives are looked at in time, and where its pages
+//! are.
 
 use activities::engine::Engine;
 use activities::error::chain;
@@ -13,7 +14,7 @@ use crate::workflow_pages::WorkflowPages;
 /// How late a lead may be, wall time, before somebody should know.
 const LATE: TimeDelta = TimeDelta::seconds(120);
 
-pub(super) fn report(
+pub(super) async fn report(
     usual: Engine,
     relayed: &[Relayed],
     clocks: Clocks,
@@ -29,6 +30,18 @@ pub(super) fn report(
         report.ok("temporal", format!("no lead of Temporal is late; {usual} drives new campaigns"));
     } else {
         return;
+    }
+    // Whether our own development server answers, the process knows whose child it is.
+    if let Ok(Some(address)) = temporal_runner::address() {
+        let what = "temporal's server";
+        match temporal_runner::probe().await {
+            Ok(()) => report.ok(what, address),
+            Err(error) => {
+                let fix =
+                    "see that it runs, and that TEMPORAL_… is set as for `temporal workflow list`";
+                report.fault(what, chain(&error), fix);
+            }
+        }
     }
     let what = "temporal's pages";
     match WorkflowPages::find(config) {

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use server::temporal_server::TemporalServer;
 use sqlx::Row as _;
+use temporal_runner::onlooker::Onlooker;
 use temporal_runner::{Runner, Settings};
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
@@ -23,8 +24,10 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::run::LEASE;
+use crate::cluster;
 use crate::end_to_end::temporal_server;
 use crate::janitor;
+use crate::personal::Personal;
 use crate::world::backend::{ANSWER, Mail, Sent};
 use crate::world::mail_server::MailServer;
 
@@ -45,6 +48,7 @@ static SERVER: OnceCell<TemporalServer> = OnceCell::const_new();
 /// What drives leads, and where their messages go.
 pub(super) struct Driven {
     pub(super) mail_server: MailServer,
+    address: Url,
     runners: Vec<Runner>,
     beating: Vec<AbortHandle>,
     /// How many messages of the mail server are known.
@@ -55,8 +59,9 @@ impl Driven {
     /// Starts workers for the leads of a world.
     pub(super) async fn start(room: &Mailroom, workspace: WorkspaceId) -> Self {
         let given = temporal_server::given();
+        let address = address(given).await;
         let settings = Settings {
-            address: Some(address(given).await),
+            address: Some(address.clone()),
             queues: format!("world-{workspace}"),
             calls_per_mailbox: CALLS,
             ..Settings::default()
@@ -68,7 +73,7 @@ impl Driven {
         let beating = beating.map(|task| task.abort_handle()).collect();
         let start = |room| Runner::start(room, settings.clone()).expect("the settings read well");
         let runners = rooms.into_iter().map(start).collect();
-        Self { mail_server: MailServer::start().await, runners, beating, known: 0 }
+        Self { mail_server: MailServer::start().await, address, runners, beating, known: 0 }
     }
 
     /// Ends what runs.
@@ -98,7 +103,8 @@ async fn address(given: Option<SocketAddr>) -> Url {
         return format!("http://{given}").parse().expect("a plain address");
     }
     let server = SERVER.get_or_init(|| async {
-        let place = tempfile::tempdir().expect("a directory for Temporal's server").keep();
+        let place = tempfile::tempdir_in(cluster::place());
+        let place = place.expect("a directory for Temporal's server").keep();
         janitor::remove_at_end(&place);
         TemporalServer::start(&place).await.expect("Temporal's development server starts")
     });
@@ -211,6 +217,20 @@ impl Inner {
             };
             self.sent.push((enrollment, send, sent));
         }
+    }
+
+    /// Returns what Temporal was told of somebody: nobody's address, name or text may leave.
+    pub(super) async fn told(&mut self) -> Vec<String> {
+        let Some(driven) = &self.driven else { return Vec::new() };
+        let personal = Personal::of(&mut self.owner).await;
+        let onlooker = Onlooker::connect(Some(&driven.address)).await.expect("Temporal answers");
+        let mut told = Vec::new();
+        for enrollment in &self.order {
+            let history = onlooker.whole(self.workspace, *enrollment).await.expect("a history");
+            let found = personal.told_in(&history);
+            told.extend(found.iter().map(|it| format!("Temporal knows {it:?} of {enrollment}")));
+        }
+        told
     }
 
     fn driven(&self) -> &Driven {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
-use super::InDoubt;
+use super::{InDoubt, Values};
 use crate::calendar::{Calendar, TEXT_HOURS, Weekday, Window};
 use crate::condition::Condition;
 use crate::context::Context;
@@ -19,10 +19,10 @@ use crate::state::{Open, Responder, State, Wait, Why};
 pub(super) const NO_REPLY: &str = "if no reply";
 
 /// Returns the sentence that says what the lead is doing, why and until when.
-pub(super) fn headline(enrollment: &Enrollment, context: &Context<'_>) -> String {
+pub(super) fn headline(enrollment: &Enrollment, context: &Context<'_>, values: Values) -> String {
     let at = |time: DateTime<Utc>| clock(time, context);
     match &enrollment.state {
-        State::Waiting { step, wait } => waiting(step, wait, enrollment, context),
+        State::Waiting { step, wait } => waiting(step, wait, enrollment, context, values),
         State::Dispatching { step, .. } => format!("Is sending `{step}` and waits for the answer"),
         State::AwaitingApproval { step, expires_at, .. } => {
             format!("Waits until {} for a person to approve `{step}`", at(*expires_at))
@@ -81,7 +81,13 @@ fn asks_later(enrollment: &Enrollment) -> bool {
     enrollment.data.handovers.attempts > 0 && !is_asked_for
 }
 
-fn waiting(key: &StepKey, wait: &Wait, enrollment: &Enrollment, context: &Context<'_>) -> String {
+fn waiting(
+    key: &StepKey,
+    wait: &Wait,
+    enrollment: &Enrollment,
+    context: &Context<'_>,
+    values: Values,
+) -> String {
     let Some(step) = context.version.step(key) else {
         return format!("Passes by `{key}`, which the sequence does not have any more");
     };
@@ -92,7 +98,7 @@ fn waiting(key: &StepKey, wait: &Wait, enrollment: &Enrollment, context: &Contex
     if let StepKind::WaitUntil(until) = &step.kind
         && wait.why == Why::UntilEvent
     {
-        return format!("Waits until {when} for {}", events(until));
+        return format!("Waits until {when} for {}", events(until, values));
     }
     let reason = reason(wait.why, step, enrollment, context);
     format!("Waits until {when} to {}: {reason}", infinitive(step))
@@ -114,7 +120,7 @@ pub(super) fn infinitive(step: &Step) -> String {
     }
 }
 
-fn events(until: &WaitUntil) -> String {
+fn events(until: &WaitUntil, values: Values) -> String {
     let mut events = Vec::new();
     if until.reply {
         events.push("a reply".to_owned());
@@ -124,7 +130,10 @@ fn events(until: &WaitUntil) -> String {
         events.push(format!("a click in `{first}`{more}"));
     }
     if let Some(wanted) = &until.attribute {
-        events.push(condition(wanted));
+        events.push(match values {
+            Values::Shown => condition(wanted),
+            Values::Withheld => "an attribute".to_owned(),
+        });
     }
     match events.pop() {
         None => "time to pass".to_owned(),

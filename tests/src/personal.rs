@@ -1,0 +1,45 @@
+//! What of a database is somebody's own: addresses, names and texts, which no other system may be told.
+
+use aho_corasick::AhoCorasick;
+use sqlx::PgConnection;
+
+/// What is shorter stands by chance in what means something else.
+const LENGTH_MIN: i32 = 4;
+
+/// The personal texts of a database.
+pub struct Personal(Vec<String>);
+
+impl Personal {
+    /// Reads every address, name and attribute of leads and agents, and every line of what was written to
+    /// them and by them.
+    ///
+    /// # Panics
+    ///
+    /// When there is none, or the database does not answer.
+    pub async fn of(owner: &mut PgConnection) -> Self {
+        let texts = sqlx::query_scalar(
+            r"WITH texts (text) AS (
+                  SELECT address FROM addresses
+                  UNION SELECT address FROM sends
+                  UNION SELECT unnest(ARRAY[name, email]) FROM agents
+                  UNION SELECT value FROM leads, jsonb_each_text(attributes)
+                  UNION SELECT line FROM send_contents,
+                      regexp_split_to_table(concat_ws(E'\n', subject, text, html), '\s*\n\s*') AS line)
+              SELECT DISTINCT trim(text) FROM texts WHERE length(trim(text)) >= $1",
+        );
+        let texts: Vec<String> =
+            texts.bind(LENGTH_MIN).fetch_all(owner).await.expect("the database answers");
+        assert!(!texts.is_empty(), "there is nobody");
+        Self(texts)
+    }
+
+    /// Returns those that stand in `bytes`.
+    pub fn told_in(&self, bytes: &[u8]) -> Vec<&str> {
+        let texts = AhoCorasick::new(&self.0).expect("they are few");
+        let mut told: Vec<&str> =
+            texts.find_overlapping_iter(bytes).map(|it| self.0[it.pattern()].as_str()).collect();
+        told.sort_unstable();
+        told.dedup();
+        told
+    }
+}
