@@ -19,7 +19,6 @@ use activities::suppression_key::SuppressionKey;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Datelike, Days, TimeDelta, Utc, Weekday};
 use machine::explain::Shown;
-use machine::ids::CampaignId;
 
 use crate::campaign_file::CampaignFile;
 use crate::config::{Config, Database, KeySource};
@@ -124,7 +123,7 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// When the database fails or the campaign cannot be started.
-pub async fn begin(session: &Session) -> anyhow::Result<CampaignId> {
+pub async fn begin(session: &Session) -> anyhow::Result<Campaign> {
     let mut tx = session.store.begin_outside().await?;
     clock::set_factor(&mut tx, FACTOR).await?;
     tx.commit().await?;
@@ -136,7 +135,7 @@ pub async fn begin(session: &Session) -> anyhow::Result<CampaignId> {
         }
         CampaignStatus::Paused | CampaignStatus::Stopped => {}
     }
-    Ok(campaign.id)
+    Ok(campaign)
 }
 
 /// Makes a key for programs, instead of that of an earlier start, whose text nobody knows any more.

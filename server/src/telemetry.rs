@@ -15,7 +15,7 @@ use crate::config::{LogFormat, Traces};
 /// already; a pool found a connection closed, which it then replaces; a call to Temporal is tried
 /// again, several times a second while it is away, which the engine says once.
 const QUIETER: &str =
-    "sqlx::postgres::notice=warn,sqlx_core::pool=warn,temporalio_client::retry=error";
+    "sqlx::postgres::notice=warn,sqlx_core::pool=warn,temporalio_client::retry=off";
 
 /// Traces on their way to a collector.
 #[derive(Default)]

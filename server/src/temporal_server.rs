@@ -68,6 +68,11 @@ struct Shared {
     failed: Mutex<Option<String>>,
 }
 
+/// Tells whether a server was ever started below `data_dir`.
+pub fn was_started(data_dir: &Path) -> bool {
+    Place::below(data_dir).last_port().is_some()
+}
+
 /// Returns where the pages are of the server that was started below `data_dir` last.
 pub fn last_ui(data_dir: &Path) -> Option<Url> {
     Place::below(data_dir).last_port().map(|port| local(ui_port(port)))

@@ -26,7 +26,7 @@ impl WorkflowPages {
     ///
     /// # Errors
     ///
-    /// When what is said of Temporal does not read well.
+    /// When what is said of Temporal does not read well, or names a file that is not there.
     pub fn find(config: &Config) -> Result<Option<Self>, ConnectionError> {
         let ui = match (&config.temporal_ui, temporal_runner::address()?) {
             (Some(ui), _) => Some(ui.clone()),

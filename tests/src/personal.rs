@@ -11,7 +11,8 @@ pub struct Personal(Vec<String>);
 
 impl Personal {
     /// Reads every address, name and attribute of leads and agents, and every line of what was written to
-    /// them and by them.
+    /// them, as they stand in texts and in JSON. Words of ours, as keys of steps and states are, must
+    /// not be among them: they are told to everybody.
     ///
     /// # Panics
     ///
@@ -30,7 +31,12 @@ impl Personal {
         let texts: Vec<String> =
             texts.bind(LENGTH_MIN).fetch_all(owner).await.expect("the database answers");
         assert!(!texts.is_empty(), "there is nobody");
-        Self(texts)
+        let in_json = |text: &String| {
+            let quoted = serde_json::to_string(text).expect("a text is JSON");
+            quoted.trim_matches('"').to_owned()
+        };
+        let escaped: Vec<String> = texts.iter().map(in_json).collect();
+        Self(texts.into_iter().chain(escaped).collect())
     }
 
     /// Returns those that stand in `bytes`.

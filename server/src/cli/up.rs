@@ -100,7 +100,7 @@ pub(super) async fn worker(
     // A server of its own would be one that no other process knows.
     if config.engine == Some(Engine::Temporal)
         && temporal_runner::address()?.is_none()
-        && temporal_server::last_ui(&config.data_dir).is_none()
+        && !temporal_server::was_started(&config.data_dir)
     {
         bail!(
             "a worker is told where Temporal is: set TEMPORAL_ADDRESS, or give it the data directory of \
@@ -166,20 +166,18 @@ Meridian is up at http://{address}
 Ctrl-C ends it; at the next start everything goes on where it was.",
         data = place(config),
     ))?;
-    if let Some(pages) = temporal_pages(config) {
+    if let Some(pages) = config.engine.and_then(|engine| temporal_pages(engine, config)) {
         terminal.print(&format!("New campaigns are driven by Temporal, to be seen at {pages}"))?;
     }
     ending.told().await;
     Ok(())
 }
 
-/// Returns where Temporal's pages are, if this process is one of its workers.
-fn temporal_pages(config: &Config) -> Option<Url> {
-    match config.engine {
-        Some(Engine::Temporal) => {
-            WorkflowPages::find_or_warn(config).map(|pages| pages.ui().clone())
-        }
-        Some(Engine::Postgres) | None => None,
+/// Returns where the pages of an engine are, if it has some and they are known.
+fn temporal_pages(engine: Engine, config: &Config) -> Option<Url> {
+    match engine {
+        Engine::Temporal => WorkflowPages::find_or_warn(config).map(|pages| pages.ui().clone()),
+        Engine::Postgres => None,
     }
 }
 
@@ -197,11 +195,12 @@ async fn show_demo(
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
     let address = process.address().unwrap_or(config.listen);
+    // New campaigns take the engine that the process has made the usual one.
     demo::set_stage(process.session(), &config.data_dir).await?;
     let header = demo::make_key(process.session(), &config.data_dir).await?;
     let campaign = demo::begin(process.session()).await?;
-    terminal.print(&welcome(address, &config.data_dir, campaign, &header))?;
-    if let Some(pages) = temporal_pages(config) {
+    terminal.print(&welcome(address, &config.data_dir, campaign.id, &header))?;
+    if let Some(pages) = temporal_pages(campaign.engine, config) {
         terminal.print(&format!("Temporal drives its leads, to be seen at {pages}\n"))?;
     }
     let term = Term::stdout();

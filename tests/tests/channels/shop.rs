@@ -200,6 +200,17 @@ impl Shop {
         .await;
     }
 
+    /// Waits until no lead is due.
+    pub(crate) async fn nothing_is_due(&mut self) {
+        until(PATIENCE, async || {
+            let now = clock::read(&mut self.owner).await.unwrap().campaign;
+            let due = sqlx::query_scalar("SELECT count(*) FROM enrollments WHERE wake_at <= $1");
+            let due: i64 = due.bind(now).fetch_one(&mut self.owner).await.unwrap();
+            if due == 0 { Ok(()) } else { Err(format!("{due} leads are due")) }
+        })
+        .await;
+    }
+
     /// Lets time pass until Twilio has taken so many texts.
     pub(crate) async fn texted_in_time(&mut self, count: usize) {
         until(PATIENCE, async || {

@@ -1,7 +1,10 @@
 //! Leads to whom anything may happen at any time: random logs of events, many in one world, which must
 //! come to the same on every backend. A run that failed is had again with its `SEED`.
 
+use std::panic::AssertUnwindSafe;
+
 use chrono::TimeDelta;
+use futures::FutureExt as _;
 use futures::stream::{self, StreamExt as _};
 use machine::calendar::Weekday;
 use machine::explain::Shown;
@@ -280,7 +283,11 @@ async fn play<F: Future<Output = Backend>>(pace: Pace, backend: impl Fn() -> F) 
         async move {
             tell(format_args!("from log {first} on: SEED={seed} LOGS={}", script.logs.len()));
             script.tell_of_one_lead();
-            run_as_in_memory(backend().await, |world| script.clone().play(world)).await;
+            let played = run_as_in_memory(backend().await, |world| script.clone().play(world));
+            if let Err(panic) = AssertUnwindSafe(played).catch_unwind().await {
+                tell(format_args!("failed: SEED={seed} LOGS={}", script.logs.len()));
+                std::panic::resume_unwind(panic);
+            }
         }
     });
     stream::iter(worlds).for_each_concurrent(WORLDS, |world| world).await;

@@ -18,18 +18,17 @@ async fn a_file_of_settings_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_not_there_is_named_once() {
+async fn a_namespace_that_is_not_there_is_named() {
     let temporal = TemporalServer::start().await;
     let installation = Installation::create().await;
     let address = temporal.address();
     let elsewhere = ("TEMPORAL_NAMESPACE", "nope");
     let mut serving = installation.serve_with(&[ENGINE, ("TEMPORAL_ADDRESS", &address), elsewhere]);
-    let told = || installation.log().matches("has no namespace `nope`").count();
     until(PATIENCE, async || {
         serving.assert_running();
-        if told() > 0 { Ok(()) } else { Err("nobody says so".to_owned()) }
+        let is_told = installation.log().contains("has no namespace `nope`");
+        if is_told { Ok(()) } else { Err("nobody says so".to_owned()) }
     })
     .await;
     assert!(serving.terminate().await.success());
-    assert_eq!(told(), 1);
 }

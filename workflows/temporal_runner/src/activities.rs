@@ -53,16 +53,10 @@ impl Trouble {
     }
 }
 
-/// Logs a failure, and returns what may be told of it.
-fn trouble(
-    outage: &Outage,
-    what: &'static str,
-    enrollment: EnrollmentId,
-    began: Instant,
-    error: &Error,
-) -> Trouble {
-    outage.log(what, enrollment, began, error);
-    if error.is_outage() { Trouble::Outage } else { Trouble::Failed }
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        if error.is_outage() { Self::Outage } else { Self::Failed }
+    }
 }
 
 /// Turns.
@@ -108,24 +102,18 @@ impl Turns {
     ) -> Result<LeadView, ActivityError> {
         let (workspace, enrollment) =
             (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
-        let began = Instant::now();
-        let error = match one::turn(&self.mailroom, workspace, enrollment).await {
-            Ok(view) => {
-                self.outage.over();
-                return Ok(shown(view));
-            }
+        let turn = one::turn(&self.mailroom, workspace, enrollment);
+        let error = match self.outage.heed("a turn", enrollment, turn).await {
+            Ok(view) => return Ok(shown(view)),
             Err(error) => error,
         };
-        let trouble = |what, error| trouble(&self.outage, what, enrollment, began, error).failure();
         if !error.is_outage() {
             let cause = chain(&error);
-            let blamed = turn::blame(&self.mailroom, workspace, enrollment, &cause).await;
-            if let Err(error) = blamed {
-                return Err(trouble("counting a failed turn", &error));
-            }
-            return Err(Trouble::Failed.failure());
+            let blame = turn::blame(&self.mailroom, workspace, enrollment, &cause);
+            let blamed = self.outage.heed("counting a failed turn", enrollment, blame).await;
+            blamed.map_err(|error| Trouble::from(&error).failure())?;
         }
-        Err(trouble("a turn", &error))
+        Err(Trouble::from(&error).failure())
     }
 }
 
@@ -138,9 +126,7 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        let done = beating(&context, self.pass(&errand)).await?;
-        self.outage.over();
-        Ok(done)
+        beating(&context, self.pass(&errand)).await
     }
 
     /// Looks for evidence about a call that was lost.
@@ -150,21 +136,19 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        let done = beating(&context, self.look(&errand)).await?;
-        self.outage.over();
-        Ok(done)
+        beating(&context, self.look(&errand)).await
     }
 }
 
 /// Works, and shows meanwhile that it lives.
 async fn beating(
     context: &ActivityContext,
-    work: impl Future<Output = Result<ErrandDone, Trouble>>,
+    work: impl Future<Output = Result<ErrandDone, Error>>,
 ) -> Result<ErrandDone, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
-            done = &mut work => return done.map_err(Trouble::failure),
+            done = &mut work => return done.map_err(|error| Trouble::from(&error).failure()),
             () = tokio::time::sleep(BEAT) => {
                 // One that is told to stop ends its call all the same: it may have left.
                 if let Err(error) = context.record_heartbeat(()).await {
@@ -184,20 +168,26 @@ enum Passed {
 }
 
 impl Sends {
-    async fn pass(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
+    async fn pass(&self, errand: &ErrandInput) -> Result<ErrandDone, Error> {
         let (workspace, enrollment) = names(errand);
-        let began = Instant::now();
-        let failed = |error| trouble(&self.outage, "a send", enrollment, began, &error);
         // The turn knows whether it is still wanted, and what it says.
-        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
-        let Some(mut view) = view else { return Ok(done(None)) };
+        let Some(mut view) = self.turn(workspace, enrollment).await? else { return Ok(done(None)) };
         let wanted = |ask: &Ask| ask.send.uuid() == errand.send && ask.attempt == errand.attempt;
         let Some(at) = view.asks.iter().position(wanted) else { return Ok(done(Some(view))) };
         let ask = view.asks.swap_remove(at);
         let span = passage::span(workspace, &ask);
-        let passed = self.take_through(workspace, ask, &span).await.map_err(failed)?;
-        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
+        let passed = self.take_through(workspace, ask, &span).await?;
+        let view = self.turn(workspace, enrollment).await?;
         Ok(ErrandDone { waits: matches!(passed, Passed::Waits), ..done(view) })
+    }
+
+    async fn turn(
+        &self,
+        workspace: WorkspaceId,
+        enrollment: EnrollmentId,
+    ) -> Result<Option<View>, Error> {
+        let turn = one::turn(&self.mailroom, workspace, enrollment);
+        self.outage.heed("a turn", enrollment, turn).await
     }
 
     async fn take_through(
@@ -206,13 +196,15 @@ impl Sends {
         mut ask: Ask,
         span: &Span,
     ) -> Result<Passed, Error> {
+        let enrollment = ask.enrollment;
         // No lease runs while a send waits for a free line.
         let _line = tokio::select! {
             line = self.lines.enter(workspace, ask.sender) => line,
             () = self.ending.cancelled() => return Ok(Passed::Waits),
         };
         for _ in 0..GATES_MAX {
-            let readied = prepare(&self.mailroom, workspace, vec![ask]).await?.pop();
+            let readying = prepare(&self.mailroom, workspace, vec![ask]);
+            let readied = self.outage.heed("preparing a send", enrollment, readying).await?.pop();
             let message = match readied {
                 Some(Readied::Ready(message)) => *message,
                 Some(Readied::Answered(ask, answer)) => {
@@ -222,7 +214,8 @@ impl Sends {
             };
             self.lines.learn(workspace, message.sender.id, &message.outlet);
             let gate_at = Instant::now();
-            let mut gated = gate(&self.mailroom, workspace, vec![message]).await?;
+            let gating = gate(&self.mailroom, workspace, vec![message]);
+            let mut gated = self.outage.heed("the gate of a send", enrollment, gating).await?;
             if let Some(dispatch) = gated.dispatched.pop() {
                 let mailroom = &self.mailroom;
                 let called =
@@ -265,13 +258,12 @@ impl Sends {
         }
     }
 
-    async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Trouble> {
+    async fn look(&self, errand: &ErrandInput) -> Result<ErrandDone, Error> {
         let (workspace, enrollment) = names(errand);
-        let began = Instant::now();
-        let failed = |error| trouble(&self.outage, "a sweep", enrollment, began, &error);
-        let send = SendId::new(errand.send);
-        let settled = sweep(&self.mailroom, workspace, &[send]).await.map_err(failed)?.is_some();
-        let view = one::turn(&self.mailroom, workspace, enrollment).await.map_err(failed)?;
+        let sends = [SendId::new(errand.send)];
+        let sweep = sweep(&self.mailroom, workspace, &sends);
+        let settled = self.outage.heed("a sweep", enrollment, sweep).await?.is_some();
+        let view = self.turn(workspace, enrollment).await?;
         // One that is not settled has its time, which the turn knows.
         Ok(ErrandDone { waits: !settled, ..done(view) })
     }

@@ -1,5 +1,6 @@
 //! The way to Temporal: the address, namespace, certificates and key that its own programs use, from
-//! `TEMPORAL_…` variables and `temporal.toml`, so that what works for `temporal workflow list` works here.
+//! `TEMPORAL_…` variables and `temporal.toml`, so that what works for `temporal workflow list` works here. A
+//! file that is named and not there is refused: they pass it over, and leads would go elsewhere.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub enum ConnectionError {
     /// What is said of it does not read well. A text, because the SDK's error is bound to its thread.
     #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
     Settings(String),
-    /// The file that is named is not there, which Temporal's own programs pass over.
+    /// The file that is named is not there.
     #[error("TEMPORAL_CONFIG_FILE names {}, which is not there: correct it, or leave it out", .0.display())]
     NoSuchFile(PathBuf),
     /// Nobody answers, or not us.
@@ -51,7 +52,8 @@ pub enum ConnectionError {
     /// Nobody has made the namespace.
     #[error(
         "Temporal at {address} has no namespace `{namespace}`: set TEMPORAL_NAMESPACE to one it has, or \
-         make it with `temporal operator namespace create --namespace {namespace}`"
+         make it with `temporal operator namespace create --namespace {namespace} --address {}`",
+        authority(.address)
     )]
     NoSuchNamespace {
         /// Where.
@@ -74,7 +76,7 @@ impl From<ConfigError> for ConnectionError {
 ///
 /// # Errors
 ///
-/// [`ConnectionError::Settings`].
+/// [`ConnectionError::Settings`], [`ConnectionError::NoSuchFile`].
 pub fn address() -> Result<Option<String>, ConnectionError> {
     Ok(profile()?.address)
 }
@@ -84,13 +86,14 @@ pub fn address() -> Result<Option<String>, ConnectionError> {
 ///
 /// # Errors
 ///
-/// [`ConnectionError::Settings`].
+/// [`ConnectionError::Settings`], [`ConnectionError::NoSuchFile`].
 pub fn namespace() -> Result<String, ConnectionError> {
     Ok(profile()?.namespace.unwrap_or_else(|| NAMESPACE.to_owned()))
 }
 
 fn profile() -> Result<ClientConfigProfile, ConnectionError> {
-    if let Some(file) = std::env::var_os(CONFIG_FILE).map(PathBuf::from)
+    let file = std::env::var_os(CONFIG_FILE).filter(|file| !file.is_empty()).map(PathBuf::from);
+    if let Some(file) = file
         && !file.exists()
     {
         return Err(ConnectionError::NoSuchFile(file));
@@ -134,6 +137,12 @@ pub(crate) async fn connect(
         return Err(ConnectionError::NoSuchNamespace { address, namespace });
     }
     Client::new(connection, client).map_err(ConnectionError::Client)
+}
+
+/// An address as Temporal's programs want it: without a scheme.
+fn authority(address: &Url) -> &str {
+    let text = address.as_str();
+    text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/')
 }
 
 /// Tells whether a namespace is not there. Who may not ask finds out by working.

@@ -109,7 +109,7 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// When what is said of Temporal does not read well.
+    /// When what is said of Temporal does not read well, or names a file that is not there.
     pub fn start(mailroom: Mailroom, settings: Settings) -> Result<Self, ConnectionError> {
         connection::address()?;
         let stop = CancellationToken::new();
@@ -130,6 +130,7 @@ impl Runner {
 /// Connects, works until it is told to stop, and begins again when a worker ends by itself.
 async fn drive(mailroom: Mailroom, settings: Settings, stop: CancellationToken) {
     let mut trouble: u32 = 0;
+    let mut said = String::new();
     while !stop.is_cancelled() {
         let identity = format!("meridian/{}", mailroom.runner);
         let connected = tokio::select! {
@@ -148,8 +149,9 @@ async fn drive(mailroom: Mailroom, settings: Settings, stop: CancellationToken) 
             trouble = 0;
         }
         // Said once: it may be away for days.
-        if trouble == 0 {
+        if trouble == 0 || said != error {
             tracing::error!(error, "the Temporal engine does not run; trying again until it does");
+            said = error;
         }
         trouble = trouble.saturating_add(1);
         tokio::select! {

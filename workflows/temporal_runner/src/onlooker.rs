@@ -1,5 +1,5 @@
 //! Workflows of leads as somebody beside them sees them: what was recorded of each, and whether it goes on.
-//! For whoever measures; it drives nothing, and knows no rows.
+//! For whoever measures or judges; it drives nothing, and knows no rows.
 
 use machine::ids::{EnrollmentId, WorkspaceId};
 use prost::Message as _;
@@ -100,7 +100,7 @@ impl Onlooker {
     }
 
     /// Returns the newest history of an enrollment's workflow with all that it holds, as bytes in which texts
-    /// stand as they were given.
+    /// stand as they are, or as JSON writes them.
     ///
     /// # Errors
     ///

@@ -2,124 +2,119 @@
 //! again meanwhile; that it is away is said once, until it is back.
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use activities::error::{ActivityError, chain};
 use machine::ids::EnrollmentId;
 
+/// How long nothing may have failed until it is back: while it comes and goes it is away.
+const CALM: Duration = Duration::from_secs(5);
+
 /// What activities found last.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<Found>);
-
-#[derive(Debug, Default)]
-struct Found {
-    is_away: bool,
-    /// When the database last did what it was asked.
-    worked_at: Option<Instant>,
+pub(crate) struct Outage {
+    /// When it last failed, while it is away.
+    failed_at: Mutex<Option<Instant>>,
 }
 
-/// What a failure says about the database.
+/// Whether something was known already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tidings {
-    /// It is away, which is new.
-    Away,
-    /// It is still away.
-    StillAway,
-    /// It works for others.
-    Works,
-}
-
-/// What a success says about the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Success {
-    /// It is back.
-    Back,
-    /// It was not away.
-    Usual,
+    News,
+    Known,
 }
 
 impl Outage {
-    /// Logs that `what`, which began at `began`, failed for an enrollment, unless it says no more than
-    /// that the database is still away.
-    pub(crate) fn log(
+    /// Does some work in the database for an enrollment, and learns from what comes of it. That it failed is
+    /// logged, unless it says no more than that the database is still away.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work.
+    pub(crate) async fn heed<T>(
         &self,
         what: &'static str,
         enrollment: EnrollmentId,
-        began: Instant,
-        error: &ActivityError,
-    ) {
+        work: impl Future<Output = Result<T, ActivityError>>,
+    ) -> Result<T, ActivityError> {
+        let done = work.await;
+        match &done {
+            Ok(_) => self.over(),
+            Err(error) => self.log(what, enrollment, error),
+        }
+        done
+    }
+
+    fn log(&self, what: &'static str, enrollment: EnrollmentId, error: &ActivityError) {
         let cause = chain(error);
-        let tidings = if error.is_outage() { self.fails(began) } else { Tidings::Works };
-        match tidings {
-            Tidings::Away => tracing::error!(
+        if !error.is_outage() {
+            tracing::error!(enrollment.id = %enrollment, error = cause, "{what} failed");
+            return;
+        }
+        match self.fails(Instant::now()) {
+            Tidings::News => tracing::error!(
+                enrollment.id = %enrollment,
                 error = cause,
                 "the database is away: no lead of Temporal moves until it is back"
             ),
-            Tidings::StillAway => {
+            Tidings::Known => {
                 tracing::debug!(enrollment.id = %enrollment, error = cause, "{what} failed");
-            }
-            Tidings::Works => {
-                tracing::error!(enrollment.id = %enrollment, error = cause, "{what} failed");
             }
         }
     }
 
-    /// Notes that the database did what it was asked.
-    pub(crate) fn over(&self) {
-        if self.works(Instant::now()) == Success::Back {
+    fn over(&self) {
+        if self.works(Instant::now()) == Tidings::News {
             tracing::info!("the database is back: leads of Temporal move");
         }
     }
 
-    fn fails(&self, began: Instant) -> Tidings {
-        let mut found = self.found();
-        if found.is_away {
-            Tidings::StillAway
-        } else if found.worked_at.is_some_and(|at| began < at) {
-            Tidings::Works
-        } else {
-            found.is_away = true;
-            Tidings::Away
+    fn fails(&self, at: Instant) -> Tidings {
+        match self.failed_at().replace(at) {
+            None => Tidings::News,
+            Some(_) => Tidings::Known,
         }
     }
 
-    fn works(&self, at: Instant) -> Success {
-        let mut found = self.found();
-        found.worked_at = Some(at);
-        if std::mem::take(&mut found.is_away) { Success::Back } else { Success::Usual }
+    fn works(&self, at: Instant) -> Tidings {
+        match self.failed_at().take_if(|failed_at| at >= *failed_at + CALM) {
+            Some(_) => Tidings::News,
+            None => Tidings::Known,
+        }
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.0.lock().expect("no holder panics")
+    fn failed_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failed_at.lock().expect("no holder panics")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn an_outage_is_news_once_and_its_end_too() {
         let outage = Outage::default();
         let mut now = Instant::now();
-        assert_eq!(outage.works(now), Success::Usual);
+        assert_eq!(outage.works(now), Tidings::Known);
         for _ in 0..2 {
-            now += Duration::from_secs(1);
-            assert_eq!(outage.fails(now), Tidings::Away);
-            assert_eq!(outage.fails(now), Tidings::StillAway);
-            assert_eq!(outage.works(now), Success::Back);
-            assert_eq!(outage.works(now), Success::Usual);
+            assert_eq!(outage.fails(now), Tidings::News);
+            assert_eq!(outage.fails(now), Tidings::Known);
+            now += CALM;
+            assert_eq!(outage.works(now), Tidings::News);
+            assert_eq!(outage.works(now), Tidings::Known);
         }
     }
 
     #[test]
-    fn one_that_fails_while_others_succeed_is_no_outage() {
+    fn while_some_fail_and_others_succeed_nothing_is_said_again() {
         let outage = Outage::default();
-        let began = Instant::now();
-        assert_eq!(outage.works(began + Duration::from_secs(1)), Success::Usual);
-        assert_eq!(outage.fails(began), Tidings::Works);
-        assert_eq!(outage.works(began + Duration::from_secs(2)), Success::Usual);
+        let begun = Instant::now();
+        assert_eq!(outage.fails(begun), Tidings::News);
+        for second in 1..60 {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(outage.works(now), Tidings::Known);
+            assert_eq!(outage.fails(now), Tidings::Known);
+        }
     }
 }

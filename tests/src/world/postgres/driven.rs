@@ -227,6 +227,9 @@ impl Inner {
         let mut told = Vec::new();
         for enrollment in &self.order {
             let history = onlooker.whole(self.workspace, *enrollment).await.expect("a history");
+            let id = enrollment.to_string();
+            let is_plain = history.windows(id.len()).any(|bytes| bytes == id.as_bytes());
+            assert!(is_plain, "what is looked for could not be found in this history");
             let found = personal.told_in(&history);
             told.extend(found.iter().map(|it| format!("Temporal knows {it:?} of {enrollment}")));
         }
