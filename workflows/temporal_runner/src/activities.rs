@@ -174,11 +174,13 @@ impl Sends {
         let Some(mut view) = self.turn(workspace, enrollment).await? else { return Ok(done(None)) };
         let wanted = |ask: &Ask| ask.send.uuid() == errand.send && ask.attempt == errand.attempt;
         let Some(at) = view.asks.iter().position(wanted) else { return Ok(done(Some(view))) };
-        let ask = view.asks.swap_remove(at);
+        let (ask, seen) = (view.asks.swap_remove(at), view.seen);
         let span = passage::span(workspace, &ask);
         let passed = self.take_through(workspace, ask, &span).await?;
         let view = self.turn(workspace, enrollment).await?;
-        Ok(ErrandDone { waits: matches!(passed, Passed::Waits), ..done(view) })
+        // What this turn has heard, the end of a pause say, nobody is told of again.
+        let is_unchanged = view.as_ref().is_some_and(|view| view.seen == seen);
+        Ok(ErrandDone { waits: matches!(passed, Passed::Waits) && is_unchanged, ..done(view) })
     }
 
     async fn turn(
