@@ -2,6 +2,7 @@
 //! mail server that is not ours, a provider that posts over HTTP, and recipients who follow a script.
 //! What was accepted is told by the mail server's log, never by our own tables.
 
+pub mod gateway;
 pub mod installation;
 pub mod mail_server;
 pub mod oracle;

@@ -154,8 +154,8 @@ async fn talk(stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
             }
             _ => "250 2.0.0 ok",
         };
-        writes.write_all(reply.as_bytes()).await?;
-        writes.write_all(b"\r\n").await?;
+        // In one piece: of two small ones the second waits for the other side's word on the first.
+        writes.write_all(format!("{reply}\r\n").as_bytes()).await?;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::until;
 
+use crate::stage;
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,19 +19,7 @@ async fn a_server_of_our_own_ends_with_us_and_sleeps_on_its_file() {
     let port: u16 = std::fs::read_to_string(place.join("port")).unwrap().parse().unwrap();
     assert!(answers(port) && place.join("server.db").exists());
 
-    let leads = installation.write("leads.csv", "email\nada@recipients.example\n");
-    installation.run(&["lead", "import", &leads]).await;
-    let steps = "name: spring\nzone: UTC\nsteps:\n  - key: intro\n    email: { subject: Hello, body: Hello. }\n";
-    let campaign = installation.write("campaign.yaml", steps);
-    installation.run(&["campaign", "apply", &campaign]).await;
-    installation.run(&["campaign", "start", "spring"]).await;
-    until(LIMIT, async || {
-        serving.assert_running();
-        let shown = installation.json(&["campaign", "show", "spring"]).await;
-        assert_eq!(shown["engine"], "temporal");
-        if shown["states"]["finished"] == 1 { Ok(()) } else { Err(shown.to_string()) }
-    })
-    .await;
+    stage::one_lead_is_driven(&installation, &mut serving).await;
 
     // In whatever way.
     serving.kill().await;

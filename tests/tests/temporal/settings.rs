@@ -1,8 +1,12 @@
-//! What is said of Temporal and cannot be used is told, with what was said.
+//! What is said of Temporal is used as its own programs use it; what cannot be used is told, with what
+//! was said.
 
+use tests::end_to_end::gateway::Gateway;
 use tests::end_to_end::installation::Installation;
 use tests::end_to_end::temporal_server::TemporalServer;
 use tests::end_to_end::{PATIENCE, until};
+
+use crate::stage;
 
 const ENGINE: (&str, &str) = ("MERIDIAN_ENGINE", "temporal");
 
@@ -30,5 +34,30 @@ async fn a_namespace_that_is_not_there_is_named() {
         if is_told { Ok(()) } else { Err("nobody says so".to_owned()) }
     })
     .await;
+    assert!(serving.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_gateway_it_is_reached_with_a_certificate_and_a_key() {
+    let temporal = TemporalServer::start().await;
+    let address = temporal.address().parse().expect("an address");
+    let gateway = Gateway::before(address, "sesame").await;
+    let installation = Installation::create().await;
+    let settings = gateway.settings();
+    let serve_with_key = |key| {
+        let told = settings.iter().map(|(name, value)| (*name, value.as_str()));
+        let told: Vec<(&str, &str)> = told.chain([ENGINE, ("TEMPORAL_API_KEY", key)]).collect();
+        installation.serve_with(&told)
+    };
+
+    let serving = serve_with_key("simsim");
+    let is_told = || installation.log().contains("this key is not known");
+    until(PATIENCE, async || if is_told() { Ok(()) } else { Err(installation.log()) }).await;
+    serving.kill().await;
+
+    let mut serving = serve_with_key("sesame");
+    installation.ready(&mut serving).await;
+    stage::one_lead_is_driven(&installation, &mut serving).await;
+    assert!(!installation.log().contains("sesame"), "the key is in the log");
     assert!(serving.terminate().await.success());
 }

@@ -203,3 +203,20 @@ fn serve(installation: &Installation, temporal: &TemporalServer) -> Serving {
 fn engine(address: &str) -> [(&str, &str); 2] {
     [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address)]
 }
+
+/// Has a campaign of one mail drive one lead to its end.
+pub(crate) async fn one_lead_is_driven(installation: &Installation, serving: &mut Serving) {
+    let leads = installation.write("leads.csv", "email\nada@recipients.example\n");
+    installation.run(&["lead", "import", &leads]).await;
+    let steps = "name: spring\nzone: UTC\nsteps:\n  - key: intro\n    email: { subject: Hello, body: Hello. }\n";
+    let campaign = installation.write("campaign.yaml", steps);
+    installation.run(&["campaign", "apply", &campaign]).await;
+    installation.run(&["campaign", "start", "spring"]).await;
+    until(PATIENCE, async || {
+        serving.assert_running();
+        let shown = installation.json(&["campaign", "show", "spring"]).await;
+        assert_eq!(shown["engine"], "temporal");
+        if shown["states"]["finished"] == 1 { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+}
