@@ -63,20 +63,18 @@ pub async fn relayed_workspaces(conn: &mut PgConnection) -> sqlx::Result<Vec<Rel
 }
 
 /// A lead whose workflow is to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Which.
     pub enrollment: EnrollmentId,
     /// Its campaign.
     pub campaign: CampaignId,
-    /// The number of its newest journal row.
-    pub turn: i32,
     /// Its newest signal.
     pub signal_seq: i32,
-    /// The newest signal its machine has seen.
-    pub applied_seq: i32,
     /// When it is due.
     pub wake_at: Option<DateTime<Utc>>,
+    /// What its row became with: every change of it has another one.
+    pub row_version: String,
 }
 
 /// Returns up to `limit` leads of Temporal whose next signal can be heard, in the order of their ids
@@ -90,8 +88,8 @@ pub async fn unheard(
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT e.enrollment_id AS enrollment, e.campaign_id AS campaign, e.turn, e.signal_seq,
-               e.applied_seq, e.wake_at
+        SELECT e.enrollment_id AS enrollment, e.campaign_id AS campaign, e.signal_seq, e.wake_at,
+               e.xmin::text AS "row_version!"
         FROM enrollments AS e
         WHERE e.workspace_id = $1 AND e.enrollment_id > $2
           AND e.signal_seq > e.applied_seq AND e.parked_at IS NULL AND e.engine = 'temporal'
@@ -121,8 +119,8 @@ pub async fn unstarted(
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT enrollment_id AS enrollment, campaign_id AS campaign, turn, signal_seq, applied_seq,
-               wake_at
+        SELECT enrollment_id AS enrollment, campaign_id AS campaign, signal_seq, wake_at,
+               xmin::text AS "row_version!"
         FROM enrollments
         WHERE workspace_id = $1 AND enrollment_id > $2
           AND turn = 0 AND parked_at IS NULL AND engine = 'temporal'
@@ -150,8 +148,8 @@ pub async fn overdue(
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT enrollment_id AS enrollment, campaign_id AS campaign, turn, signal_seq, applied_seq,
-               wake_at
+        SELECT enrollment_id AS enrollment, campaign_id AS campaign, signal_seq, wake_at,
+               xmin::text AS "row_version!"
         FROM enrollments
         WHERE workspace_id = $1
           AND wake_at IS NOT NULL AND parked_at IS NULL AND engine = 'temporal'

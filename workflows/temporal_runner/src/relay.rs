@@ -72,9 +72,10 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-/// What was poked a moment ago, and how it stood then: while it stands so, the poke is on its way.
+/// What was poked a moment ago, and what its row was then: while nobody changes that, the poke is on its
+/// way.
 #[derive(Default)]
-struct Poked(HashMap<EnrollmentId, (Waiting, Instant)>);
+struct Poked(HashMap<EnrollmentId, (String, Instant)>);
 
 /// Where a round stands in the leads of a workspace.
 enum Scan {
@@ -172,7 +173,7 @@ impl Relay {
         loop {
             let page = self.read(workspace, &scan, overdue).await?;
             let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let Some(last) = page.last().copied() else { return Ok(false) };
+            let Some(last) = page.last().cloned() else { return Ok(false) };
             // Those who were poked a moment ago are passed by, up to the first who was not.
             if self.poke(poked, workspace, page).await? > 0 || !is_full || self.stop.is_cancelled()
             {
@@ -266,11 +267,11 @@ impl Poked {
     fn is_news(&self, waiting: &Waiting) -> bool {
         self.0
             .get(&waiting.enrollment)
-            .is_none_or(|(before, at)| before != waiting || at.elapsed() > ON_ITS_WAY)
+            .is_none_or(|(before, at)| *before != waiting.row_version || at.elapsed() > ON_ITS_WAY)
     }
 
     fn note(&mut self, waiting: Waiting) {
-        self.0.insert(waiting.enrollment, (waiting, Instant::now()));
+        self.0.insert(waiting.enrollment, (waiting.row_version, Instant::now()));
     }
 
     fn forget(&mut self) {
