@@ -39,7 +39,7 @@ ON_CLUSTER := env -u DATABASE_URL temporal/full-server bash -euo pipefail -c 'ME
 test-cluster: ## Run the scenarios on a full Temporal server with Postgres
 	scripts/setup build postgres smtp temporal cluster
 	env -u DATABASE_URL cargo test --locked --workspace --features tests/otlp --test scenarios --test temporal --no-run
-	$(ON_CLUSTER) cargo test --locked --workspace --features tests/otlp --no-fail-fast --test scenarios -- ::temporal:: $(ARGS)
+	$(ON_CLUSTER) cargo test --locked --workspace --features tests/otlp --no-fail-fast --test scenarios -- temporal $(ARGS)
 	$(ON_CLUSTER) cargo test --locked --workspace --features tests/otlp --test temporal -- several_processes
 
 fuzz: ## Play 10,000 random logs of leads on Postgres and in memory

@@ -10,7 +10,7 @@ const LENGTH_MIN: i32 = 4;
 pub struct Personal(Vec<String>);
 
 impl Personal {
-    /// Reads every address, name and attribute of leads and agents, and every line of what was written to
+    /// Reads every address, name and attribute of leads, agents and senders, and every line of what was written to
     /// them, as they stand in texts and in JSON. Words of ours, as keys of steps and states are, must
     /// not be among them: they are told to everybody.
     ///
@@ -23,6 +23,7 @@ impl Personal {
                   SELECT address FROM addresses
                   UNION SELECT address FROM sends
                   UNION SELECT unnest(ARRAY[name, email]) FROM agents
+                  UNION SELECT unnest(ARRAY[from_name, from_address]) FROM senders
                   UNION SELECT value FROM leads, jsonb_each_text(attributes)
                   UNION SELECT line FROM send_contents,
                       regexp_split_to_table(concat_ws(E'\n', subject, text, html), '\s*\n\s*') AS line)

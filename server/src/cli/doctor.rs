@@ -447,8 +447,10 @@ async fn look_at_work(store: &Store, config: &Config, report: &mut Report) -> an
         0 => {
             report.note("engine", "no process runs leads", "run `meridian up` or `meridian serve`");
         }
-        1 => report.ok("engine", "one process runs leads"),
-        n => report.ok("engine", format!("{n} processes run leads")),
+        1 => report.ok("engine", format!("one process runs leads; {usual} drives new campaigns")),
+        n => {
+            report.ok("engine", format!("{n} processes run leads; {usual} drives new campaigns"));
+        }
     }
     temporal::report(usual, &relayed, clocks, config, report).await;
     if (clocks.factor - 1.0).abs() > f64::EPSILON {

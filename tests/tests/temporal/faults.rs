@@ -56,6 +56,7 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_away_for_two_minutes_loses_no_stop() {
     let (mut stage, mut serving) = Stage::set(LEADS).await;
+    stage.accepted(&mut serving, LEADS as usize / 2).await;
     let mut firsts = Vec::new();
     until(PATIENCE, async || {
         firsts = stage.first_mails_of_who_opts_out();

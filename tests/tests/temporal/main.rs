@@ -5,6 +5,7 @@
 
 mod faults;
 mod long;
+mod many;
 mod moves;
 mod own_server;
 mod settings;

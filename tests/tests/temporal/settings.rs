@@ -60,4 +60,21 @@ async fn behind_a_gateway_it_is_reached_with_a_certificate_and_a_key() {
     stage::one_lead_is_driven(&installation, &mut serving).await;
     assert!(!installation.log().contains("sesame"), "the key is in the log");
     assert!(serving.terminate().await.success());
+
+    // The same in a file.
+    let installation = Installation::create().await;
+    let [address, trusted, shown, shown_key] = settings.map(|(_, value)| value);
+    let file = installation.write(
+        "temporal.toml",
+        &format!(
+            "[profile.cloud]\naddress = \"{address}\"\napi_key = \"sesame\"\n\
+             [profile.cloud.tls]\nserver_ca_cert_path = \"{trusted}\"\n\
+             client_cert_path = \"{shown}\"\nclient_key_path = \"{shown_key}\"\n"
+        ),
+    );
+    let told = [ENGINE, ("TEMPORAL_CONFIG_FILE", &file), ("TEMPORAL_PROFILE", "cloud")];
+    let mut serving = installation.serve_with(&told);
+    installation.ready(&mut serving).await;
+    stage::one_lead_is_driven(&installation, &mut serving).await;
+    assert!(serving.terminate().await.success());
 }

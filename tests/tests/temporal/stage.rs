@@ -90,6 +90,27 @@ impl Stage {
         self.temporal.run(&["workflow", "count", "--query", query]).await
     }
 
+    /// Signals what is no poke of ours to every lead whose workflow goes on: it looks, and goes on.
+    pub(crate) async fn signal_nonsense(&self) {
+        let listed = self.temporal.json(&["workflow", "list"]).await;
+        let mut heard = 0;
+        for workflow in listed.as_array().unwrap() {
+            let id = workflow["execution"]["workflowId"].as_str().unwrap();
+            let named = ["--workflow-id", id];
+            let described = ["workflow", "describe"];
+            let described = self.temporal.json(&[described, named].concat()).await;
+            let status = &described["workflowExecutionInfo"]["status"];
+            if status == "WORKFLOW_EXECUTION_STATUS_RUNNING" {
+                let signal = ["workflow", "signal", "--name", "look_again"];
+                let nonsense = ["--input", "\"nonsense\""];
+                self.temporal.run(&[&signal[..], &named, &nonsense].concat()).await;
+                heard += 1;
+            }
+        }
+        assert!(heard > 0, "nobody is on the way");
+        self.tell(&format!("{heard} workflows heard nonsense"));
+    }
+
     /// Returns the first mails of those who will opt out of the second one, which is not under way yet: it
     /// comes four seconds later.
     pub(crate) fn first_mails_of_who_opts_out(&self) -> Vec<Accepted> {
@@ -200,7 +221,7 @@ fn serve(installation: &Installation, temporal: &TemporalServer) -> Serving {
     installation.serve_with(&engine(&address))
 }
 
-fn engine(address: &str) -> [(&str, &str); 2] {
+pub(crate) fn engine(address: &str) -> [(&str, &str); 2] {
     [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address)]
 }
 

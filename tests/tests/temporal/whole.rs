@@ -27,6 +27,7 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
 
     stage.installation.run(&["campaign", "pause", CAMPAIGN]).await;
     stage.paused().await;
+    stage.signal_nonsense().await;
     let at_rest = stage.mail_server.accepted().len();
     stage.days_pass(3).await;
     assert_eq!(stage.mail_server.accepted().len(), at_rest, "sent in spite of the pause");

@@ -4,6 +4,7 @@
 
 #![expect(missing_docs, reason = "the macros make constants of their own, without a word")]
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, sweep};
 use activities::turn::one::{self, View};
 use activities::turn::{self, Ask};
+use futures::FutureExt as _;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use temporalio_macros::activities;
 use temporalio_sdk::ApplicationFailure;
@@ -100,6 +102,12 @@ impl Turns {
         _: ActivityContext,
         input: LeadInput,
     ) -> Result<LeadView, ActivityError> {
+        guarded(self.look(&input)).await
+    }
+}
+
+impl Turns {
+    async fn look(&self, input: &LeadInput) -> Result<LeadView, ActivityError> {
         let (workspace, enrollment) =
             (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
         let turn = one::turn(&self.mailroom, workspace, enrollment);
@@ -126,7 +134,7 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        beating(&context, self.pass(&errand)).await
+        guarded(beating(&context, self.pass(&errand))).await
     }
 
     /// Looks for evidence about a call that was lost.
@@ -136,8 +144,16 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        beating(&context, self.look(&errand)).await
+        guarded(beating(&context, self.look(&errand))).await
     }
+}
+
+/// What a panic says may be about somebody: Temporal is told its kind alone, and our log the rest.
+async fn guarded<T>(
+    work: impl Future<Output = Result<T, ActivityError>>,
+) -> Result<T, ActivityError> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Trouble::Failed.failure()))
 }
 
 /// Works, and shows meanwhile that it lives.
@@ -281,4 +297,19 @@ fn done(view: Option<View>) -> ErrandDone {
 
 fn shown(view: Option<View>) -> LeadView {
     view.map_or_else(LeadView::gone, LeadView::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn panics() -> Result<(), ActivityError> {
+        panic!("no room for ada@example.com")
+    }
+
+    #[tokio::test]
+    async fn a_panic_tells_temporal_of_nobody() {
+        let failure = format!("{:?}", guarded(panics()).await.unwrap_err());
+        assert!(failure.contains("Failed") && !failure.contains("ada"), "{failure}");
+    }
 }

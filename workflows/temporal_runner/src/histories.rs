@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 
 use activities::error::chain;
 use futures::StreamExt as _;
+use machine::ids::{EnrollmentId, WorkspaceId};
 use temporalio_client::errors::ClientError;
 use temporalio_client::{
-    WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowHistoryError, WorkflowListOptions,
+    Client, WorkflowExecutionInfo, WorkflowFetchHistoryOptions, WorkflowHistory,
+    WorkflowHistoryError, WorkflowListOptions,
 };
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use url::Url;
 
 use super::connection::{ConnectionError, connect};
+use super::payloads::workflow_id;
 use super::workflow::Lead;
 
-/// A history: its workflow's name, and what happened, as the SDK writes it.
+/// A history: the name of its workflow or run, and what happened, as the SDK writes it.
 pub type History = (String, Vec<u8>);
 
 /// Why histories cannot be had.
@@ -52,7 +55,8 @@ pub enum ReplayError {
     OtherWay(String),
 }
 
-/// Fetches the newest history of every lead, up to `limit` leads; from `address` if it is given.
+/// Fetches the histories of leads, of up to `limit` runs: a lead whose history grew long has several. From
+/// `address` if it is given.
 ///
 /// # Errors
 ///
@@ -61,26 +65,53 @@ pub async fn fetch(address: Option<&Url>, limit: usize) -> Result<Vec<History>, 
     let client = connect(address, "histories".to_owned()).await?;
     let mut listed =
         client.list_workflows("WorkflowType = 'lead.v1'", WorkflowListOptions::default());
-    let mut names = BTreeSet::new();
+    let mut runs = BTreeSet::new();
     while let Some(listed) = listed.next().await {
         let listed = listed.map_err(|error| FetchError::List(Box::new(error)))?;
-        names.insert(listed.id().to_owned());
-        if names.len() >= limit {
+        runs.insert((listed.id().to_owned(), listed.run_id().to_owned()));
+        if runs.len() >= limit {
             break;
         }
     }
-    let mut histories = Vec::with_capacity(names.len());
-    for workflow in names {
-        let handle = client.get_workflow_handle::<Lead>(workflow.clone());
-        let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await;
-        match history {
-            Ok(history) => histories.push((workflow, history)),
-            Err(error) => {
-                return Err(FetchError::History { workflow, source: Box::new(error) });
-            }
-        }
+    let mut histories = Vec::with_capacity(runs.len());
+    for (workflow, run) in runs {
+        histories.push(read(&client, workflow, Some(run)).await?);
     }
     Ok(histories)
+}
+
+/// Fetches the newest history of one lead; from `address` if it is given.
+///
+/// # Errors
+///
+/// When there is none, or the server does not answer.
+pub async fn fetch_one(
+    address: Option<&Url>,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+) -> Result<History, FetchError> {
+    let client = connect(address, "histories".to_owned()).await?;
+    read(&client, workflow_id(workspace, enrollment), None).await
+}
+
+async fn read(
+    client: &Client,
+    workflow: String,
+    run: Option<String>,
+) -> Result<History, FetchError> {
+    let named = WorkflowExecutionInfo::builder()
+        .namespace(client.options().namespace.clone())
+        .workflow_id(workflow.clone())
+        .maybe_run_id(run.clone())
+        .build();
+    let handle = named.bind_untyped(client.clone());
+    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await;
+    match history {
+        Ok(history) => {
+            Ok((run.map_or(workflow.clone(), |run| format!("{workflow}/{run}")), history))
+        }
+        Err(error) => Err(FetchError::History { workflow, source: Box::new(error) }),
+    }
 }
 
 /// Runs a history through the loop of this build.

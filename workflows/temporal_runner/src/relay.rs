@@ -17,6 +17,7 @@ use futures::{StreamExt as _, stream};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use sqlx::postgres::PgListener;
 use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::tonic::Code;
 use temporalio_client::{
     Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
@@ -216,14 +217,21 @@ impl Relay {
     ) -> Result<usize, Trouble> {
         page.retain(|waiting| poked.is_news(waiting));
         let mut calls = stream::iter(page)
-            .map(
-                |waiting| async move { self.poke_one(workspace, &waiting).await.map(|()| waiting) },
-            )
+            .map(|waiting| async move { (self.poke_one(workspace, &waiting).await, waiting) })
             .buffer_unordered(AT_ONCE);
         let mut n = 0;
-        while let Some(done) = calls.next().await {
-            poked.note(done?);
-            n += 1;
+        while let Some((done, waiting)) = calls.next().await {
+            match done {
+                Ok(()) => n += 1,
+                // The others are poked all the same.
+                Err(error) if is_of_one(&error) => tracing::warn!(
+                    enrollment.id = %waiting.enrollment,
+                    error = chain(&error),
+                    "a lead's workflow takes no pokes; trying again every half minute"
+                ),
+                Err(error) => return Err(error.into()),
+            }
+            poked.note(waiting);
         }
         metrics::counter!("meridian_pokes_total").increment(n as u64);
         Ok(n)
@@ -260,6 +268,17 @@ impl Relay {
             () = tokio::time::sleep(for_how_long) => {}
             () = self.stop.cancelled() => {}
         }
+    }
+}
+
+/// Whether Temporal refuses a poke for its workflow's own sake: it has taken too many, say.
+fn is_of_one(error: &WorkflowStartError) -> bool {
+    match error {
+        WorkflowStartError::Rpc(status) => {
+            matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition)
+        }
+        WorkflowStartError::PayloadConversion(_) => true,
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! clock, does the chores, and waits until there is nothing to wait for.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use server::temporal_server::TemporalServer;
 use sqlx::Row as _;
+use temporal_runner::histories;
 use temporal_runner::onlooker::Onlooker;
 use temporal_runner::{Runner, Settings};
 use tokio::sync::OnceCell;
@@ -230,10 +232,22 @@ impl Inner {
             let id = enrollment.to_string();
             let is_plain = history.windows(id.len()).any(|bytes| bytes == id.as_bytes());
             assert!(is_plain, "what is looked for could not be found in this history");
+            self.keep_history(*enrollment).await;
             let found = personal.told_in(&history);
             told.extend(found.iter().map(|it| format!("Temporal knows {it:?} of {enrollment}")));
         }
         told
+    }
+
+    /// Keeps a lead's history where `MERIDIAN_HISTORIES` says, under the name of its scenario.
+    async fn keep_history(&self, enrollment: EnrollmentId) {
+        let Some(place) = std::env::var_os("MERIDIAN_HISTORIES").map(PathBuf::from) else { return };
+        let address = Some(&self.driven().address);
+        let fetched = histories::fetch_one(address, self.workspace, enrollment).await;
+        let (_, history) = fetched.expect("a history");
+        let scenario = std::thread::current().name().unwrap_or("a scenario").replace("::", ".");
+        let path = place.join(format!("{scenario}-{enrollment}.json"));
+        std::fs::write(path, history).expect("a place to write to");
     }
 
     fn driven(&self) -> &Driven {
