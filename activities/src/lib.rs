@@ -62,6 +62,7 @@ pub mod suppression_list;
 pub mod tag;
 pub mod token;
 pub mod trace;
+pub mod trouble;
 pub mod turn;
 pub mod twilio;
 pub mod verify;

@@ -28,7 +28,6 @@ use uuid::Uuid;
 use crate::campaign_settings::CampaignSettings;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::mailroom::Mailroom;
 use crate::store::clock::{self, Clocks};
 use crate::store::enrollments::{self, Cursor, Locked};
 use crate::store::quotas::{self, Released};
@@ -37,7 +36,7 @@ use crate::store::{Store, Tx};
 use crate::trace::TraceParent;
 use crate::versions::{Loaded, Versions};
 
-/// How many turns of one enrollment may fail before it is parked.
+/// How often an enrollment may fail to move before it is parked: its turn, or what that asked for.
 pub const FAILURES_MAX: i16 = 5;
 
 /// How long a planned send may lie before it is handed out again, in wall time.
@@ -50,8 +49,8 @@ pub const RUNNER_SILENCE: TimeDelta = TimeDelta::seconds(15);
 /// time. What is marked as due for that long is looked at now.
 pub const OVERDUE: TimeDelta = TimeDelta::seconds(30);
 
-/// When an enrollment is looked at again whose turn failed, in wall time.
-const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(5);
+/// When an enrollment is looked at again that failed to move, in wall time.
+pub(crate) const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(5);
 
 /// One send that waits for its gate.
 #[derive(Debug, Clone)]
@@ -138,8 +137,8 @@ pub struct Turned {
     pub applied: usize,
     /// Sends that wait for their gate.
     pub asks: Vec<Ask>,
-    /// Sends whose call was lost, for [`crate::send::sweep()`].
-    pub lost: Vec<SendId>,
+    /// Sends whose call was lost, for [`crate::send::sweep()`], each with its enrollment.
+    pub lost: Vec<(EnrollmentId, SendId)>,
     /// Enrollments that could not be turned, with the reason.
     pub spoiled: Vec<(EnrollmentId, String)>,
     /// The earliest time at which one of them is due again.
@@ -235,28 +234,6 @@ pub async fn these(
 /// When the database fails.
 pub async fn park(tx: &mut Tx, clocks: Clocks, spoiled: &[(EnrollmentId, String)]) -> Result<()> {
     write::park(tx, clocks, spoiled).await
-}
-
-/// Notes a turn that failed for no other lead's sake, and parks the enrollment after too many.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn blame(
-    mailroom: &Mailroom,
-    workspace: WorkspaceId,
-    enrollment: EnrollmentId,
-    cause: &str,
-) -> Result<()> {
-    let mut tx = mailroom.store.begin(workspace).await?;
-    let clocks = clock::read(&mut tx).await?;
-    let again_at = clocks.campaign_in(AFTER_FAILURE);
-    let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
-    tracing::error!(enrollment.id = %enrollment, failures, cause, "turn failed");
-    if failures >= FAILURES_MAX {
-        park(&mut tx, clocks, &[(enrollment, cause.to_owned())]).await?;
-    }
-    tx.commit().await
 }
 
 /// What a transaction brings to its turns.

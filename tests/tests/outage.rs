@@ -13,7 +13,9 @@ use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::{self, Provider};
 use tests::end_to_end::recipients::Recipients;
+use tests::end_to_end::temporal_server::{self, TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, seed, tell, until};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 const LEADS: u32 = 60;
@@ -35,21 +37,38 @@ enum Outage {
     Noticed(Duration),
 }
 
+/// The tests share a database, and each takes it away.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
+    let _alone = ALONE.lock().await;
+    assert_nothing_lost([["--spacing", "1 hour"], ["--per-day", "30"]], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_do_they_where_temporal_drives_the_leads() {
+    let _alone = ALONE.lock().await;
+    let temporal = TemporalServer::start().await;
+    assert_nothing_lost(temporal_server::LIMITS, &engine(&temporal.address())).await;
+}
+
+async fn assert_nothing_lost(limits: [[&str; 2]; 2], settings: &[(&str, &str)]) {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let delays = Delays { before: 30, after: 30, slow: 400, hold: 2_000, ask: 0 };
     let mail_server = Arc::new(MailServer::start(delays).await);
     let installation = Installation::create().await;
-    let endpoint = installation.begin(&mail_server, LEADS, 86_400.0).await;
+    // First, for it says which engine new campaigns get.
+    let mut serving = installation.serve_with(settings);
+    installation.ready(&mut serving).await;
+    let endpoint = installation.begin_within(limits, &mail_server, LEADS, 86_400.0).await;
     let database = installation.database.clone();
     let provider = Provider::new(&endpoint, random.random());
     let recipients = Recipients::new(Arc::clone(&mail_server), provider.clone(), database.clone());
     let stop = CancellationToken::new();
     let playing = tokio::spawn(recipients.play(stop.clone()));
 
-    let mut serving = installation.serve();
     for outage in OUTAGES {
         let enough = mail_server.accepted().len() + random.random_range(5..20);
         until(PATIENCE, async || {
@@ -76,7 +95,7 @@ async fn power_cuts_of_the_database_lose_nothing_and_leave_nothing_in_doubt() {
     })
     .await;
     stop.cancel();
-    let done = playing.await.unwrap();
+    let done = playing.await.expect("recipients do not panic");
     // An end without a database is an end all the same.
     cluster::power_cut(async { assert!(serving.terminate().await.success()) }).await;
     let accepted = mail_server.accepted();

@@ -159,7 +159,8 @@ pub async fn write(
         r#"
         UPDATE enrollments AS e
         SET snapshot = u.snapshot, turn = u.turn, applied_seq = u.applied_seq,
-            verb_seq = u.verb_seq, failures = 0, email_sender_id = u.email_sender_id,
+            verb_seq = u.verb_seq, email_sender_id = u.email_sender_id,
+            failures = CASE WHEN u.turn = e.turn THEN e.failures ELSE 0 END,
             sms_sender_id = u.sms_sender_id, state = u.state, why = u.why, until = u.until,
             next_step = u.next_step, next_at = u.next_at, changed_at = u.changed_at,
             wake_at = u.wake_at, ended_at = u.ended_at,
@@ -196,7 +197,7 @@ pub async fn write(
     Ok(())
 }
 
-/// Notes a failed turn. Returns how many failed in a row.
+/// Notes that a turn or what it asked for failed. Returns how often that was so since the enrollment moved.
 pub async fn note_failure(
     conn: &mut PgConnection,
     workspace: WorkspaceId,

@@ -64,7 +64,8 @@ pub async fn turn(
     let mut view = View::of(standing, clocks);
     view.rests &= turned.asks.is_empty() && turned.lost.is_empty();
     view.headline = turned.headlines.into_iter().map(|(_, headline)| headline).next();
-    (view.asks, view.lost) = (turned.asks, turned.lost);
+    view.asks = turned.asks;
+    view.lost = turned.lost.into_iter().map(|(_, send)| send).collect();
     Ok(Some(view))
 }
 

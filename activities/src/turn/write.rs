@@ -90,7 +90,8 @@ impl Writes {
             return;
         }
         turned.asks.extend(out.asks);
-        turned.lost.extend(out.lost);
+        let enrollment = EnrollmentId::new(done.read.row.enrollment_id);
+        turned.lost.extend(out.lost.into_iter().map(|send| (enrollment, send)));
         turned.next_wake = match (turned.next_wake, wake_at) {
             (Some(earlier), Some(wake_at)) => Some(earlier.min(wake_at)),
             (earlier, wake_at) => earlier.or(wake_at),

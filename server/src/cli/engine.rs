@@ -35,7 +35,12 @@ struct Moved {
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { campaign, engine, leads } = self;
-        writeln!(f, "{engine} drives `{campaign}`; {leads} leads were moved")?;
+        let moved = match leads {
+            0 => "no lead of it was elsewhere".to_owned(),
+            1 => "1 lead was moved".to_owned(),
+            _ => format!("{leads} leads were moved"),
+        };
+        writeln!(f, "{engine} drives `{campaign}`; {moved}")?;
         match engine {
             Engine::Temporal => {
                 writeln!(f, "  they go on where a process runs with --engine temporal")

@@ -94,6 +94,22 @@ impl Installation {
         endpoint["url"].as_str().expect("the address of the endpoint").to_owned()
     }
 
+    /// Starts the campaign `spring` of one mail, after a wait, for these addresses, one a line.
+    pub async fn begin_one_mail(&self, mail_server: &MailServer, leads: &str, wait: &str) {
+        let url = mail_server.url();
+        let sender = ["sender", "add", "one", &url, "--from", "one@sender.example"];
+        self.run(&[&sender[..], &["--spacing", "0 minutes"]].concat()).await;
+        let leads = self.write("leads.csv", &format!("email\n{leads}"));
+        self.run(&["lead", "import", &leads]).await;
+        let campaign = format!(
+            "name: spring\nzone: UTC\nsenders: [one]\nsteps:\n  - key: intro\n    wait: {wait}\n\
+             \x20   email: {{ subject: Hello, body: Hello. }}\n"
+        );
+        let campaign = self.write("campaign.yaml", &campaign);
+        self.run(&["campaign", "apply", &campaign]).await;
+        self.run(&["campaign", "start", "spring"]).await;
+    }
+
     /// Goes on with another build of the program, which does the same.
     pub fn build_anew(&mut self) {
         let program = self.place.path().join("meridian-of-tomorrow");

@@ -37,6 +37,16 @@ pub fn given() -> Option<SocketAddr> {
     Some(address)
 }
 
+/// The limits of senders whose campaign runs a day a second. Temporal's timers fire some hundred
+/// milliseconds late, which are hours there: whoever has the last place of a day would miss it again and
+/// again.
+pub const LIMITS: [[&str; 2]; 2] = [["--spacing", "0 minutes"], ["--per-day", "10000"]];
+
+/// Returns the settings of an installation whose leads are driven by the server at this address.
+pub fn engine(address: &str) -> [(&str, &str); 2] {
+    [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address)]
+}
+
 /// A server.
 pub struct TemporalServer {
     port: u16,

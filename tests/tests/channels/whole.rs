@@ -14,6 +14,7 @@ use tests::end_to_end::installation::{Installation, SIGNING_KEY};
 use tests::end_to_end::mail_server::{Accepted, Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none};
 use tests::end_to_end::provider::{self, Provider};
+use tests::end_to_end::temporal_server::{TemporalServer, engine};
 use tests::end_to_end::until;
 
 /// How long anything may take.
@@ -190,10 +191,21 @@ async fn says(endpoint: &str, sid: &str, number: &str, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
+    assert_all_comes_as_it_should("postgres", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_tell_whether_temporal_drives_them() {
+    let temporal = TemporalServer::start().await;
+    let address = temporal.address();
+    assert_all_comes_as_it_should("temporal", &engine(&address)).await;
+}
+
+async fn assert_all_comes_as_it_should(engine: &str, settings: &[(&str, &str)]) {
     let mail_server = MailServer::start(Delays::default()).await;
     let twilio = Twilio::start().await;
     let installation = Installation::create().await;
-    let mut serving = installation.serve();
+    let mut serving = installation.serve_with(settings);
     installation.ready(&mut serving).await;
     let key = installation.json(&["key", "create", "--role", "admin"]).await;
     let secret = key["secret"].as_str().unwrap().to_owned();
@@ -278,6 +290,7 @@ async fn mails_and_texts_are_sent_answered_stopped_and_closed() {
         program.comes_to(lead, "replied").await;
     }
     let shown = program.get(&path).await;
+    assert_eq!(shown["engine"], engine, "{shown}");
     let states = json!({ "finished": 1, "held": 1, "opted_out": 1, "replied": 2 });
     assert_eq!(shown["states"], states, "{shown}");
     let stopped = program.post(&format!("{path}/stop"), json!({}), 200).await;

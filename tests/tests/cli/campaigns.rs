@@ -225,7 +225,16 @@ async fn what_temporal_drives_links_to_its_pages() {
     let shown = desk.types("enrollment show ann@example.com").await.well();
     assert!(shown.contains("postgres") && !shown.contains("ops.example"), "{shown}");
 
-    desk.types("engine move --to temporal spring").await.well();
+    let move_it = "engine move --to temporal spring";
+    let moved = desk.types(move_it).await.well();
+    assert!(moved.starts_with("temporal drives `spring`; 1 lead was moved\n"), "{moved}");
+    let moved = desk.types(move_it).await.well();
+    assert!(
+        moved.starts_with("temporal drives `spring`; no lead of it was elsewhere\n"),
+        "{moved}"
+    );
+    let list = desk.types("campaign list").await.well();
+    assert!(list.contains("temporal"), "{list}");
     let campaign = desk.types("campaign show spring --json").await.json();
     assert_eq!(campaign["engine"], "temporal");
     let start = "https://ops.example/temporal/namespaces/default/workflows";

@@ -9,4 +9,5 @@ mod freeze;
 mod hang_ups;
 mod kill;
 mod lost_answers;
+mod poison;
 mod stop;

@@ -12,7 +12,7 @@ use tests::end_to_end::installation::Installation;
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::oracle::nothing;
 use tests::end_to_end::provider::{self, Provider};
-use tests::end_to_end::temporal_server::TemporalServer;
+use tests::end_to_end::temporal_server::{TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, until};
 
 const LEADS: &str =
@@ -255,8 +255,7 @@ async fn what_temporals_sdk_counts_stands_beside_what_we_count() {
     let temporal = TemporalServer::start().await;
     let address = temporal.address();
     let installation = Installation::create().await;
-    let mut serving = installation
-        .serve_with(&[("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address.as_str())]);
+    let mut serving = installation.serve_with(&engine(&address));
     installation.ready(&mut serving).await;
     let leads = installation.write("leads.csv", LEADS);
     installation.run(&["lead", "import", &leads]).await;

@@ -13,7 +13,7 @@ use tests::end_to_end::mail_server::{Accepted, Delays, MailServer};
 use tests::end_to_end::oracle::{self, assert_none, nothing};
 use tests::end_to_end::provider::Provider;
 use tests::end_to_end::recipients::{self, Done, Mail, Part, Recipients};
-use tests::end_to_end::temporal_server::TemporalServer;
+use tests::end_to_end::temporal_server::{LIMITS, TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, seed, tell, until, wall_seconds};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -21,10 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 /// A day of the campaign is a second.
 const FACTOR: f64 = 86_400.0;
-
-/// Temporal's timers fire some hundred milliseconds late, which are hours here: whoever has the last place
-/// of a day would miss it again and again.
-const LIMITS: [[&str; 2]; 2] = [["--spacing", "0 minutes"], ["--per-day", "10000"]];
 
 pub(crate) const CAMPAIGN: &str = "three-mails";
 
@@ -219,10 +215,6 @@ impl Stage {
 fn serve(installation: &Installation, temporal: &TemporalServer) -> Serving {
     let address = temporal.address();
     installation.serve_with(&engine(&address))
-}
-
-pub(crate) fn engine(address: &str) -> [(&str, &str); 2] {
-    [("MERIDIAN_ENGINE", "temporal"), ("TEMPORAL_ADDRESS", address)]
 }
 
 /// Has a campaign of one mail drive one lead to its end.

@@ -1,7 +1,6 @@
 //! Effects: prepare, gate and call what turns asked for, and record what became of it.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +12,15 @@ use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare};
+use activities::trouble::caught;
 use activities::turn::Ask;
-use futures::FutureExt as _;
 use machine::ids::{SendId, SenderId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tracing::Span;
 
 use super::Shared;
+use super::recovery::blame;
 
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);
@@ -37,33 +37,20 @@ pub(crate) async fn gate_asked(shared: Arc<Shared>) {
         alone = alone.saturating_sub(1);
         while calls.try_join_next().is_some() {}
         let names: Vec<Finished> = asks.iter().map(name).collect();
-        let passing = AssertUnwindSafe(pass(&shared, workspace, asks, &mut calls));
-        let Err(trouble) = Trouble::of(passing.catch_unwind().await) else { continue };
-        tracing::error!(error = trouble.what, "gate failed; its sends are handed out again");
+        let only = if let [ask] = &asks[..] { Some(ask.enrollment) } else { None };
+        let passing = caught(pass(&shared, workspace, asks, &mut calls));
+        let Err(trouble) = passing.await else { continue };
+        tracing::error!(error = chain(&trouble), "gate failed; its sends are handed out again");
+        match only {
+            Some(enrollment) => blame(&shared, workspace, enrollment, &trouble).await,
+            None if trouble.is_outage() => {}
+            None => alone = names.len(),
+        }
         shared.lanes.done(workspace, &names);
         shared.doubt();
-        if !trouble.is_outage && names.len() > 1 {
-            alone = names.len();
-        }
         shared.pause(Duration::from_millis(500)).await;
     }
     while calls.join_next().await.is_some() {}
-}
-
-/// Why a step failed.
-struct Trouble {
-    what: String,
-    is_outage: bool,
-}
-
-impl Trouble {
-    fn of<T>(done: std::thread::Result<Result<T>>) -> Result<T, Self> {
-        match done {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Self { what: chain(&error), is_outage: error.is_outage() }),
-            Err(_) => Err(Self { what: "it panicked".to_owned(), is_outage: false }),
-        }
-    }
 }
 
 async fn pass(
@@ -196,9 +183,9 @@ async fn at_rest(shared: &Shared) {
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
     let writing = passage::write_down(&shared.mailroom, workspace, recorded, || shared.doubt());
     let error = tokio::select! {
-        written = AssertUnwindSafe(writing).catch_unwind() => match Trouble::of(written) {
+        written = caught(writing) => match written {
             Ok(turned) => return shared.take_up(workspace, turned),
-            Err(trouble) => trouble.what,
+            Err(trouble) => chain(&trouble),
         },
         () = passage::out_of_time(shared.stop.cancelled()) => "the database is away, and the process ends".to_owned(),
     };

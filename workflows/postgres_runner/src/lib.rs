@@ -25,7 +25,7 @@ use activities::store::bell;
 use activities::turn::Turned;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
-use machine::ids::WorkspaceId;
+use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ struct Shared {
     /// Rung when a campaign has something in store for many leads.
     plans: Notify,
     outcomes: mpsc::UnboundedSender<(WorkspaceId, Recorded, Span)>,
-    lost: mpsc::UnboundedSender<(WorkspaceId, Vec<machine::ids::SendId>)>,
+    lost: mpsc::UnboundedSender<(WorkspaceId, Vec<(EnrollmentId, SendId)>)>,
     /// Rung when open requests are to be looked at.
     look: Notify,
     /// Whether something was handed out that may have been lost on its way to memory.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use activities::error::{Result, chain};
 use activities::store::enrollments::Cursor;
 use activities::store::{clock, work};
+use activities::trouble::{Trouble, caught};
 use activities::turn::Due;
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -151,12 +152,12 @@ impl Scout {
 }
 
 async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
-    match due.turn(&shared.mailroom.versions).await {
+    match caught(due.turn(&shared.mailroom.versions)).await {
         Ok(turned) => shared.take_up(workspace, turned),
-        Err(error) if error.is_outage() => return Err(error),
-        Err(error) => {
+        Err(Trouble::Failed(error)) if error.is_outage() => return Err(error),
+        Err(trouble) => {
             tracing::error!(
-                error = chain(&error),
+                error = chain(&trouble),
                 "a batch of turns failed; looking for the cause"
             );
             recovery::turn_by_halves(shared, workspace).await?;

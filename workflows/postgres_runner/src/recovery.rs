@@ -1,14 +1,13 @@
 //! What goes wrong: batches that fail, calls that were lost, runners that died.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use activities::error::{Result, chain};
 use activities::send::sweep;
 use activities::store::{clock, enrollments, work};
+use activities::trouble::{Trouble, caught};
 use activities::turn;
-use futures::FutureExt as _;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use uuid::Uuid;
@@ -37,12 +36,13 @@ async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> R
         if part.is_empty() || shared.stopping() {
             continue;
         }
-        match turn::these(&mailroom.store, &mailroom.versions, workspace, &part).await {
+        let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &part);
+        match caught(turned).await {
             Ok(turned) => shared.take_up(workspace, turned),
-            Err(error) if error.is_outage() => return Err(error),
-            Err(error) if part.len() == 1 => {
+            Err(Trouble::Failed(error)) if error.is_outage() => return Err(error),
+            Err(trouble) if part.len() == 1 => {
                 let enrollment = EnrollmentId::new(part[0]);
-                turn::blame(mailroom, workspace, enrollment, &chain(&error)).await?;
+                trouble.blame(mailroom, workspace, enrollment).await?;
                 // Nobody looks for what becomes due without a turn.
                 shared.work.notify_one();
             }
@@ -59,7 +59,7 @@ async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> R
 /// Sweeps calls that were lost, as turns find them.
 pub(crate) async fn sweep_lost(
     shared: Arc<Shared>,
-    mut lost: UnboundedReceiver<(WorkspaceId, Vec<SendId>)>,
+    mut lost: UnboundedReceiver<(WorkspaceId, Vec<(EnrollmentId, SendId)>)>,
 ) {
     loop {
         let next = tokio::select! {
@@ -68,20 +68,50 @@ pub(crate) async fn sweep_lost(
         };
         let Some((workspace, sends)) = next else { return };
         for sends in sends.chunks(SWEEP_MAX) {
-            let swept = AssertUnwindSafe(sweep(&shared.mailroom, workspace, sends)).catch_unwind();
-            let error = match swept.await {
-                Ok(Ok(Some(turned))) => {
-                    shared.take_up(workspace, turned);
-                    continue;
-                }
-                Ok(Ok(None)) => continue,
-                Ok(Err(error)) => chain(&error),
-                Err(_) => "it panicked".to_owned(),
-            };
-            // Its enrollment looks again by itself.
-            tracing::error!(error, "sweep failed; it is repeated");
-            shared.pause(Duration::from_millis(500)).await;
+            let Err(trouble) = sweep_these(&shared, workspace, sends).await else { continue };
+            if trouble.is_outage() || sends.len() == 1 {
+                continue;
+            }
+            // The one that makes the sweep fail is found, and the others are swept.
+            for lost in sends {
+                let _ = sweep_these(&shared, workspace, std::slice::from_ref(lost)).await;
+            }
         }
+    }
+}
+
+/// Sweeps these. One alone that fails is to blame for it.
+async fn sweep_these(
+    shared: &Shared,
+    workspace: WorkspaceId,
+    lost: &[(EnrollmentId, SendId)],
+) -> Result<(), Trouble> {
+    let sends: Vec<SendId> = lost.iter().map(|(_, send)| *send).collect();
+    match caught(sweep(&shared.mailroom, workspace, &sends)).await {
+        Ok(Some(turned)) => shared.take_up(workspace, turned),
+        Ok(None) => {}
+        Err(trouble) => {
+            // Its enrollment looks again by itself.
+            tracing::error!(error = chain(&trouble), "sweep failed; it is repeated");
+            if let [(enrollment, _)] = lost {
+                blame(shared, workspace, *enrollment, &trouble).await;
+            }
+            shared.pause(Duration::from_millis(500)).await;
+            return Err(trouble);
+        }
+    }
+    Ok(())
+}
+
+/// Counts a failure against the one lead that it was about.
+pub(crate) async fn blame(
+    shared: &Shared,
+    workspace: WorkspaceId,
+    enrollment: EnrollmentId,
+    trouble: &Trouble,
+) {
+    if let Err(error) = trouble.blame(&shared.mailroom, workspace, enrollment).await {
+        tracing::error!(error = chain(&error), "a failure was not counted");
     }
 }
 

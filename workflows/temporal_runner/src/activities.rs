@@ -4,19 +4,18 @@
 
 #![expect(missing_docs, reason = "the macros make constants of their own, without a word")]
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use activities::error::{ActivityError as Error, chain};
+use activities::error::ActivityError as Error;
 use activities::mailroom::Mailroom;
 use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, sweep};
+use activities::trouble::caught;
+use activities::turn::Ask;
 use activities::turn::one::{self, View};
-use activities::turn::{self, Ask};
-use futures::FutureExt as _;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use temporalio_macros::activities;
 use temporalio_sdk::ApplicationFailure;
@@ -36,28 +35,22 @@ const GATES_MAX: u32 = 50;
 
 /// Why an activity failed, as Temporal may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Trouble {
+enum Failure {
     #[error("the database is away")]
     Outage,
     #[error("it failed, and Meridian's log says why")]
     Failed,
 }
 
-impl Trouble {
+impl Failure {
     /// Returns the failure of an activity, which names its kind and no cause.
-    fn failure(self) -> ActivityError {
+    fn told(self) -> ActivityError {
         let kind = match self {
             Self::Outage => "Outage",
             Self::Failed => "Failed",
         };
         let failure = ApplicationFailure::builder(self).type_name(kind.to_owned()).build();
         ActivityError::application(failure)
-    }
-}
-
-impl From<&Error> for Trouble {
-    fn from(error: &Error) -> Self {
-        if error.is_outage() { Self::Outage } else { Self::Failed }
     }
 }
 
@@ -102,26 +95,10 @@ impl Turns {
         _: ActivityContext,
         input: LeadInput,
     ) -> Result<LeadView, ActivityError> {
-        guarded(self.look(&input)).await
-    }
-}
-
-impl Turns {
-    async fn look(&self, input: &LeadInput) -> Result<LeadView, ActivityError> {
-        let (workspace, enrollment) =
-            (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
-        let turn = one::turn(&self.mailroom, workspace, enrollment);
-        let error = match self.outage.heed("a turn", enrollment, turn).await {
-            Ok(view) => return Ok(shown(view)),
-            Err(error) => error,
-        };
-        if !error.is_outage() {
-            let cause = chain(&error);
-            let blame = turn::blame(&self.mailroom, workspace, enrollment, &cause);
-            let blamed = self.outage.heed("counting a failed turn", enrollment, blame).await;
-            blamed.map_err(|error| Trouble::from(&error).failure())?;
-        }
-        Err(Trouble::from(&error).failure())
+        let lead = (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
+        let turn = one::turn(&self.mailroom, lead.0, lead.1);
+        let turn = self.outage.heed("a turn", lead.1, turn);
+        answered_for(&self.mailroom, &self.outage, lead, turn).await.map(shown)
     }
 }
 
@@ -134,7 +111,8 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        guarded(beating(&context, self.pass(&errand))).await
+        let work = self.pass(&errand);
+        beating(&context, answered_for(&self.mailroom, &self.outage, names(&errand), work)).await
     }
 
     /// Looks for evidence about a call that was lost.
@@ -144,27 +122,42 @@ impl Sends {
         context: ActivityContext,
         errand: ErrandInput,
     ) -> Result<ErrandDone, ActivityError> {
-        guarded(beating(&context, self.look(&errand))).await
+        let work = self.look(&errand);
+        beating(&context, answered_for(&self.mailroom, &self.outage, names(&errand), work)).await
     }
 }
 
-/// What a panic says may be about somebody: Temporal is told its kind alone, and our log the rest.
-async fn guarded<T>(
-    work: impl Future<Output = Result<T, ActivityError>>,
+/// Works for a lead. What fails for its sake is counted, and parks it after some; Temporal is told no more
+/// than the kind, for what a failure says may be about somebody.
+async fn answered_for<T>(
+    mailroom: &Mailroom,
+    outage: &Outage,
+    (workspace, enrollment): (WorkspaceId, EnrollmentId),
+    work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, ActivityError> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.unwrap_or_else(|_| Err(Trouble::Failed.failure()))
+    let trouble = match caught(work).await {
+        Ok(done) => return Ok(done),
+        Err(trouble) => trouble,
+    };
+    if trouble.is_outage() {
+        return Err(Failure::Outage.told());
+    }
+    let blame = trouble.blame(mailroom, workspace, enrollment);
+    match outage.heed("counting a failure", enrollment, blame).await {
+        Err(error) if error.is_outage() => Err(Failure::Outage.told()),
+        Ok(()) | Err(_) => Err(Failure::Failed.told()),
+    }
 }
 
 /// Works, and shows meanwhile that it lives.
 async fn beating(
     context: &ActivityContext,
-    work: impl Future<Output = Result<ErrandDone, Error>>,
+    work: impl Future<Output = Result<ErrandDone, ActivityError>>,
 ) -> Result<ErrandDone, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
-            done = &mut work => return done.map_err(|error| Trouble::from(&error).failure()),
+            done = &mut work => return done,
             () = tokio::time::sleep(BEAT) => {
                 // One that is told to stop ends its call all the same: it may have left.
                 if let Err(error) = context.record_heartbeat(()).await {
@@ -297,19 +290,4 @@ fn done(view: Option<View>) -> ErrandDone {
 
 fn shown(view: Option<View>) -> LeadView {
     view.map_or_else(LeadView::gone, LeadView::from)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn panics() -> Result<(), ActivityError> {
-        panic!("no room for ada@example.com")
-    }
-
-    #[tokio::test]
-    async fn a_panic_tells_temporal_of_nobody() {
-        let failure = format!("{:?}", guarded(panics()).await.unwrap_err());
-        assert!(failure.contains("Failed") && !failure.contains("ada"), "{failure}");
-    }
 }

@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use activities::mailroom::LEASE_MAX;
 use futures::FutureExt as _;
 use futures::future::{OptionFuture, select_all};
 use temporalio_common::RetryPolicy;
@@ -27,6 +28,7 @@ const TURN: Duration = Duration::from_secs(30);
 
 /// How long a send may take in all, with the wait for a free line: more than any lease.
 const SEND: Duration = Duration::from_secs(30 * 60);
+const _: () = assert!(SEND.as_secs() > LEASE_MAX.num_seconds().unsigned_abs());
 
 /// After this long without a heartbeat an activity is given up: its worker is gone.
 const HEARTBEAT: Duration = Duration::from_secs(30);

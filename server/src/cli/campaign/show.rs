@@ -51,6 +51,7 @@ impl fmt::Display for List {
             &[
                 Column::Text("name"),
                 Column::Text("status"),
+                Column::Text("engine"),
                 Column::Number("version"),
                 Column::Number("leads"),
                 Column::Number("live"),
@@ -63,6 +64,7 @@ impl fmt::Display for List {
             table.row([
                 campaign.name.clone(),
                 campaign.status.to_string(),
+                campaign.engine.to_string(),
                 campaign.version.to_string(),
                 campaign.leads.to_string(),
                 campaign.live.to_string(),

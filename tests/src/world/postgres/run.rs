@@ -128,6 +128,13 @@ impl Inner {
             }
             moved = true;
             if self.driven.is_some() {
+                // Where no time passes, a lead that looked a moment ago would not look again.
+                sqlx::query("UPDATE enrollments SET wake_at = $2 WHERE enrollment_id = $1")
+                    .bind(enrollment.uuid())
+                    .bind(now - TimeDelta::minutes(1))
+                    .execute(&mut self.owner)
+                    .await
+                    .expect("the lead is due");
                 continue;
             }
             let ids = [enrollment.uuid()];
@@ -142,7 +149,8 @@ impl Inner {
     async fn take_up(&mut self, turned: Turned) -> Vec<Ask> {
         let mut asks = turned.asks;
         if !turned.lost.is_empty() {
-            let swept = sweep(&self.room, self.workspace, &turned.lost).await;
+            let lost: Vec<_> = turned.lost.into_iter().map(|(_, send)| send).collect();
+            let swept = sweep(&self.room, self.workspace, &lost).await;
             if let Some(turned) = swept.expect("the sweep runs") {
                 asks.extend(turned.asks);
             }
