@@ -33,7 +33,7 @@ pub enum News {
     Enrollments {
         /// The campaign.
         campaign: CampaignId,
-        /// The state, as shown; `parked` where turns failed and a person must act.
+        /// The state, as shown; `parked` where it failed to move and a person must act.
         state: String,
         /// Whose.
         enrollments: Vec<EnrollmentId>,

@@ -50,8 +50,8 @@ pub enum Refused {
     /// Nothing of it was given up.
     #[error("nothing of it was given up; it is {0}")]
     NotFailed(Shown),
-    /// Its turns fail, and no order reaches it.
-    #[error("its turns fail: put it back to work with its dead letter")]
+    /// It failed to move, and no order reaches it.
+    #[error("it failed to move, again and again: put it back to work with its dead letter")]
     Parked,
     /// Its campaign ended for good.
     #[error("its campaign is stopped for good")]

@@ -89,10 +89,17 @@ impl ActivityError {
         }
     }
 
+    /// Whether others were in the way, so that no lead is to blame: of two that wait for each other one
+    /// is sent back (class 40, and 55P03).
+    pub fn is_conflict(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code.starts_with("40") || code == "55P03")
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Database(_) => true,
+            Self::Database(_) => self.is_outage() || self.is_conflict(),
             Self::Migration(_)
             | Self::Snapshot { .. }
             | Self::Stored { .. }

@@ -90,7 +90,7 @@ pub async fn signal(room: &Mailroom, workspace: WorkspaceId, event: NewEvent) ->
         let mut tries = 1;
         let (signalled, named) = loop {
             match take(&room, workspace, &event).await {
-                Err(error) if tries < TRIES && is_conflict(&error) => tries += 1,
+                Err(error) if tries < TRIES && error.is_conflict() => tries += 1,
                 answer => break answer?,
             }
         };
@@ -468,10 +468,4 @@ pub(crate) async fn undisturbed<T: Send + 'static>(
         // Only the end of the program cancels it.
         Err(_) => Err(sqlx::Error::PoolClosed.into()),
     }
-}
-
-/// Whether Postgres ended the transaction in favour of another one.
-fn is_conflict(error: &ActivityError) -> bool {
-    let ActivityError::Database(sqlx::Error::Database(error)) = error else { return false };
-    matches!(error.code().as_deref(), Some("40001" | "40P01"))
 }

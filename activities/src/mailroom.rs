@@ -167,40 +167,39 @@ impl Mailroom {
         })
     }
 
-    /// Returns how the messages of `sender` leave; `Err` says why they cannot.
+    /// Returns how the messages of `sender` leave.
     ///
     /// # Errors
     ///
-    /// When the stored password cannot be opened.
-    pub fn outlet(
-        &self,
-        workspace: WorkspaceId,
-        sender: &Sender,
-    ) -> Result<std::result::Result<Outlet, String>> {
+    /// Why they cannot: its password cannot be opened, say. That is this sender's trouble alone.
+    pub fn outlet(&self, workspace: WorkspaceId, sender: &Sender) -> Result<Outlet, String> {
         let key = (workspace, sender.id);
         let known = self.outlets.read().expect("no writer panics").get(&key).cloned();
         if let Some(known) = known
             && known.transport == sender.transport
             && known.secret == sender.secret
         {
-            return Ok(Ok(known.outlet));
+            return Ok(known.outlet);
         }
+        let password = || {
+            let opened = sender.password(workspace, &self.keys);
+            opened.map_err(|error| crate::error::chain(&error))
+        };
         let outlet = match &sender.transport {
             Transport::Capture { .. } => Outlet::Capture,
             Transport::Discard => Outlet::Discard,
-            Transport::Mailgun(account) => match sender.password(workspace, &self.keys)? {
+            Transport::Mailgun(account) => match password()? {
                 Some(key) => Outlet::Mailgun(Arc::new(MailgunClient::new(account.clone(), key))),
-                None => return Ok(Err("no key is stored for this domain".to_owned())),
+                None => return Err("no key is stored for this domain".to_owned()),
             },
-            Transport::Twilio(account) => match sender.password(workspace, &self.keys)? {
+            Transport::Twilio(account) => match password()? {
                 Some(token) => Outlet::Twilio(Arc::new(TwilioClient::new(account.clone(), token))),
-                None => return Ok(Err("no token is stored for this account".to_owned())),
+                None => return Err("no token is stored for this account".to_owned()),
             },
             Transport::Smtp(account) => {
-                let password = sender.password(workspace, &self.keys)?;
-                match SmtpTransport::new(account.clone(), password.as_ref()) {
+                match SmtpTransport::new(account.clone(), password()?.as_ref()) {
                     Ok(transport) => Outlet::Smtp(Arc::new(transport.within(self.reach))),
-                    Err(fault) => return Ok(Err(crate::error::chain(&fault))),
+                    Err(fault) => return Err(crate::error::chain(&fault)),
                 }
             }
         };
@@ -210,6 +209,6 @@ impl Mailroom {
             outlet: outlet.clone(),
         };
         self.outlets.write().expect("no writer panics").insert(key, opened);
-        Ok(Ok(outlet))
+        Ok(outlet)
     }
 }

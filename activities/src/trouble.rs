@@ -1,5 +1,6 @@
-//! Work for leads that fails: for nobody's sake while the database is away, else for that of the lead it
-//! was done for, which is put out of the way after some times, so that the others go on.
+//! Failures of the work that is done for a lead: counted against it, so that it is parked after some and holds
+//! nobody up. That the database is away, or that others were in the way, counts against nobody. Knows
+//! neither engine, and nothing of the work.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,12 +10,12 @@ use machine::ids::{EnrollmentId, WorkspaceId};
 use crate::error::{ActivityError, Result, chain};
 use crate::mailroom::Mailroom;
 use crate::store::{clock, enrollments};
-use crate::turn::{self, AFTER_FAILURE, FAILURES_MAX};
+use crate::turn::{AFTER_FAILURE, FAILURES_MAX, write};
 
 /// Why work was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// It says why.
+    /// With an error.
     #[error(transparent)]
     Failed(#[from] ActivityError),
     /// The log has its words, which may be about somebody.
@@ -44,7 +45,7 @@ impl Trouble {
     }
 
     /// Counts it against the one enrollment that it was about, which is parked after too many since it moved
-    /// last. An outage is counted against nobody.
+    /// last. What is no lead's fault is counted against none.
     ///
     /// # Errors
     ///
@@ -55,17 +56,21 @@ impl Trouble {
         workspace: WorkspaceId,
         enrollment: EnrollmentId,
     ) -> Result<()> {
-        if self.is_outage() {
+        let cause = chain(self);
+        if let Self::Failed(error) = self
+            && (error.is_outage() || error.is_conflict())
+        {
+            tracing::debug!(enrollment.id = %enrollment, cause, "a lead did not move");
             return Ok(());
         }
-        let cause = chain(self);
         let mut tx = mailroom.store.begin(workspace).await?;
         let clocks = clock::read(&mut tx).await?;
         let again_at = clocks.campaign_in(AFTER_FAILURE);
         let failures = enrollments::note_failure(&mut tx, workspace, enrollment, again_at).await?;
-        tracing::error!(enrollment.id = %enrollment, failures, cause, "a lead failed to move");
-        if failures >= FAILURES_MAX {
-            turn::park(&mut tx, clocks, &[(enrollment, cause)]).await?;
+        if failures.is_some_and(|failures| failures >= FAILURES_MAX) {
+            write::park(&mut tx, clocks, &[(enrollment, cause)]).await?;
+        } else {
+            tracing::error!(enrollment.id = %enrollment, failures, cause, "a lead failed to move");
         }
         tx.commit().await
     }

@@ -9,7 +9,7 @@ mod given_up;
 pub mod one;
 mod people;
 pub(crate) mod requests;
-mod write;
+pub(crate) mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use crate::trace::TraceParent;
 use crate::versions::{Loaded, Versions};
 
 /// How often an enrollment may fail to move before it is parked: its turn, or what that asked for.
-pub const FAILURES_MAX: i16 = 5;
+pub(crate) const FAILURES_MAX: i16 = 5;
 
 /// How long a planned send may lie before it is handed out again, in wall time.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
@@ -224,16 +224,6 @@ pub async fn these(
     let turned = advance(&mut tx, versions, clocks, taken).await?;
     tx.commit().await?;
     Ok(turned)
-}
-
-/// Takes enrollments that cannot be turned out of the way until a person acts, each with the cause on
-/// record.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn park(tx: &mut Tx, clocks: Clocks, spoiled: &[(EnrollmentId, String)]) -> Result<()> {
-    write::park(tx, clocks, spoiled).await
 }
 
 /// What a transaction brings to its turns.

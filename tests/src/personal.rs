@@ -7,17 +7,21 @@ use sqlx::PgConnection;
 const LENGTH_MIN: i32 = 4;
 
 /// The personal texts of a database.
-pub struct Personal(Vec<String>);
+pub struct Personal {
+    texts: Vec<String>,
+    finder: AhoCorasick,
+}
 
 impl Personal {
-    /// Reads every address, name and attribute of leads, agents and senders, and every line of what was written to
-    /// them, as they stand in texts and in JSON. Words of ours, as keys of steps and states are, must
-    /// not be among them: they are told to everybody.
+    /// Reads every address, name and attribute of leads, agents and senders that its rows hold, and every line of
+    /// what was written to them, and adds what they wrote, which is sealed; as they stand in texts and in
+    /// JSON. Words of ours, as keys of steps and states are, must not be among them: they are told to
+    /// everybody.
     ///
     /// # Panics
     ///
     /// When there is none, or the database does not answer.
-    pub async fn of(owner: &mut PgConnection) -> Self {
+    pub async fn of(owner: &mut PgConnection, written: &[String]) -> Self {
         let texts = sqlx::query_scalar(
             r"WITH texts (text) AS (
                   SELECT address FROM addresses
@@ -29,22 +33,24 @@ impl Personal {
                       regexp_split_to_table(concat_ws(E'\n', subject, text, html), '\s*\n\s*') AS line)
               SELECT DISTINCT trim(text) FROM texts WHERE length(trim(text)) >= $1",
         );
-        let texts: Vec<String> =
+        let mut texts: Vec<String> =
             texts.bind(LENGTH_MIN).fetch_all(owner).await.expect("the database answers");
+        texts.extend_from_slice(written);
         assert!(!texts.is_empty(), "there is nobody");
         let in_json = |text: &String| {
             let quoted = serde_json::to_string(text).expect("a text is JSON");
             quoted.trim_matches('"').to_owned()
         };
         let escaped: Vec<String> = texts.iter().map(in_json).collect();
-        Self(texts.into_iter().chain(escaped).collect())
+        texts.extend(escaped);
+        let finder = AhoCorasick::new(&texts).expect("they are few");
+        Self { texts, finder }
     }
 
     /// Returns those that stand in `bytes`.
     pub fn told_in(&self, bytes: &[u8]) -> Vec<&str> {
-        let texts = AhoCorasick::new(&self.0).expect("they are few");
-        let mut told: Vec<&str> =
-            texts.find_overlapping_iter(bytes).map(|it| self.0[it.pattern()].as_str()).collect();
+        let found = self.finder.find_overlapping_iter(bytes);
+        let mut told: Vec<&str> = found.map(|it| self.texts[it.pattern()].as_str()).collect();
         told.sort_unstable();
         told.dedup();
         told

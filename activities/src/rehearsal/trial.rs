@@ -183,7 +183,7 @@ async fn send(
     let Some(sender) = stage.senders.values().find(|sender| sender.channel == channel) else {
         return Ok(Err(NotTried::NoSender(channel)));
     };
-    let outlet = match room.outlet(workspace, sender)? {
+    let outlet = match room.outlet(workspace, sender) {
         Ok(outlet) => outlet,
         Err(why) => {
             return Ok(Err(NotTried::BadSender { sender: sender.name.clone(), why }));

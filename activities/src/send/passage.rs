@@ -131,13 +131,15 @@ pub async fn out_of_time(ending: impl Future<Output = ()>) {
 ///
 /// # Errors
 ///
-/// When it fails again and again although the database is there.
+/// When it fails again and again although the database is there; several at once are tried once, for it
+/// may be one of them that makes it fail.
 pub async fn write_down(
     mailroom: &Mailroom,
     workspace: WorkspaceId,
     recorded: &[Recorded],
     mut in_doubt: impl FnMut(),
 ) -> Result<Turned> {
+    let tries_max = if recorded.len() > 1 { 1 } else { RECORD_TRIES };
     let mut tries = 0;
     loop {
         let error = match record(mailroom, workspace, recorded).await {
@@ -152,7 +154,7 @@ pub async fn write_down(
         };
         in_doubt();
         tries += 1;
-        if tries >= RECORD_TRIES && !error.is_outage() {
+        if tries >= tries_max && !error.is_outage() {
             return Err(error);
         }
         tracing::error!(error = chain(&error), "recording failed; trying again");

@@ -18,7 +18,7 @@ use crate::address::EmailAddress;
 use crate::agents::offers::{self, Turns};
 use crate::content::body::Footer;
 use crate::content::step::{CompiledStep, RenderFault, Values};
-use crate::error::{Result, chain};
+use crate::error::Result;
 use crate::header_text::HeaderText;
 use crate::mailroom::{Mailroom, Outlet};
 use crate::phone::PhoneNumber;
@@ -97,11 +97,7 @@ pub async fn prepare(
     let mut ready_senders = HashMap::new();
     for row in senders::by_ids(&mut tx, workspace, &sender_ids).await? {
         let Some(sender) = Sender::readable(row).map(Arc::new) else { continue };
-        // A password that cannot be opened is this sender's trouble, not that of the others.
-        let outlet = match mailroom.outlet(workspace, &sender) {
-            Err(error) if !error.is_transient() => Err(chain(&error)),
-            answer => answer?,
-        };
+        let outlet = mailroom.outlet(workspace, &sender);
         if let Err(reason) = &outlet {
             tracing::warn!(sender.id = %sender.id, reason, "sender cannot be used");
         }

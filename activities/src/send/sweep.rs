@@ -216,7 +216,7 @@ async fn ask(
     let sought = records::sought(&mut tx, workspace, &[lost.send_id]).await?;
     tx.commit().await?;
     let Some(sought) = sought.into_iter().next() else { return Ok(Ok(None)) };
-    let outlet = match mailroom.outlet(workspace, sender)? {
+    let outlet = match mailroom.outlet(workspace, sender) {
         Ok(outlet) => outlet,
         Err(why) => return Ok(Err(Detail::new(why))),
     };

@@ -17,7 +17,7 @@ pub type DeadLetterId = Id<DeadLetterKind>;
 /// What was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// An enrollment whose turns fail: it is parked.
+    /// An enrollment that fails to move: it is parked.
     Enrollment(EnrollmentId),
     /// A mail nobody could read: it counts as a reply.
     Event(EventId),

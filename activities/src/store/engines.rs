@@ -73,7 +73,7 @@ pub struct Waiting {
     pub signal_seq: i32,
     /// When it is due.
     pub wake_at: Option<DateTime<Utc>>,
-    /// What its row became with: every change of it has another one.
+    /// The transaction that wrote its row last (`xmin`): any change of the row is another one.
     pub row_version: String,
 }
 

@@ -33,7 +33,7 @@ pub struct EnrollmentRow {
     pub next_at: Option<DateTime<Utc>>,
     /// Campaign time of the newest event.
     pub changed_at: DateTime<Utc>,
-    /// When it was taken out of the run because its turns failed.
+    /// When it was taken out of the run because it failed to move.
     pub parked_at: Option<DateTime<Utc>>,
 }
 
@@ -262,7 +262,7 @@ pub struct Stored {
     pub attributes: Value,
     /// The name of the mailbox it keeps.
     pub sender: Option<String>,
-    /// When it was taken out of the run because its turns failed.
+    /// When it was taken out of the run because it failed to move.
     pub parked_at: Option<DateTime<Utc>>,
     /// Facts on their way that no turn has seen.
     pub unseen: i32,

@@ -197,29 +197,31 @@ pub async fn write(
     Ok(())
 }
 
-/// Notes that a turn or what it asked for failed. Returns how often that was so since the enrollment moved.
+/// Notes that a turn or what it asked for failed. Returns how often that was so since the enrollment moved;
+/// `None` where it is parked, or gone.
 pub async fn note_failure(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     enrollment: EnrollmentId,
     again_at: DateTime<Utc>,
-) -> sqlx::Result<i16> {
+) -> sqlx::Result<Option<i16>> {
     sqlx::query_scalar!(
         r#"
         UPDATE enrollments
         SET failures = failures + 1, wake_at = $3
-        WHERE workspace_id = $1 AND enrollment_id = $2
+        WHERE workspace_id = $1 AND enrollment_id = $2 AND parked_at IS NULL
         RETURNING failures
         "#,
         workspace.uuid(),
         enrollment.uuid(),
         again_at,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
 }
 
-/// Takes enrollments out of the due index until a person acts. Returns them, each with its campaign.
+/// Takes enrollments out of the due index until a person acts. Returns those that were in it, each with its
+/// campaign.
 pub async fn park(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -229,7 +231,7 @@ pub async fn park(
     let parked = sqlx::query!(
         r#"
         UPDATE enrollments SET parked_at = $3
-        WHERE workspace_id = $1 AND enrollment_id = ANY ($2)
+        WHERE workspace_id = $1 AND enrollment_id = ANY ($2) AND parked_at IS NULL
         RETURNING campaign_id, enrollment_id
         "#,
         workspace.uuid(),

@@ -393,21 +393,23 @@ fn tell(
 }
 
 /// Takes enrollments that cannot be turned out of the way, with the cause on record.
-pub(super) async fn park(
+pub(crate) async fn park(
     tx: &mut Tx,
     clocks: Clocks,
     spoiled: &[(EnrollmentId, String)],
 ) -> Result<()> {
     let workspace = tx.workspace();
     let ids: Vec<Uuid> = spoiled.iter().map(|(id, _)| id.uuid()).collect();
-    let mut parked = BTreeMap::<CampaignId, Vec<EnrollmentId>>::new();
-    for (campaign, id) in enrollments::park(tx, workspace, &ids, clocks.campaign).await? {
-        parked.entry(campaign).or_default().push(id);
+    let parked = enrollments::park(tx, workspace, &ids, clocks.campaign).await?;
+    let is_new = |id: &EnrollmentId| parked.iter().any(|(_, parked)| parked == id);
+    let mut told = BTreeMap::<CampaignId, Vec<EnrollmentId>>::new();
+    for (campaign, id) in &parked {
+        told.entry(*campaign).or_default().push(*id);
     }
-    for (campaign, enrollments) in parked {
+    for (campaign, enrollments) in told {
         tx.tell(News::Enrollments { campaign, state: "parked".to_owned(), enrollments });
     }
-    for (enrollment, cause) in spoiled {
+    for (enrollment, cause) in spoiled.iter().filter(|(id, _)| is_new(id)) {
         let subject = dead_letters::Subject::Enrollment(*enrollment);
         dead_letters::add(tx, workspace, subject, cause, clocks.campaign).await?;
         tracing::error!(enrollment.id = %enrollment, cause, "enrollment parked");

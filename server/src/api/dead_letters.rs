@@ -66,7 +66,7 @@ struct DeadLetter {
     id: DeadLetterId,
     /// What was given up.
     kind: Kind,
-    /// The enrollment whose turns fail; of that kind only.
+    /// The enrollment that fails to move; of that kind only.
     #[serde(skip_serializing_if = "Option::is_none")]
     enrollment: Option<EnrollmentId>,
     /// The mail's event; of mails only.
@@ -128,7 +128,7 @@ impl From<Letter> for Mail {
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    /// An enrollment whose turns fail: it does not move.
+    /// An enrollment that failed to move, and waits.
     Enrollment,
     /// A mail nobody could read: it counts as a reply.
     UnreadMail,

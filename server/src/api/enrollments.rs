@@ -111,7 +111,7 @@ struct Enrollment {
     /// The name of the mailbox that writes to the person.
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<String>,
-    /// When it was taken out of the run, because its turns failed again and again.
+    /// When it was taken out of the run, because it failed to move again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_at: Option<DateTime<Utc>>,
     /// Facts on their way to it, which the plan does not know yet.

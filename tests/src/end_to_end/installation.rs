@@ -94,15 +94,20 @@ impl Installation {
         endpoint["url"].as_str().expect("the address of the endpoint").to_owned()
     }
 
-    /// Starts the campaign `spring` of one mail, after a wait, for these addresses, one a line.
-    pub async fn begin_one_mail(&self, mail_server: &MailServer, leads: &str, wait: &str) {
-        let url = mail_server.url();
-        let sender = ["sender", "add", "one", &url, "--from", "one@sender.example"];
-        self.run(&[&sender[..], &["--spacing", "0 minutes"]].concat()).await;
+    /// Starts the campaign `spring` of one mail, after a wait, for these addresses, one a line. The mails are
+    /// only kept where there is no server.
+    pub async fn begin_one_mail(&self, to: Option<&MailServer>, leads: &str, wait: &str) {
+        let mut senders = "";
+        if let Some(mail_server) = to {
+            senders = "senders: [one]\n";
+            let url = mail_server.url();
+            let sender = ["sender", "add", "one", &url, "--from", "one@sender.example"];
+            self.run(&[&sender[..], &["--spacing", "0 minutes"]].concat()).await;
+        }
         let leads = self.write("leads.csv", &format!("email\n{leads}"));
         self.run(&["lead", "import", &leads]).await;
         let campaign = format!(
-            "name: spring\nzone: UTC\nsenders: [one]\nsteps:\n  - key: intro\n    wait: {wait}\n\
+            "name: spring\nzone: UTC\n{senders}steps:\n  - key: intro\n    wait: {wait}\n\
              \x20   email: {{ subject: Hello, body: Hello. }}\n"
         );
         let campaign = self.write("campaign.yaml", &campaign);

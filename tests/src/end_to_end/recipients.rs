@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a recipient stays away, in campaign days.
 const AWAY_DAYS: i64 = 12;
 
+/// What they answer.
+pub const ANSWER: &str = "Thank you, tell me more.";
+
 /// The campaign that the recipients get: three mails, days apart.
 pub const CAMPAIGN: &str = r#"
 name: three-mails
@@ -279,9 +282,7 @@ impl Recipients {
         let provider = &self.provider;
         let mail = mail(accepted);
         Some(match part {
-            Part::Replies(to) if to == mail => {
-                (What::Stop, provider.answer(accepted, "Thank you, tell me more.", &[]))
-            }
+            Part::Replies(to) if to == mail => (What::Stop, provider.answer(accepted, ANSWER, &[])),
             Part::Bounces if mail == Mail::First => {
                 let failure = json!({
                     "severity": "permanent",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use temporal_runner::histories;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -121,6 +122,28 @@ impl TemporalServer {
         let ours = self.ours.as_mut().expect("only a server of our own is killed");
         ours.process = spawn(&ours.place, self.port, ours.histories);
         ours.ready(self.port).await;
+    }
+
+    /// Has everything that it has recorded of leads go the same way once more. Kept where
+    /// `MERIDIAN_HISTORIES` says. Returns how many histories there are.
+    ///
+    /// # Panics
+    ///
+    /// When there is none, or one goes another way.
+    pub async fn replay_histories(&self) -> usize {
+        let address = format!("http://{}", self.address()).parse().expect("an address");
+        let found = histories::fetch(Some(&address), 1_000).await.expect("the server answers");
+        assert!(!found.is_empty(), "there are no histories");
+        let place = std::env::var_os("MERIDIAN_HISTORIES").map(PathBuf::from);
+        for (name, history) in &found {
+            assert_eq!(histories::replay(history).await, Ok(()), "{name}");
+            if let Some(place) = &place {
+                let name = name.replace('/', "-");
+                let kept = std::fs::write(place.join(format!("{name}.json")), history);
+                kept.expect("a place to write to");
+            }
+        }
+        found.len()
     }
 
     /// Returns everything it has on disk; nothing if it is not ours.

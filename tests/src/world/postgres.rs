@@ -67,6 +67,8 @@ struct Inner {
     held: Vec<Dispatch>,
     /// Calls whose answer was lost, with the time at which that is noticed.
     lost: Vec<(DateTime<Utc>, SendId, EnrollmentId)>,
+    /// What leads wrote.
+    written: Vec<String>,
     sent: Vec<(EnrollmentId, SendId, Sent)>,
     team_mails: Vec<Mail>,
     reading: Reading,
@@ -131,6 +133,7 @@ impl Postgres {
             script: Script::Accept,
             held: Vec::new(),
             lost: Vec::new(),
+            written: Vec::new(),
             sent: Vec::new(),
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
@@ -440,6 +443,9 @@ impl Postgres {
     pub(super) async fn faults(&self) -> Vec<String> {
         let mut inner = self.0.lock().await;
         let told = inner.told().await;
+        for enrollment in &inner.order {
+            inner.keep_history(*enrollment).await;
+        }
         let versions = &inner.room.versions;
         let checks = verify::verify(&inner.store, versions, inner.workspace).await;
         let checks = checks.expect("the invariants can be checked");

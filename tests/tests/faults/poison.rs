@@ -1,10 +1,10 @@
 //! One lead among others that cannot move, and no outage is the cause: it is put out of the way with the
 //! cause, and holds nobody up.
 
-use serde_json::{Value, json};
-use tests::end_to_end::installation::Installation;
+use serde_json::Value;
+use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
-use tests::end_to_end::temporal_server::{TemporalServer, engine};
+use tests::end_to_end::temporal_server::{Histories, TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, until};
 
 /// Why the database refuses, where it does. Nothing of it may reach Temporal.
@@ -15,6 +15,7 @@ const CAUSE: &str = "no luck with this one";
 enum Refused {
     Turn,
     Gate,
+    Outcome,
 }
 
 impl Refused {
@@ -33,6 +34,9 @@ impl Refused {
                 "UPDATE",
                 "NEW.state = 'dispatching' AND NEW.address LIKE 'lead-3@%'",
             ],
+            Self::Outcome => {
+                ["sends", "UPDATE", "NEW.state = 'accepted' AND NEW.address LIKE 'lead-3@%'"]
+            }
         }
     }
 }
@@ -57,55 +61,106 @@ async fn a_lead_of_temporal_whose_message_fails_at_the_gate_is_parked() {
     assert_parked_of_temporal(Refused::Gate).await;
 }
 
-async fn assert_parked_of_temporal(refused: Refused) {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_cannot_be_written_holds_no_other_up() {
+    assert_others_finish(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_cannot_be_written_holds_no_other_lead_of_temporal_up() {
     let temporal = TemporalServer::start().await;
+    assert_others_finish(&engine(&temporal.address())).await;
+}
+
+/// Eight leads of a campaign of one mail, under way.
+struct Eight {
+    installation: Installation,
+    serving: Serving,
+    mail_server: MailServer,
+}
+
+impl Eight {
+    async fn set(refused: Refused, settings: &[(&str, &str)]) -> Self {
+        let installation = Installation::create().await;
+        let mut serving = installation.serve_with(settings);
+        installation.ready(&mut serving).await;
+        let [table, act, terms] = refused.terms();
+        let refusing = format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                 IF {terms} THEN RAISE EXCEPTION '{CAUSE}'; END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuses BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();"
+        );
+        let mut owner = installation.database.owner().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(refusing)).execute(&mut owner).await.unwrap();
+        let mail_server = MailServer::start(Delays::default()).await;
+        let leads: String = (1..=8).map(|n| format!("lead-{n}@recipients.example\n")).collect();
+        installation.begin_one_mail(Some(&mail_server), &leads, "0 days").await;
+        Self { installation, serving, mail_server }
+    }
+
+    /// Waits until so many have finished.
+    async fn finish(&mut self, count: u64) {
+        until(PATIENCE, async || {
+            self.serving.assert_running();
+            let shown = self.installation.json(&["campaign", "show", "spring"]).await;
+            let finished = shown["states"]["finished"].as_u64();
+            if finished == Some(count) { Ok(()) } else { Err(shown["states"].to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until something is given up, and returns what.
+    async fn dead_letters(&mut self) -> Vec<Value> {
+        let mut letters = Vec::new();
+        until(PATIENCE, async || {
+            self.serving.assert_running();
+            let mut listed = self.installation.json(&["dead-letter", "list"]).await;
+            letters = serde_json::from_value(listed["dead_letters"].take()).unwrap();
+            if letters.is_empty() { Err("nothing is given up".to_owned()) } else { Ok(()) }
+        })
+        .await;
+        letters
+    }
+}
+
+async fn assert_others_finish(settings: &[(&str, &str)]) {
+    let mut eight = Eight::set(Refused::Outcome, settings).await;
+    eight.finish(7).await;
+    assert_eq!(eight.mail_server.accepted().len(), 8);
+    assert!(eight.serving.terminate().await.success());
+}
+
+async fn assert_parked_of_temporal(refused: Refused) {
+    let temporal = TemporalServer::of_its_own(Histories::Long).await;
     assert_parked(refused, &engine(&temporal.address())).await;
+    temporal.replay_histories().await;
     let stored = temporal.stored();
-    let told = stored.windows(CAUSE.len()).any(|bytes| bytes == CAUSE.as_bytes());
-    assert!(!told, "Temporal was told why");
+    let holds = |text: &str| stored.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(holds("lead.v1"), "nothing was looked at");
+    assert!(!holds(CAUSE), "Temporal was told why");
 }
 
 async fn assert_parked(refused: Refused, settings: &[(&str, &str)]) {
-    let installation = Installation::create().await;
-    let mut serving = installation.serve_with(settings);
-    installation.ready(&mut serving).await;
-    let [table, act, terms] = refused.terms();
-    let refusing = format!(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-             IF {terms} THEN RAISE EXCEPTION '{CAUSE}'; END IF;
-             RETURN NEW;
-         END $$;
-         CREATE TRIGGER refuses BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();"
-    );
-    let mut owner = installation.database.owner().await;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(refusing)).execute(&mut owner).await.unwrap();
-    let mail_server = MailServer::start(Delays::default()).await;
-    let leads: String = (1..=8).map(|n| format!("lead-{n}@recipients.example\n")).collect();
-    installation.begin_one_mail(&mail_server, &leads, "0 days").await;
-    let shown = async || installation.json(&["campaign", "show", "spring"]).await;
-    let mut letters = Value::Null;
-    until(PATIENCE, async || {
-        serving.assert_running();
-        let finished = shown().await["states"]["finished"].as_u64();
-        letters = installation.json(&["dead-letter", "list"]).await["dead_letters"].take();
-        let is_done = finished == Some(7) && letters != json!([]);
-        if is_done { Ok(()) } else { Err(format!("{finished:?} finished, parked: {letters}")) }
-    })
-    .await;
-    let [letter] = &letters.as_array().unwrap()[..] else { panic!("{letters}") };
+    let mut eight = Eight::set(refused, settings).await;
+    eight.finish(7).await;
+    let letters = eight.dead_letters().await;
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
     assert!(letter["cause"].as_str().unwrap().contains(CAUSE), "{letter}");
+    let mut owner = eight.installation.database.owner().await;
+    let failures = "SELECT failures FROM enrollments WHERE parked_at IS NOT NULL";
+    let failures: i16 = sqlx::query_scalar(failures).fetch_one(&mut owner).await.unwrap();
+    assert_eq!(failures, 5);
 
     // The cause is mended, and somebody has it tried again.
+    let [table, ..] = refused.terms();
     let mended = format!("DROP TRIGGER refuses ON {table}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(mended)).execute(&mut owner).await.unwrap();
-    installation.run(&["dead-letter", "retry", letter["id"].as_str().unwrap()]).await;
-    until(PATIENCE, async || {
-        serving.assert_running();
-        let finished = shown().await["states"]["finished"].as_u64();
-        if finished == Some(8) { Ok(()) } else { Err(format!("{finished:?} finished")) }
-    })
-    .await;
-    assert_eq!(mail_server.accepted().len(), 8);
-    assert!(serving.terminate().await.success());
-    installation.run(&["verify"]).await;
+    let id = letter["id"].as_str().unwrap();
+    eight.installation.run(&["dead-letter", "retry", id]).await;
+    eight.finish(8).await;
+    assert_eq!(eight.mail_server.accepted().len(), 8);
+    assert!(eight.serving.terminate().await.success());
+    eight.installation.run(&["verify"]).await;
 }

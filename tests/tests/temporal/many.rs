@@ -14,7 +14,7 @@ async fn more_leads_than_the_relay_reads_at_a_time_get_their_workflows() {
     let temporal = TemporalServer::start().await;
     let (installation, mut serving) = installed(&temporal, &[]).await;
     let mail_server = MailServer::start(Delays::default()).await;
-    installation.begin_one_mail(&mail_server, &leads(MANY), "30 days").await;
+    installation.begin_one_mail(Some(&mail_server), &leads(MANY), "30 days").await;
     let campaign = shown(&installation).await["id"].as_str().unwrap().to_owned();
     let query = format!("MeridianCampaign='{campaign}' AND ExecutionStatus='Running'");
     let mut owner = installation.database.owner().await;
@@ -38,7 +38,7 @@ async fn mail_leaves_no_faster_than_it_may() {
     let slowly = ("MERIDIAN_TEMPORAL_EMAIL_PER_SECOND", "1");
     let (installation, mut serving) = installed(&temporal, &[slowly]).await;
     let mail_server = MailServer::start(Delays::default()).await;
-    installation.begin_one_mail(&mail_server, &leads(8), "0 days").await;
+    installation.begin_one_mail(Some(&mail_server), &leads(8), "0 days").await;
     until(PATIENCE, async || {
         serving.assert_running();
         let accepted = mail_server.accepted().len();
@@ -58,7 +58,9 @@ async fn a_call_that_takes_long_is_made_once() {
     let (installation, mut serving) = installed(&temporal, &[]).await;
     // Longer than Temporal waits for a heartbeat.
     let mail_server = MailServer::start(Delays { hold: 40_000, ..Delays::default() }).await;
-    installation.begin_one_mail(&mail_server, "unheard-1@recipients.example\n", "0 days").await;
+    installation
+        .begin_one_mail(Some(&mail_server), "unheard-1@recipients.example\n", "0 days")
+        .await;
     until(PATIENCE, async || {
         serving.assert_running();
         let finished = shown(&installation).await["states"]["finished"].as_u64();

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tests::end_to_end::oracle::{self, assert_none};
+use tests::end_to_end::recipients;
 use tests::end_to_end::{PATIENCE, until};
 use tests::personal::Personal;
 
@@ -43,7 +44,7 @@ async fn a_campaign_goes_through_temporal_whose_server_is_killed() {
     assert_readable(&stage).await;
 
     let mut owner = stage.database.owner().await;
-    let personal = Personal::of(&mut owner).await;
+    let personal = Personal::of(&mut owner, &[recipients::ANSWER.to_owned()]).await;
     let engines: Vec<String> = sqlx::query_scalar("SELECT DISTINCT engine FROM enrollments")
         .fetch_all(&mut owner)
         .await

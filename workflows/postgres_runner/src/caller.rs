@@ -12,15 +12,14 @@ use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare};
-use activities::trouble::caught;
+use activities::trouble;
 use activities::turn::Ask;
 use machine::ids::{SendId, SenderId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tracing::Span;
 
-use super::Shared;
-use super::recovery::blame;
+use super::{Shared, recovery};
 
 /// Who a finished send is, for its lane.
 type Finished = (Option<SenderId>, SendId, i32);
@@ -38,13 +37,15 @@ pub(crate) async fn gate_asked(shared: Arc<Shared>) {
         while calls.try_join_next().is_some() {}
         let names: Vec<Finished> = asks.iter().map(name).collect();
         let only = if let [ask] = &asks[..] { Some(ask.enrollment) } else { None };
-        let passing = caught(pass(&shared, workspace, asks, &mut calls));
+        let passing = trouble::caught(pass(&shared, workspace, asks, &mut calls));
         let Err(trouble) = passing.await else { continue };
-        tracing::error!(error = chain(&trouble), "gate failed; its sends are handed out again");
-        match only {
-            Some(enrollment) => blame(&shared, workspace, enrollment, &trouble).await,
-            None if trouble.is_outage() => {}
-            None => alone = names.len(),
+        if let Some(enrollment) = only
+            && !trouble.is_outage()
+        {
+            recovery::blame(&shared, workspace, enrollment, &trouble).await;
+        } else {
+            tracing::error!(error = chain(&trouble), "gate failed; its sends are handed out again");
+            alone = if trouble.is_outage() { alone } else { names.len() };
         }
         shared.lanes.done(workspace, &names);
         shared.doubt();
@@ -178,22 +179,38 @@ async fn at_rest(shared: &Shared) {
     shared.lanes.drained().await;
 }
 
-/// Records, again and again while the database is away. Only the end of the process does not wait for
-/// ever.
+/// Records what became of sends, again and again while the database is away; by halves, so that one that
+/// makes it fail is found and the others are on record. Only the end of the process does not wait for ever.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
-    let writing = passage::write_down(&shared.mailroom, workspace, recorded, || shared.doubt());
-    let error = tokio::select! {
-        written = caught(writing) => match written {
-            Ok(turned) => return shared.take_up(workspace, turned),
-            Err(trouble) => chain(&trouble),
-        },
-        () = passage::out_of_time(shared.stop.cancelled()) => "the database is away, and the process ends".to_owned(),
-    };
-    tracing::error!(
-        error,
-        n = recorded.len(),
-        "outcomes could not be recorded; the sweep will find them"
-    );
+    let mut parts = vec![recorded];
+    while let Some(part) = parts.pop() {
+        let writing = passage::write_down(&shared.mailroom, workspace, part, || shared.doubt());
+        let error = tokio::select! {
+            written = trouble::caught(writing) => match (written, part) {
+                (Ok(turned), _) => {
+                    shared.take_up(workspace, turned);
+                    continue;
+                }
+                (Err(trouble), [one]) => {
+                    recovery::blame(shared, workspace, one.enrollment, &trouble).await;
+                    chain(&trouble)
+                }
+                (Err(_), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                    continue;
+                }
+            },
+            () = passage::out_of_time(shared.stop.cancelled()) => {
+                "the database is away, and the process ends".to_owned()
+            }
+        };
+        tracing::error!(
+            error,
+            n = part.len(),
+            "outcomes could not be recorded; the sweep will find them"
+        );
+    }
 }
 
 fn name(ask: &Ask) -> Finished {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use activities::error::{Result, chain};
 use activities::store::enrollments::Cursor;
 use activities::store::{clock, work};
-use activities::trouble::{Trouble, caught};
+use activities::trouble::{self, Trouble};
 use activities::turn::Due;
 use chrono::{DateTime, Utc};
 use machine::ids::WorkspaceId;
@@ -152,7 +152,7 @@ impl Scout {
 }
 
 async fn turn(shared: &Shared, workspace: WorkspaceId, due: Due) -> Result<()> {
-    match caught(due.turn(&shared.mailroom.versions)).await {
+    match trouble::caught(due.turn(&shared.mailroom.versions)).await {
         Ok(turned) => shared.take_up(workspace, turned),
         Err(Trouble::Failed(error)) if error.is_outage() => return Err(error),
         Err(trouble) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use activities::error::{Result, chain};
 use activities::send::sweep;
 use activities::store::{clock, enrollments, work};
-use activities::trouble::{Trouble, caught};
+use activities::trouble::{self, Trouble};
 use activities::turn;
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -37,14 +37,12 @@ async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> R
             continue;
         }
         let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &part);
-        match caught(turned).await {
+        match trouble::caught(turned).await {
             Ok(turned) => shared.take_up(workspace, turned),
             Err(Trouble::Failed(error)) if error.is_outage() => return Err(error),
             Err(trouble) if part.len() == 1 => {
                 let enrollment = EnrollmentId::new(part[0]);
-                trouble.blame(mailroom, workspace, enrollment).await?;
-                // Nobody looks for what becomes due without a turn.
-                shared.work.notify_one();
+                blame(shared, workspace, enrollment, &trouble).await;
             }
             Err(_) => {
                 let (first, second) = part.split_at(part.len() / 2);
@@ -68,39 +66,41 @@ pub(crate) async fn sweep_lost(
         };
         let Some((workspace, sends)) = next else { return };
         for sends in sends.chunks(SWEEP_MAX) {
-            let Err(trouble) = sweep_these(&shared, workspace, sends).await else { continue };
-            if trouble.is_outage() || sends.len() == 1 {
-                continue;
-            }
-            // The one that makes the sweep fail is found, and the others are swept.
-            for lost in sends {
-                let _ = sweep_these(&shared, workspace, std::slice::from_ref(lost)).await;
-            }
+            sweep_by_halves(&shared, workspace, sends).await;
         }
     }
 }
 
-/// Sweeps these. One alone that fails is to blame for it.
-async fn sweep_these(
+/// Sweeps these by halves, so that one that makes the sweep fail is found and the others are swept. Who is
+/// not swept looks again by itself.
+async fn sweep_by_halves(
     shared: &Shared,
     workspace: WorkspaceId,
-    lost: &[(EnrollmentId, SendId)],
-) -> Result<(), Trouble> {
-    let sends: Vec<SendId> = lost.iter().map(|(_, send)| *send).collect();
-    match caught(sweep(&shared.mailroom, workspace, &sends)).await {
-        Ok(Some(turned)) => shared.take_up(workspace, turned),
-        Ok(None) => {}
-        Err(trouble) => {
-            // Its enrollment looks again by itself.
-            tracing::error!(error = chain(&trouble), "sweep failed; it is repeated");
-            if let [(enrollment, _)] = lost {
+    sends: &[(EnrollmentId, SendId)],
+) {
+    let mut parts = vec![sends];
+    while let Some(part) = parts.pop() {
+        if shared.stopping() {
+            return;
+        }
+        let ids: Vec<SendId> = part.iter().map(|(_, send)| *send).collect();
+        match (trouble::caught(sweep(&shared.mailroom, workspace, &ids)).await, part) {
+            (Ok(Some(turned)), _) => shared.take_up(workspace, turned),
+            (Ok(None), _) => {}
+            (Err(trouble), _) if trouble.is_outage() => {
+                tracing::error!(error = chain(&trouble), "sweep failed; it is repeated");
+                shared.pause(Duration::from_millis(500)).await;
+                return;
+            }
+            (Err(trouble), [(enrollment, _)]) => {
                 blame(shared, workspace, *enrollment, &trouble).await;
             }
-            shared.pause(Duration::from_millis(500)).await;
-            return Err(trouble);
+            (Err(_), _) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
         }
     }
-    Ok(())
 }
 
 /// Counts a failure against the one lead that it was about.
@@ -113,6 +113,8 @@ pub(crate) async fn blame(
     if let Err(error) = trouble.blame(&shared.mailroom, workspace, enrollment).await {
         tracing::error!(error = chain(&error), "a failure was not counted");
     }
+    // Nobody looks for what becomes due without a turn.
+    shared.work.notify_one();
 }
 
 /// Looks at open requests after a start, and whenever a runner has died or something may have been lost.

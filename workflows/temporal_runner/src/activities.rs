@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use activities::error::ActivityError as Error;
+use activities::error::{ActivityError as Error, chain};
 use activities::mailroom::Mailroom;
 use activities::send::passage::{self, BUSY_WAIT, answered, kept_back};
 use activities::send::prepare::Readied;
 use activities::send::record::Known;
 use activities::send::{Recorded, gate, prepare, sweep};
-use activities::trouble::caught;
+use activities::trouble;
 use activities::turn::Ask;
 use activities::turn::one::{self, View};
 use machine::ids::{EnrollmentId, SendId, WorkspaceId};
@@ -135,7 +135,7 @@ async fn answered_for<T>(
     (workspace, enrollment): (WorkspaceId, EnrollmentId),
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, ActivityError> {
-    let trouble = match caught(work).await {
+    let trouble = match trouble::caught(work).await {
         Ok(done) => return Ok(done),
         Err(trouble) => trouble,
     };
@@ -144,8 +144,12 @@ async fn answered_for<T>(
     }
     let blame = trouble.blame(mailroom, workspace, enrollment);
     match outage.heed("counting a failure", enrollment, blame).await {
+        Ok(()) => Err(Failure::Failed.told()),
         Err(error) if error.is_outage() => Err(Failure::Outage.told()),
-        Ok(()) | Err(_) => Err(Failure::Failed.told()),
+        Err(error) => {
+            tracing::error!(enrollment.id = %enrollment, error = chain(&error), "a failure was not counted");
+            Err(Failure::Failed.told())
+        }
     }
 }
 

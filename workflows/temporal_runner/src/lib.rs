@@ -19,6 +19,7 @@ mod search_attributes;
 mod worker;
 pub mod workflow;
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -130,7 +131,7 @@ impl Runner {
 /// Connects, works until it is told to stop, and begins again when a worker ends by itself.
 async fn drive(mailroom: Mailroom, settings: Settings, stop: CancellationToken) {
     let mut trouble: u32 = 0;
-    let mut said = String::new();
+    let mut said = BTreeSet::new();
     while !stop.is_cancelled() {
         let identity = format!("meridian/{}", mailroom.runner);
         let connected = tokio::select! {
@@ -147,11 +148,11 @@ async fn drive(mailroom: Mailroom, settings: Settings, stop: CancellationToken) 
         };
         if began.elapsed() > STEADY {
             trouble = 0;
+            said.clear();
         }
-        // Said once: it may be away for days.
-        if trouble == 0 || said != error {
+        // Each cause is said once: it may be away for days.
+        if said.insert(error.clone()) {
             tracing::error!(error, "the Temporal engine does not run; trying again until it does");
-            said = error;
         }
         trouble = trouble.saturating_add(1);
         tokio::select! {

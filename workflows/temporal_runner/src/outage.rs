@@ -13,8 +13,16 @@ const CALM: Duration = Duration::from_secs(5);
 /// What activities found last.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
-    /// When it last failed, while it is away.
-    failed_at: Mutex<Option<Instant>>,
+    /// While it is away.
+    failed: Mutex<Option<Failed>>,
+}
+
+/// How the last failure was.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    at: Instant,
+    /// Whether something has succeeded since.
+    has_worked: bool,
 }
 
 /// Whether something was known already.
@@ -25,8 +33,8 @@ enum Tidings {
 }
 
 impl Outage {
-    /// Does some work in the database for an enrollment, and learns from what comes of it. That it failed is
-    /// logged, unless it says no more than that the database is still away.
+    /// Does some work in the database for an enrollment, and learns from what comes of it. That the database
+    /// is away is logged; what else fails is for the caller to tell.
     ///
     /// # Errors
     ///
@@ -40,17 +48,14 @@ impl Outage {
         let done = work.await;
         match &done {
             Ok(_) => self.over(),
-            Err(error) => self.log(what, enrollment, error),
+            Err(error) if error.is_outage() => self.log(what, enrollment, error),
+            Err(_) => {}
         }
         done
     }
 
     fn log(&self, what: &'static str, enrollment: EnrollmentId, error: &ActivityError) {
         let cause = chain(error);
-        if !error.is_outage() {
-            tracing::error!(enrollment.id = %enrollment, error = cause, "{what} failed");
-            return;
-        }
         match self.fails(Instant::now()) {
             Tidings::News => tracing::error!(
                 enrollment.id = %enrollment,
@@ -70,21 +75,28 @@ impl Outage {
     }
 
     fn fails(&self, at: Instant) -> Tidings {
-        match self.failed_at().replace(at) {
-            None => Tidings::News,
+        let before = self.failed().replace(Failed { at, has_worked: false });
+        match before {
+            // It was back, and nothing was done since that could have told.
+            Some(before) if before.has_worked && at >= before.at + CALM => Tidings::News,
             Some(_) => Tidings::Known,
+            None => Tidings::News,
         }
     }
 
     fn works(&self, at: Instant) -> Tidings {
-        match self.failed_at().take_if(|failed_at| at >= *failed_at + CALM) {
-            Some(_) => Tidings::News,
-            None => Tidings::Known,
+        let mut failed = self.failed();
+        let Some(last) = failed.as_mut() else { return Tidings::Known };
+        last.has_worked = true;
+        if at < last.at + CALM {
+            return Tidings::Known;
         }
+        *failed = None;
+        Tidings::News
     }
 
-    fn failed_at(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.failed_at.lock().expect("no holder panics")
+    fn failed(&self) -> MutexGuard<'_, Option<Failed>> {
+        self.failed.lock().expect("no holder panics")
     }
 }
 
@@ -116,5 +128,16 @@ mod tests {
             assert_eq!(outage.works(now), Tidings::Known);
             assert_eq!(outage.fails(now), Tidings::Known);
         }
+    }
+
+    #[test]
+    fn an_outage_is_news_again_after_a_time_in_which_nothing_was_done() {
+        let outage = Outage::default();
+        let begun = Instant::now();
+        assert_eq!(outage.fails(begun), Tidings::News);
+        assert_eq!(outage.works(begun + Duration::from_secs(1)), Tidings::Known);
+        let hours_later = begun + Duration::from_secs(10_000);
+        assert_eq!(outage.fails(hours_later), Tidings::News);
+        assert_eq!(outage.fails(hours_later + CALM * 3), Tidings::Known);
     }
 }

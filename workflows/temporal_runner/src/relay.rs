@@ -208,7 +208,9 @@ impl Relay {
         Ok(page)
     }
 
-    /// Pokes each of `page` that was not poked a moment ago. Returns how many were.
+    /// Pokes each of `page` that was not poked a moment ago. Returns how many were. One that Temporal refuses for
+    /// its own sake does not keep it from the others; where it refuses several, and takes none, it is not for
+    /// theirs.
     async fn poke(
         &self,
         poked: &mut Poked,
@@ -219,16 +221,18 @@ impl Relay {
         let mut calls = stream::iter(page)
             .map(|waiting| async move { (self.poke_one(workspace, &waiting).await, waiting) })
             .buffer_unordered(AT_ONCE);
-        let mut n = 0;
+        let (mut n, mut refused) = (0, 0);
         while let Some((done, waiting)) = calls.next().await {
             match done {
                 Ok(()) => n += 1,
-                // The others are poked all the same.
-                Err(error) if is_of_one(&error) => tracing::warn!(
-                    enrollment.id = %waiting.enrollment,
-                    error = chain(&error),
-                    "a lead's workflow takes no pokes; trying again every half minute"
-                ),
+                Err(error) if is_of_one(&error) && (n > 0 || refused == 0) => {
+                    refused += 1;
+                    tracing::warn!(
+                        enrollment.id = %waiting.enrollment,
+                        error = chain(&error),
+                        "a lead's workflow takes no pokes; trying again every half minute"
+                    );
+                }
                 Err(error) => return Err(error.into()),
             }
             poked.note(waiting);

@@ -9,11 +9,12 @@ use temporal_runner::histories;
 
 /// What has to be in some history, by the numbers of Temporal's `EventType`: without it a part of the loop
 /// was not tried.
-const TRIED: [(u64, &str); 9] = [
+const TRIED: [(u64, &str); 10] = [
     (2, "a workflow that completes"),
     (8, "a workflow task that times out"),
     (9, "a workflow task that fails"),
     (12, "an activity that completes"),
+    (13, "an activity that fails"),
     (18, "a timer that fires"),
     (19, "a timer that is cancelled"),
     (26, "a signal"),

@@ -72,7 +72,7 @@ struct EnrollmentSummary {
     next_at: Option<DateTime<Utc>>,
     /// When something happened to it last.
     changed_at: DateTime<Utc>,
-    /// When it was taken out of the run, because its turns failed again and again.
+    /// When it was taken out of the run, because it failed to move again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_at: Option<DateTime<Utc>>,
 }

@@ -136,7 +136,7 @@ impl Explained {
             writeln!(f, "  it did not:   meridian review again {}", send.id)?;
         }
         if self.parked_at.is_some() {
-            writeln!(f, "Its turns failed again and again, so it was taken out of the run: see")?;
+            writeln!(f, "It failed to move again and again, so it was taken out of the run: see")?;
             writeln!(f, "`meridian dead-letter list`.")?;
         }
         if self.unseen > 0 {

@@ -224,7 +224,7 @@ impl Inner {
     /// Returns what Temporal was told of somebody: nobody's address, name or text may leave.
     pub(super) async fn told(&mut self) -> Vec<String> {
         let Some(driven) = &self.driven else { return Vec::new() };
-        let personal = Personal::of(&mut self.owner).await;
+        let personal = Personal::of(&mut self.owner, &self.written).await;
         let onlooker = Onlooker::connect(Some(&driven.address)).await.expect("Temporal answers");
         let mut told = Vec::new();
         for enrollment in &self.order {
@@ -232,7 +232,6 @@ impl Inner {
             let id = enrollment.to_string();
             let is_plain = history.windows(id.len()).any(|bytes| bytes == id.as_bytes());
             assert!(is_plain, "what is looked for could not be found in this history");
-            self.keep_history(*enrollment).await;
             let found = personal.told_in(&history);
             told.extend(found.iter().map(|it| format!("Temporal knows {it:?} of {enrollment}")));
         }
@@ -240,9 +239,10 @@ impl Inner {
     }
 
     /// Keeps a lead's history where `MERIDIAN_HISTORIES` says, under the name of its scenario.
-    async fn keep_history(&self, enrollment: EnrollmentId) {
+    pub(super) async fn keep_history(&self, enrollment: EnrollmentId) {
         let Some(place) = std::env::var_os("MERIDIAN_HISTORIES").map(PathBuf::from) else { return };
-        let address = Some(&self.driven().address);
+        let Some(driven) = &self.driven else { return };
+        let address = Some(&driven.address);
         let fetched = histories::fetch_one(address, self.workspace, enrollment).await;
         let (_, history) = fetched.expect("a history");
         let scenario = std::thread::current().name().unwrap_or("a scenario").replace("::", ".");

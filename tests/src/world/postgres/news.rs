@@ -26,6 +26,12 @@ impl Inner {
             of.next().map(|(_, send, _)| *send).expect("the step was sent")
         };
         let newest_or = || newest.expect("something was sent");
+        // A single word may be one of ours.
+        if let News::Reply { text } = news
+            && text.contains(' ')
+        {
+            self.written.push(text.clone());
+        }
         match news {
             News::Reply { text } => self.mail(enrollment, newest, key, text, None).await,
             News::OutOfOffice { back_on } => {
