@@ -42,7 +42,8 @@ pub struct Flags {
     /// Work on this Postgres; without one, on a private one of our own [env: DATABASE_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Configuration")]
     pub database_url: Option<String>,
-    /// Keep the private Postgres and the key file here [env: MERIDIAN_DATA_DIR]
+    /// Keep the private Postgres and the key file here [env: MERIDIAN_DATA_DIR] [default:
+    /// ~/.local/state/meridian, and /var/lib/meridian for root]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Configuration")]
     pub data_dir: Option<String>,
     /// Work in this workspace [env: MERIDIAN_WORKSPACE] [default: default]

@@ -117,6 +117,27 @@ pub async fn set_stage(session: &Session, dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Turns the clock back to where an earlier run was interrupted: it ran on meanwhile. Before anything works by
+/// it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn take_up(session: &Session) -> anyhow::Result<()> {
+    let (store, workspace) = (&session.store, session.workspace);
+    let Some(campaign) = campaigns::by_name(store, workspace, CAMPAIGN).await? else {
+        return Ok(());
+    };
+    let mut tx = store.begin(workspace).await?;
+    let latest = enrollment_views::latest(&mut tx, workspace, campaign.id, 1).await?;
+    tx.commit().await?;
+    let Some(latest) = latest.first() else { return Ok(()) };
+    let mut tx = store.begin_outside().await?;
+    clock::go_on_at(&mut tx, latest.changed_at).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Lets the clock run, and the campaign with it, unless somebody paused or stopped it before an
 /// interruption. Returns the campaign.
 ///
@@ -201,13 +222,16 @@ pub struct Scene {
     latest: Vec<EnrollmentRow>,
 }
 
-/// Looks at the demonstration.
+/// Looks at the demonstration, and anchors its clock: one that is killed goes on from here.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn look(session: &Session) -> anyhow::Result<Scene> {
     let (store, workspace) = (&session.store, session.workspace);
+    let mut tx = store.begin_outside().await?;
+    clock::set_factor(&mut tx, FACTOR).await?;
+    tx.commit().await?;
     let campaign = shown(session).await?;
     let now = session.now().await?;
     let counters = campaigns::counters(store, workspace, campaign.id).await?;

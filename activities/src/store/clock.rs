@@ -65,6 +65,21 @@ pub async fn advance_to(conn: &mut PgConnection, at: DateTime<Utc>) -> sqlx::Res
     Ok(())
 }
 
+/// Has campaign time go on at `at`, or where it was anchored last if that is later, as if it had stood still
+/// since. For demonstrations, before anything works by it.
+pub async fn go_on_at(conn: &mut PgConnection, at: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE clock
+        SET campaign_anchor = greatest($1, campaign_anchor), real_anchor = clock_timestamp()
+        "#,
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Makes campaign time run `factor` times as fast as wall time from now on.
 pub async fn set_factor(conn: &mut PgConnection, factor: f64) -> sqlx::Result<()> {
     sqlx::query!(

@@ -45,6 +45,12 @@ impl fmt::Display for Moved {
             Engine::Temporal => {
                 writeln!(f, "  they go on where a process runs with --engine temporal")
             }
+            Engine::Postgres if *leads > 0 => {
+                writeln!(
+                    f,
+                    "  Temporal lists the workflow of each until it is next due: to end all now, see temporal/cluster.md"
+                )
+            }
             Engine::Postgres => Ok(()),
         }
     }

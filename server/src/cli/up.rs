@@ -63,7 +63,9 @@ pub(super) async fn up(
         std::fs::create_dir_all(&config.data_dir)?;
     }
     let session = Session::open_migrated(&config).await?;
-    if !command.demo {
+    if command.demo {
+        demo::take_up(&session).await?;
+    } else {
         doctor::tell_what_lacks(&session, &config).await;
     }
     let mut ending = Ending::listen()?;

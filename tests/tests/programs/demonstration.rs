@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use activities::engine::Engine;
+use chrono::NaiveDateTime;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::end_to_end::{program, until};
@@ -14,6 +15,12 @@ use tokio::process::{Child, ChildStdout, Command};
 
 /// How long the demonstration may take to print what it prints at first.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How it shows the time.
+const TIME: &str = "%a %d %b %Y %H:%M UTC";
+
+/// How fast its clock runs.
+const FACTOR: u32 = 5_000;
 
 /// A demonstration in a directory of its own.
 struct Demonstration {
@@ -54,6 +61,20 @@ impl Demonstration {
         };
         tokio::time::timeout(PATIENCE, reading).await.expect("it comes up in time");
         printed
+    }
+
+    /// The next time that it shows, by its own clock.
+    async fn shown(&mut self) -> NaiveDateTime {
+        let reading = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let time = line.split("  ").next().unwrap_or_default();
+                if let Ok(at) = NaiveDateTime::parse_from_str(time, TIME) {
+                    return at;
+                }
+            }
+            panic!("it ended before it had shown a time");
+        };
+        tokio::time::timeout(PATIENCE, reading).await.expect("it shows the time again and again")
     }
 
     /// Ends it as Ctrl-C does.
@@ -101,6 +122,26 @@ async fn temporal_drives_the_demonstration_where_it_is_told_to() {
         if campaign["sent"].as_u64() > Some(0) { Ok(()) } else { Err(campaign.to_string()) }
     })
     .await;
+    demonstration.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_clock_stands_still_between_two_runs() {
+    let place = place();
+    let mut demonstration = Demonstration::start(place.path(), Engine::Postgres);
+    let before = demonstration.shown().await;
+    let shown = Instant::now();
+    demonstration.end().await;
+    let ran = shown.elapsed();
+
+    // Hours by its clock: the time in which nothing runs is what this is about.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut demonstration = Demonstration::start(place.path(), Engine::Postgres);
+    let begun = Instant::now();
+    let after = demonstration.shown().await;
+    let ran = ran + begun.elapsed();
+    let passed = (after - before).to_std().unwrap();
+    assert!(passed <= ran * FACTOR, "{passed:?} passed on its clock in {ran:?}");
     demonstration.end().await;
 }
 

@@ -8,10 +8,12 @@ use std::time::Duration;
 use activities::error::chain;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::errors::{ClientConnectError, ClientNewError};
-use temporalio_client::tonic::{Code, Request};
+use temporalio_client::tonic::{Code, Request, Status};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_common::envconfig::{ClientConfigProfile, ConfigError, load_client_config_profile};
-use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeNamespaceRequest, GetSystemInfoRequest,
+};
 use url::Url;
 
 use super::meter;
@@ -31,6 +33,11 @@ pub enum ConnectionError {
     /// What is said of it does not read well. A text, because the SDK's error is bound to its thread.
     #[error("the settings for Temporal, TEMPORAL_… or temporal.toml, cannot be used: {0}")]
     Settings(String),
+    /// An address without a port: Temporal's own programs refuse it too.
+    #[error(
+        "the address of Temporal, TEMPORAL_ADDRESS or in temporal.toml, is `{0}`: write HOST:PORT"
+    )]
+    NoPort(String),
     /// The file that is named is not there.
     #[error("TEMPORAL_CONFIG_FILE names {}, which is not there: correct it, or leave it out", .0.display())]
     NoSuchFile(PathBuf),
@@ -76,9 +83,18 @@ impl From<ConfigError> for ConnectionError {
 ///
 /// # Errors
 ///
-/// [`ConnectionError::Settings`], [`ConnectionError::NoSuchFile`].
+/// [`ConnectionError::Settings`], [`ConnectionError::NoPort`], [`ConnectionError::NoSuchFile`].
 pub fn address() -> Result<Option<String>, ConnectionError> {
-    Ok(profile()?.address)
+    match profile()?.address {
+        Some(address) if !has_port(&address) => Err(ConnectionError::NoPort(address)),
+        address => Ok(address),
+    }
+}
+
+/// Whether an address names a port, or a scheme, which has one.
+fn has_port(address: &str) -> bool {
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    address.contains("://") || port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// Returns the namespace that somebody named, by `TEMPORAL_NAMESPACE` or in `temporal.toml`, else the
@@ -153,6 +169,19 @@ async fn is_unknown(connection: &Connection, namespace: &str) -> bool {
     described.is_err_and(|status| status.code() == Code::NotFound)
 }
 
+/// Hears whether Temporal is there.
+///
+/// # Errors
+///
+/// What it says instead.
+pub(crate) async fn greet(client: &Client) -> Result<(), Status> {
+    let mut service = client.connection().workflow_service();
+    let heard = tokio::time::timeout(CONNECT, async {
+        service.get_system_info(Request::new(GetSystemInfoRequest {})).await.map(drop)
+    });
+    heard.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing was heard")))
+}
+
 /// Finds out whether there is a Temporal to work with, where the settings say.
 ///
 /// # Errors
@@ -160,4 +189,19 @@ async fn is_unknown(connection: &Connection, namespace: &str) -> bool {
 /// When there is none.
 pub async fn probe() -> Result<(), ConnectionError> {
     connect(None, "probe".to_owned()).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_its_port() {
+        for address in ["localhost:7233", "[::1]:7233", "https://temporal.example", "http://a:1"] {
+            assert!(has_port(address), "{address}");
+        }
+        for address in ["nonsense", "localhost:", "localhost:port", "localhost:70000"] {
+            assert!(!has_port(address), "{address}");
+        }
+    }
 }

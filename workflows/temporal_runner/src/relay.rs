@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use sqlx::postgres::PgListener;
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::tonic::Code;
+use temporalio_client::tonic::{Code, Status};
 use temporalio_client::{
     Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::connection;
 use super::lenient::Lenient;
 use super::payloads::{LeadInput, Poke, workflow_id};
 use super::search_attributes;
@@ -65,6 +66,8 @@ enum Trouble {
     Database(#[from] ActivityError),
     #[error("Temporal takes no pokes")]
     Temporal(#[from] WorkflowStartError),
+    #[error("Temporal does not answer")]
+    Silent(#[from] Status),
 }
 
 impl From<sqlx::Error> for Trouble {
@@ -92,9 +95,17 @@ impl Relay {
         let ringing = listen(self.mailroom.clone(), Arc::clone(&rung), self.stop.clone());
         let ringing = tokio::spawn(ringing);
         let mut poked = Poked::default();
-        let mut trouble: u32 = 0;
+        let (mut trouble, mut greeted): (u32, Option<Instant>) = (0, None);
         while !self.stop.is_cancelled() {
-            let wait = match self.round(&mut poked).await {
+            // That it is away is to be known before there is somebody to poke.
+            let is_known = trouble == 0 && greeted.is_some_and(|at| at.elapsed() < IDLE_MAX);
+            let done = if is_known {
+                self.round(&mut poked).await
+            } else {
+                greeted = Some(Instant::now());
+                self.greet_and_round(&mut poked).await
+            };
+            let wait = match done {
                 Ok(wait) => {
                     if trouble > 0 {
                         tracing::info!("leads are relayed to Temporal again");
@@ -124,6 +135,11 @@ impl Relay {
             }
         }
         ringing.abort();
+    }
+
+    async fn greet_and_round(&self, poked: &mut Poked) -> Result<Duration, Trouble> {
+        connection::greet(&self.client).await?;
+        self.round(poked).await
     }
 
     /// Pokes what is to be poked. Returns how long nothing will be.
@@ -209,8 +225,7 @@ impl Relay {
     }
 
     /// Pokes each of `page` that was not poked a moment ago. Returns how many were. One that Temporal refuses for
-    /// its own sake does not keep it from the others; where it refuses several, and takes none, it is not for
-    /// theirs.
+    /// its own sake keeps it from none of the others.
     async fn poke(
         &self,
         poked: &mut Poked,
@@ -221,21 +236,22 @@ impl Relay {
         let mut calls = stream::iter(page)
             .map(|waiting| async move { (self.poke_one(workspace, &waiting).await, waiting) })
             .buffer_unordered(AT_ONCE);
-        let (mut n, mut refused) = (0, 0);
+        let (mut n, mut refused) = (0_usize, Vec::new());
         while let Some((done, waiting)) = calls.next().await {
             match done {
                 Ok(()) => n += 1,
-                Err(error) if is_of_one(&error) && (n > 0 || refused == 0) => {
-                    refused += 1;
-                    tracing::warn!(
-                        enrollment.id = %waiting.enrollment,
-                        error = chain(&error),
-                        "a lead's workflow takes no pokes; trying again every half minute"
-                    );
-                }
+                Err(error) if is_of_one(&error) => refused.push((waiting.enrollment, error)),
                 Err(error) => return Err(error.into()),
             }
             poked.note(waiting);
+        }
+        if let Some((enrollment, error)) = refused.first() {
+            tracing::warn!(
+                enrollment.id = %enrollment,
+                n = refused.len(),
+                error = chain(error),
+                "Temporal takes no pokes for some leads; trying again every half minute"
+            );
         }
         metrics::counter!("meridian_pokes_total").increment(n as u64);
         Ok(n)

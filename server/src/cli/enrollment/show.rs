@@ -139,8 +139,10 @@ impl Explained {
             writeln!(f, "It failed to move again and again, so it was taken out of the run: see")?;
             writeln!(f, "`meridian dead-letter list`.")?;
         }
-        if self.unseen > 0 {
-            writeln!(f, "{} new facts are on their way to it.", self.unseen)?;
+        match self.unseen {
+            0 => {}
+            1 => writeln!(f, "1 new fact is on its way to it.")?,
+            n => writeln!(f, "{n} new facts are on their way to it.")?,
         }
         if let Some(next) = &plan.next {
             let at = next.at.map_or_else(|| "when that is settled".to_owned(), |at| self.local(at));
