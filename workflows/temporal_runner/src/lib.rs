@@ -14,6 +14,7 @@ pub mod meter;
 pub mod onlooker;
 mod outage;
 pub mod payloads;
+mod poked;
 mod relay;
 mod search_attributes;
 mod worker;

@@ -2,7 +2,6 @@
 //! something to look at. It is the outbox, because rows say what is to be poked until a turn has seen it,
 //! and the watchdog, because a lead that is overdue is poked, whatever became of its workflow.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +27,7 @@ use uuid::Uuid;
 use super::connection;
 use super::lenient::Lenient;
 use super::payloads::{LeadInput, Poke, workflow_id};
+use super::poked::Poked;
 use super::search_attributes;
 use super::workflow::Lead;
 
@@ -40,8 +40,12 @@ const AT_ONCE: usize = 50;
 /// When nothing rings and nothing is due, rows are looked at again after this long at the latest.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// For how long a poke is taken to be on its way.
-const ON_ITS_WAY: Duration = Duration::from_secs(30);
+/// How many leads of a workspace are poked and have not looked yet, at most, of each scan: more would only
+/// wait in Temporal for those before them, and take the time from them.
+const WINDOW: usize = 500;
+
+/// When that many are, rows are looked at again after this long.
+const FULL_WAIT: Duration = Duration::from_millis(250);
 
 /// The longest wait while Temporal or the database is away.
 const AWAY_MAX: Duration = Duration::from_secs(30);
@@ -76,10 +80,26 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-/// What was poked a moment ago, and what its row was then: while nobody changes that, the poke is on its
-/// way.
-#[derive(Default)]
-struct Poked(HashMap<EnrollmentId, (String, Instant)>);
+/// What is left of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Leads to be poked at once.
+    More,
+    /// Leads to be poked once others have looked.
+    Waiting,
+}
+
+impl Left {
+    /// How long nothing of it is to be done.
+    fn wait(self) -> Duration {
+        match self {
+            Self::Nothing => IDLE_MAX,
+            Self::More => Duration::ZERO,
+            Self::Waiting => FULL_WAIT,
+        }
+    }
+}
 
 /// Where a round stands in the leads of a workspace.
 enum Scan {
@@ -122,7 +142,7 @@ impl Relay {
                         );
                     }
                     trouble = trouble.saturating_add(1);
-                    poked.0.clear();
+                    poked.clear();
                     let wait = AWAY_MAX.min(Duration::from_millis(250 << trouble.min(8)));
                     self.pause(wait).await;
                     continue;
@@ -144,25 +164,27 @@ impl Relay {
 
     /// Pokes what is to be poked. Returns how long nothing will be.
     async fn round(&self, poked: &mut Poked) -> Result<Duration, Trouble> {
-        poked.forget();
+        poked.forget(Instant::now());
         let mut conn = self.mailroom.store.begin_outside().await?;
         let clocks = clock::read(&mut conn).await?;
         let relayed = engines::relayed_workspaces(&mut conn).await?;
         conn.commit().await?;
         let overdue = clocks.campaign_in(-OVERDUE);
-        let (mut wait, mut more) = (IDLE_MAX, false);
+        let mut wait = IDLE_MAX;
         let nobody = EnrollmentId::new(Uuid::nil());
         // A page of each at a time, and whoever has something to hear first: a stop does not wait until
         // all that is overdue, or has not begun, is poked.
         for Relayed { workspace, unheard, .. } in &relayed {
             if *unheard {
-                more |= self.poke_some(poked, *workspace, Scan::Unheard(nobody), overdue).await?;
+                let scan = Scan::Unheard(nobody);
+                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
             }
         }
         for Relayed { workspace, wake_at, .. } in &relayed {
             match wake_at {
                 Some(at) if *at <= overdue => {
-                    more |= self.poke_some(poked, *workspace, Scan::Overdue(None), overdue).await?;
+                    let scan = Scan::Overdue(None);
+                    wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
                 }
                 Some(at) => {
                     let due = (clocks.wall_until(*at) + OVERDUE).to_std().unwrap_or(IDLE_MAX);
@@ -173,28 +195,42 @@ impl Relay {
         }
         for Relayed { workspace, unstarted, .. } in &relayed {
             if *unstarted {
-                more |= self.poke_some(poked, *workspace, Scan::Unstarted(nobody), overdue).await?;
+                let scan = Scan::Unstarted(nobody);
+                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
             }
         }
-        Ok(if more { Duration::ZERO } else { wait })
+        Ok(wait)
     }
 
-    /// Pokes a page of a scan. Returns whether there is more.
+    /// Pokes a page of a scan. Returns what is left of it.
     async fn poke_some(
         &self,
         poked: &mut Poked,
         workspace: WorkspaceId,
         mut scan: Scan,
         overdue: DateTime<Utc>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Left, Trouble> {
+        let mut room = WINDOW;
         loop {
-            let page = self.read(workspace, &scan, overdue).await?;
+            let mut page = self.read(workspace, &scan, overdue).await?;
             let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let Some(last) = page.last().cloned() else { return Ok(false) };
+            let Some(last) = page.last().cloned() else { return Ok(Left::Nothing) };
+            let now = Instant::now();
+            let under_way = page.iter().filter(|lead| poked.is_under_way(lead, now)).count();
+            room = room.saturating_sub(under_way);
+            page.retain(|lead| poked.is_due(lead, now));
+            let is_too_much = page.len() > room;
+            page.truncate(room);
+            let n = self.poke(poked, workspace, page).await?;
+            if is_too_much || room == 0 {
+                return Ok(Left::Waiting);
+            }
+            if !is_full {
+                return Ok(Left::Nothing);
+            }
             // Those who were poked a moment ago are passed by, up to the first who was not.
-            if self.poke(poked, workspace, page).await? > 0 || !is_full || self.stop.is_cancelled()
-            {
-                return Ok(is_full);
+            if n > 0 || self.stop.is_cancelled() {
+                return Ok(Left::More);
             }
             scan = match scan {
                 Scan::Unheard(_) => Scan::Unheard(last.enrollment),
@@ -224,15 +260,14 @@ impl Relay {
         Ok(page)
     }
 
-    /// Pokes each of `page` that was not poked a moment ago. Returns how many were. One that Temporal refuses for
-    /// its own sake keeps it from none of the others.
+    /// Pokes each of `page`. Returns how many were poked. One that Temporal refuses for its own sake keeps it from
+    /// none of the others.
     async fn poke(
         &self,
         poked: &mut Poked,
         workspace: WorkspaceId,
-        mut page: Vec<Waiting>,
+        page: Vec<Waiting>,
     ) -> Result<usize, Trouble> {
-        page.retain(|waiting| poked.is_news(waiting));
         let mut calls = stream::iter(page)
             .map(|waiting| async move { (self.poke_one(workspace, &waiting).await, waiting) })
             .buffer_unordered(AT_ONCE);
@@ -243,7 +278,7 @@ impl Relay {
                 Err(error) if is_of_one(&error) => refused.push((waiting.enrollment, error)),
                 Err(error) => return Err(error.into()),
             }
-            poked.note(waiting);
+            poked.note(waiting, Instant::now());
         }
         if let Some((enrollment, error)) = refused.first() {
             tracing::warn!(
@@ -299,22 +334,6 @@ fn is_of_one(error: &WorkflowStartError) -> bool {
         }
         WorkflowStartError::PayloadConversion(_) => true,
         _ => false,
-    }
-}
-
-impl Poked {
-    fn is_news(&self, waiting: &Waiting) -> bool {
-        self.0
-            .get(&waiting.enrollment)
-            .is_none_or(|(before, at)| *before != waiting.row_version || at.elapsed() > ON_ITS_WAY)
-    }
-
-    fn note(&mut self, waiting: Waiting) {
-        self.0.insert(waiting.enrollment, (waiting.row_version, Instant::now()));
-    }
-
-    fn forget(&mut self) {
-        self.0.retain(|_, (_, at)| at.elapsed() <= ON_ITS_WAY);
     }
 }
 
