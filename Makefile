@@ -29,7 +29,7 @@ run: ## Build Meridian and run the demo: a private database, 200 leads, three we
 	cargo run --locked --profile $(PROFILE) --package server --bin meridian -- up --demo $(ARGS)
 
 test: ## Run every test against real servers
-	scripts/setup build postgres smtp contract temporal
+	scripts/setup build postgres smtp contract try-temporal
 	env -u DATABASE_URL scripts/test
 
 # Tests share the server only where they are told to, by a variable of their own.

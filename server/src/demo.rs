@@ -145,9 +145,7 @@ pub async fn take_up(session: &Session) -> anyhow::Result<()> {
 ///
 /// When the database fails or the campaign cannot be started.
 pub async fn begin(session: &Session) -> anyhow::Result<Campaign> {
-    let mut tx = session.store.begin_outside().await?;
-    clock::set_factor(&mut tx, FACTOR).await?;
-    tx.commit().await?;
+    run_clock(session).await?;
     let (store, workspace) = (&session.store, session.workspace);
     let campaign = shown(session).await?;
     match campaign.status {
@@ -157,6 +155,18 @@ pub async fn begin(session: &Session) -> anyhow::Result<Campaign> {
         CampaignStatus::Paused | CampaignStatus::Stopped => {}
     }
     Ok(campaign)
+}
+
+/// Lets the clock run on from now: one that is killed later is taken up from here.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn run_clock(session: &Session) -> anyhow::Result<()> {
+    let mut tx = session.store.begin_outside().await?;
+    clock::set_factor(&mut tx, FACTOR).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Makes a key for programs, instead of that of an earlier start, whose text nobody knows any more.
@@ -222,16 +232,13 @@ pub struct Scene {
     latest: Vec<EnrollmentRow>,
 }
 
-/// Looks at the demonstration, and anchors its clock: one that is killed goes on from here.
+/// Looks at the demonstration.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn look(session: &Session) -> anyhow::Result<Scene> {
     let (store, workspace) = (&session.store, session.workspace);
-    let mut tx = store.begin_outside().await?;
-    clock::set_factor(&mut tx, FACTOR).await?;
-    tx.commit().await?;
     let campaign = shown(session).await?;
     let now = session.now().await?;
     let counters = campaigns::counters(store, workspace, campaign.id).await?;

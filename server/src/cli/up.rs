@@ -209,6 +209,7 @@ async fn show_demo(
     let is_watched = term.is_term();
     let mut drawn = 0;
     loop {
+        demo::run_clock(process.session()).await?;
         let scene = demo::look(process.session()).await?;
         if is_watched {
             term.clear_last_lines(drawn)?;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::mail_server::MailServer;
-use super::{program, provider, recipients, tell, until};
+use super::{PATIENCE, program, provider, recipients, tell, until};
 use crate::cluster::Database;
 use crate::janitor;
 
@@ -113,6 +113,17 @@ impl Installation {
         let campaign = self.write("campaign.yaml", &campaign);
         self.run(&["campaign", "apply", &campaign]).await;
         self.run(&["campaign", "start", "spring"]).await;
+    }
+
+    /// Waits until so many leads of that campaign have finished.
+    pub async fn finish(&self, serving: &mut Serving, count: u64) {
+        until(PATIENCE, async || {
+            serving.assert_running();
+            let shown = self.json(&["campaign", "show", "spring"]).await;
+            let finished = shown["states"]["finished"].as_u64();
+            if finished == Some(count) { Ok(()) } else { Err(shown["states"].to_string()) }
+        })
+        .await;
     }
 
     /// Goes on with another build of the program, which does the same.

@@ -102,13 +102,7 @@ impl Eight {
 
     /// Waits until so many have finished.
     async fn finish(&mut self, count: u64) {
-        until(PATIENCE, async || {
-            self.serving.assert_running();
-            let shown = self.installation.json(&["campaign", "show", "spring"]).await;
-            let finished = shown["states"]["finished"].as_u64();
-            if finished == Some(count) { Ok(()) } else { Err(shown["states"].to_string()) }
-        })
-        .await;
+        self.installation.finish(&mut self.serving, count).await;
     }
 
     /// Waits until something is given up, and returns what.

@@ -61,12 +61,7 @@ async fn a_call_that_takes_long_is_made_once() {
     installation
         .begin_one_mail(Some(&mail_server), "unheard-1@recipients.example\n", "0 days")
         .await;
-    until(PATIENCE, async || {
-        serving.assert_running();
-        let finished = shown(&installation).await["states"]["finished"].as_u64();
-        if finished == Some(1) { Ok(()) } else { Err("it is not sent".to_owned()) }
-    })
-    .await;
+    installation.finish(&mut serving, 1).await;
     assert_eq!(mail_server.accepted().len(), 1);
     let campaign = shown(&installation).await["id"].as_str().unwrap().to_owned();
     let query = format!("MeridianCampaign='{campaign}'");

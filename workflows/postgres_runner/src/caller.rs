@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tracing::Span;
 
+use super::halves::Halves;
 use super::{Shared, recovery};
 
 /// Who a finished send is, for its lane.
@@ -39,13 +40,19 @@ pub(crate) async fn gate_asked(shared: Arc<Shared>) {
         let only = if let [ask] = &asks[..] { Some(ask.enrollment) } else { None };
         let passing = trouble::caught(pass(&shared, workspace, asks, &mut calls));
         let Err(trouble) = passing.await else { continue };
-        if let Some(enrollment) = only
-            && !trouble.is_outage()
-        {
-            recovery::blame(&shared, workspace, enrollment, &trouble).await;
-        } else {
-            tracing::error!(error = chain(&trouble), "gate failed; its sends are handed out again");
-            alone = if trouble.is_outage() { alone } else { names.len() };
+        match only {
+            Some(enrollment) if !trouble.is_outage() => {
+                recovery::blame(&shared, workspace, enrollment, &trouble).await;
+            }
+            Some(_) | None => {
+                tracing::error!(
+                    error = chain(&trouble),
+                    "gate failed; its sends are handed out again"
+                );
+                if !trouble.is_outage() {
+                    alone = names.len();
+                }
+            }
         }
         shared.lanes.done(workspace, &names);
         shared.doubt();
@@ -182,23 +189,19 @@ async fn at_rest(shared: &Shared) {
 /// Records what became of sends, again and again while the database is away; by halves, so that one that
 /// makes it fail is found and the others are on record. Only the end of the process does not wait for ever.
 async fn write_down(shared: &Shared, workspace: WorkspaceId, recorded: &[Recorded]) {
-    let mut parts = vec![recorded];
-    while let Some(part) = parts.pop() {
+    let mut halves = Halves::of(recorded);
+    while let Some(part) = halves.next() {
         let writing = passage::write_down(&shared.mailroom, workspace, part, || shared.doubt());
         let error = tokio::select! {
-            written = trouble::caught(writing) => match (written, part) {
-                (Ok(turned), _) => {
+            written = trouble::caught(writing) => match written {
+                Ok(turned) => {
                     shared.take_up(workspace, turned);
                     continue;
                 }
-                (Err(trouble), [one]) => {
+                Err(trouble) => {
+                    let Some(one) = halves.split(part) else { continue };
                     recovery::blame(shared, workspace, one.enrollment, &trouble).await;
                     chain(&trouble)
-                }
-                (Err(_), _) => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                    continue;
                 }
             },
             () = passage::out_of_time(shared.stop.cancelled()) => {

@@ -6,6 +6,7 @@
 //! calls swept by the others, or by itself when it comes back.
 
 mod caller;
+mod halves;
 mod housekeeping;
 mod lanes;
 mod plans;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use uuid::Uuid;
 
 use super::Shared;
+use super::halves::Halves;
 
 /// Sends that are swept in one go.
 const SWEEP_MAX: usize = 100;
@@ -26,28 +27,24 @@ pub(crate) async fn turn_by_halves(shared: &Shared, workspace: WorkspaceId) -> R
     let clocks = clock::read(&mut tx).await?;
     let ids = work::due_ids(&mut tx, workspace, clocks.campaign, limit).await?;
     tx.commit().await?;
-    by_halves(shared, workspace, ids).await
+    by_halves(shared, workspace, &ids).await
 }
 
-async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: Vec<Uuid>) -> Result<()> {
+async fn by_halves(shared: &Shared, workspace: WorkspaceId, ids: &[Uuid]) -> Result<()> {
     let mailroom = &shared.mailroom;
-    let mut parts: Vec<Vec<Uuid>> = vec![ids];
-    while let Some(part) = parts.pop() {
+    let mut halves = Halves::of(ids);
+    while let Some(part) = halves.next() {
         if part.is_empty() || shared.stopping() {
-            continue;
+            break;
         }
-        let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, &part);
+        let turned = turn::these(&mailroom.store, &mailroom.versions, workspace, part);
         match trouble::caught(turned).await {
             Ok(turned) => shared.take_up(workspace, turned),
             Err(Trouble::Failed(error)) if error.is_outage() => return Err(error),
-            Err(trouble) if part.len() == 1 => {
-                let enrollment = EnrollmentId::new(part[0]);
-                blame(shared, workspace, enrollment, &trouble).await;
-            }
-            Err(_) => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.push(second.to_vec());
-                parts.push(first.to_vec());
+            Err(trouble) => {
+                if let Some(enrollment) = halves.split(part) {
+                    blame(shared, workspace, EnrollmentId::new(*enrollment), &trouble).await;
+                }
             }
         }
     }
@@ -78,26 +75,24 @@ async fn sweep_by_halves(
     workspace: WorkspaceId,
     sends: &[(EnrollmentId, SendId)],
 ) {
-    let mut parts = vec![sends];
-    while let Some(part) = parts.pop() {
+    let mut halves = Halves::of(sends);
+    while let Some(part) = halves.next() {
         if shared.stopping() {
             return;
         }
         let ids: Vec<SendId> = part.iter().map(|(_, send)| *send).collect();
-        match (trouble::caught(sweep(&shared.mailroom, workspace, &ids)).await, part) {
-            (Ok(Some(turned)), _) => shared.take_up(workspace, turned),
-            (Ok(None), _) => {}
-            (Err(trouble), _) if trouble.is_outage() => {
+        match trouble::caught(sweep(&shared.mailroom, workspace, &ids)).await {
+            Ok(Some(turned)) => shared.take_up(workspace, turned),
+            Ok(None) => {}
+            Err(trouble) if trouble.is_outage() => {
                 tracing::error!(error = chain(&trouble), "sweep failed; it is repeated");
                 shared.pause(Duration::from_millis(500)).await;
                 return;
             }
-            (Err(trouble), [(enrollment, _)]) => {
-                blame(shared, workspace, *enrollment, &trouble).await;
-            }
-            (Err(_), _) => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
+            Err(trouble) => {
+                if let Some((enrollment, _)) = halves.split(part) {
+                    blame(shared, workspace, *enrollment, &trouble).await;
+                }
             }
         }
     }
@@ -152,7 +147,7 @@ async fn look_at_open_requests(shared: &Shared) -> Result<()> {
             tx.commit().await?;
             let Some(last) = page.last() else { break };
             after = *last;
-            by_halves(shared, workspace, page).await?;
+            by_halves(shared, workspace, &page).await?;
         }
     }
     Ok(())

@@ -95,9 +95,11 @@ impl Turns {
         _: ActivityContext,
         input: LeadInput,
     ) -> Result<LeadView, ActivityError> {
-        let lead = (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
-        let turn = one::turn(&self.mailroom, lead.0, lead.1);
-        let turn = self.outage.heed("a turn", lead.1, turn);
+        let (workspace, enrollment) =
+            (WorkspaceId::new(input.workspace), EnrollmentId::new(input.enrollment));
+        let turn = one::turn(&self.mailroom, workspace, enrollment);
+        let turn = self.outage.heed("a turn", enrollment, turn);
+        let lead = (workspace, enrollment);
         answered_for(&self.mailroom, &self.outage, lead, turn).await.map(shown)
     }
 }

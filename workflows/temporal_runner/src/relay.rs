@@ -80,27 +80,6 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-/// What is left of a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    /// Leads to be poked at once.
-    More,
-    /// Leads to be poked once others have looked.
-    Waiting,
-}
-
-impl Left {
-    /// How long nothing of it is to be done.
-    fn wait(self) -> Duration {
-        match self {
-            Self::Nothing => IDLE_MAX,
-            Self::More => Duration::ZERO,
-            Self::Waiting => FULL_WAIT,
-        }
-    }
-}
-
 /// Where a round stands in the leads of a workspace.
 enum Scan {
     Unheard(EnrollmentId),
@@ -115,17 +94,16 @@ impl Relay {
         let ringing = listen(self.mailroom.clone(), Arc::clone(&rung), self.stop.clone());
         let ringing = tokio::spawn(ringing);
         let mut poked = Poked::default();
-        let (mut trouble, mut greeted): (u32, Option<Instant>) = (0, None);
+        let mut trouble: u32 = 0;
+        // It was connected a moment ago.
+        let mut greeted = Instant::now();
         while !self.stop.is_cancelled() {
             // That it is away is to be known before there is somebody to poke.
-            let is_known = trouble == 0 && greeted.is_some_and(|at| at.elapsed() < IDLE_MAX);
-            let done = if is_known {
-                self.round(&mut poked).await
-            } else {
-                greeted = Some(Instant::now());
-                self.greet_and_round(&mut poked).await
-            };
-            let wait = match done {
+            let is_to_greet = trouble > 0 || greeted.elapsed() >= IDLE_MAX;
+            if is_to_greet {
+                greeted = Instant::now();
+            }
+            let wait = match self.round(&mut poked, is_to_greet).await {
                 Ok(wait) => {
                     if trouble > 0 {
                         tracing::info!("leads are relayed to Temporal again");
@@ -157,13 +135,11 @@ impl Relay {
         ringing.abort();
     }
 
-    async fn greet_and_round(&self, poked: &mut Poked) -> Result<Duration, Trouble> {
-        connection::greet(&self.client).await?;
-        self.round(poked).await
-    }
-
-    /// Pokes what is to be poked. Returns how long nothing will be.
-    async fn round(&self, poked: &mut Poked) -> Result<Duration, Trouble> {
+    /// Pokes what is to be poked, and may ask first whether Temporal is there. Returns how long nothing will be.
+    async fn round(&self, poked: &mut Poked, is_to_greet: bool) -> Result<Duration, Trouble> {
+        if is_to_greet {
+            connection::greet(&self.client).await?;
+        }
         poked.forget(Instant::now());
         let mut conn = self.mailroom.store.begin_outside().await?;
         let clocks = clock::read(&mut conn).await?;
@@ -177,14 +153,14 @@ impl Relay {
         for Relayed { workspace, unheard, .. } in &relayed {
             if *unheard {
                 let scan = Scan::Unheard(nobody);
-                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
+                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?);
             }
         }
         for Relayed { workspace, wake_at, .. } in &relayed {
             match wake_at {
                 Some(at) if *at <= overdue => {
                     let scan = Scan::Overdue(None);
-                    wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
+                    wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?);
                 }
                 Some(at) => {
                     let due = (clocks.wall_until(*at) + OVERDUE).to_std().unwrap_or(IDLE_MAX);
@@ -196,25 +172,25 @@ impl Relay {
         for Relayed { workspace, unstarted, .. } in &relayed {
             if *unstarted {
                 let scan = Scan::Unstarted(nobody);
-                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?.wait());
+                wait = wait.min(self.poke_some(poked, *workspace, scan, overdue).await?);
             }
         }
         Ok(wait)
     }
 
-    /// Pokes a page of a scan. Returns what is left of it.
+    /// Pokes a page of a scan. Returns how long nothing more of it is to be poked.
     async fn poke_some(
         &self,
         poked: &mut Poked,
         workspace: WorkspaceId,
         mut scan: Scan,
         overdue: DateTime<Utc>,
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Duration, Trouble> {
         let mut room = WINDOW;
         loop {
             let mut page = self.read(workspace, &scan, overdue).await?;
             let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let Some(last) = page.last().cloned() else { return Ok(Left::Nothing) };
+            let Some(last) = page.last().cloned() else { return Ok(IDLE_MAX) };
             let now = Instant::now();
             let under_way = page.iter().filter(|lead| poked.is_under_way(lead, now)).count();
             room = room.saturating_sub(under_way);
@@ -223,14 +199,14 @@ impl Relay {
             page.truncate(room);
             let n = self.poke(poked, workspace, page).await?;
             if is_too_much || room == 0 {
-                return Ok(Left::Waiting);
+                return Ok(FULL_WAIT);
             }
             if !is_full {
-                return Ok(Left::Nothing);
+                return Ok(IDLE_MAX);
             }
             // Those who were poked a moment ago are passed by, up to the first who was not.
             if n > 0 || self.stop.is_cancelled() {
-                return Ok(Left::More);
+                return Ok(Duration::ZERO);
             }
             scan = match scan {
                 Scan::Unheard(_) => Scan::Unheard(last.enrollment),
@@ -285,7 +261,7 @@ impl Relay {
                 enrollment.id = %enrollment,
                 n = refused.len(),
                 error = chain(error),
-                "Temporal takes no pokes for some leads; trying again every half minute"
+                "Temporal takes no pokes for some leads; trying again, ever more rarely"
             );
         }
         metrics::counter!("meridian_pokes_total").increment(n as u64);
