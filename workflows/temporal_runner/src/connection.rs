@@ -2,6 +2,7 @@
 //! `TEMPORAL_…` variables and `temporal.toml`, so that what works for `temporal workflow list` works here. A
 //! file that is named and not there is refused: they pass it over, and leads would go elsewhere.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,13 +43,12 @@ pub enum ConnectionError {
     #[error("TEMPORAL_CONFIG_FILE names {}, which is not there: correct it, or leave it out", .0.display())]
     NoSuchFile(PathBuf),
     /// Nobody answers, or not us.
-    #[error("Temporal at {address} does not answer")]
+    #[error("Temporal at {address} does not answer: {}", heard_first(.cause))]
     Unreachable {
         /// Where.
         address: Url,
-        /// What was heard.
-        #[source]
-        source: Box<ClientConnectError>,
+        /// What was heard. Told above, without the words of every layer in between.
+        cause: Box<ClientConnectError>,
     },
     /// Nothing was heard.
     #[error("Temporal at {address} does not answer within {} s", CONNECT.as_secs())]
@@ -143,8 +143,8 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(CONNECT, Connection::connect(connection)).await;
     let connection = match connected {
         Ok(Ok(connection)) => connection,
-        Ok(Err(source)) => {
-            return Err(ConnectionError::Unreachable { address, source: Box::new(source) });
+        Ok(Err(cause)) => {
+            return Err(ConnectionError::Unreachable { address, cause: Box::new(cause) });
         }
         Err(_) => return Err(ConnectionError::Silent { address }),
     };
@@ -153,6 +153,30 @@ pub(crate) async fn connect(
         return Err(ConnectionError::NoSuchNamespace { address, namespace });
     }
     Client::new(connection, client).map_err(ConnectionError::Client)
+}
+
+/// Says what was heard in place of a connection.
+fn heard_first(error: &ClientConnectError) -> String {
+    match error {
+        ClientConnectError::SystemInfoCallError(status) => heard(status),
+        error => innermost(error),
+    }
+}
+
+/// Says what was heard from Temporal: the words of its answer, else the first cause of there being none.
+pub(crate) fn heard(status: &Status) -> String {
+    match status.source() {
+        Some(cause) => innermost(cause),
+        None if status.message().is_empty() => status.code().to_string(),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
+}
+
+fn innermost(mut error: &dyn Error) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// An address as Temporal's programs want it: without a scheme.
@@ -194,6 +218,17 @@ pub async fn probe() -> Result<(), ConnectionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_heard_is_said_without_the_layers_between() {
+        let refused = std::io::Error::other("Connection refused");
+        let mut status = Status::unavailable("tcp connect error");
+        status.set_source(std::sync::Arc::new(refused));
+        assert_eq!(heard(&status), "Connection refused");
+        let status = Status::permission_denied("Request unauthorized.");
+        let said = "The caller does not have permission to execute the specified operation";
+        assert_eq!(heard(&status), format!("{said}: Request unauthorized."));
+    }
 
     #[test]
     fn an_address_names_its_port() {

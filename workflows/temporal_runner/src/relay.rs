@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection;
+use super::connection::{self, heard};
 use super::lenient::Lenient;
 use super::payloads::{LeadInput, Poke, workflow_id};
 use super::poked::Poked;
@@ -65,16 +65,24 @@ pub(crate) struct Relay {
 
 /// Why a round came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum RoundError {
     #[error("the database failed")]
     Database(#[from] ActivityError),
-    #[error("Temporal takes no pokes")]
-    Temporal(#[from] WorkflowStartError),
-    #[error("Temporal does not answer")]
-    Silent(#[from] Status),
+    #[error("Temporal takes no pokes: {}", refusal(.0))]
+    Temporal(WorkflowStartError),
+    #[error("Temporal does not answer: {}", heard(.0))]
+    Silent(Status),
 }
 
-impl From<sqlx::Error> for Trouble {
+/// Says why a poke was not taken.
+fn refusal(error: &WorkflowStartError) -> String {
+    match error {
+        WorkflowStartError::Rpc(status) => heard(status),
+        error => chain(error),
+    }
+}
+
+impl From<sqlx::Error> for RoundError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error.into())
     }
@@ -136,9 +144,9 @@ impl Relay {
     }
 
     /// Pokes what is to be poked, and may ask first whether Temporal is there. Returns how long nothing will be.
-    async fn round(&self, poked: &mut Poked, is_to_greet: bool) -> Result<Duration, Trouble> {
+    async fn round(&self, poked: &mut Poked, is_to_greet: bool) -> Result<Duration, RoundError> {
         if is_to_greet {
-            connection::greet(&self.client).await?;
+            connection::greet(&self.client).await.map_err(RoundError::Silent)?;
         }
         poked.forget(Instant::now());
         let mut conn = self.mailroom.store.begin_outside().await?;
@@ -185,7 +193,7 @@ impl Relay {
         workspace: WorkspaceId,
         mut scan: Scan,
         overdue: DateTime<Utc>,
-    ) -> Result<Duration, Trouble> {
+    ) -> Result<Duration, RoundError> {
         let mut room = WINDOW;
         loop {
             let mut page = self.read(workspace, &scan, overdue).await?;
@@ -223,7 +231,7 @@ impl Relay {
         workspace: WorkspaceId,
         scan: &Scan,
         overdue: DateTime<Utc>,
-    ) -> Result<Vec<Waiting>, Trouble> {
+    ) -> Result<Vec<Waiting>, RoundError> {
         let mut tx: Tx = self.mailroom.store.begin_batch(workspace).await?;
         let page = match scan {
             Scan::Unheard(after) => engines::unheard(&mut tx, workspace, *after, PAGE).await?,
@@ -243,7 +251,7 @@ impl Relay {
         poked: &mut Poked,
         workspace: WorkspaceId,
         page: Vec<Waiting>,
-    ) -> Result<usize, Trouble> {
+    ) -> Result<usize, RoundError> {
         let mut calls = stream::iter(page)
             .map(|waiting| async move { (self.poke_one(workspace, &waiting).await, waiting) })
             .buffer_unordered(AT_ONCE);
@@ -252,7 +260,7 @@ impl Relay {
             match done {
                 Ok(()) => n += 1,
                 Err(error) if is_of_one(&error) => refused.push((waiting.enrollment, error)),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(RoundError::Temporal(error)),
             }
             poked.note(waiting, Instant::now());
         }
@@ -260,7 +268,7 @@ impl Relay {
             tracing::warn!(
                 enrollment.id = %enrollment,
                 n = refused.len(),
-                error = chain(error),
+                error = refusal(error),
                 "Temporal takes no pokes for some leads; trying again, ever more rarely"
             );
         }
