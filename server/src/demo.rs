@@ -157,7 +157,7 @@ pub async fn begin(session: &Session) -> anyhow::Result<Campaign> {
     Ok(campaign)
 }
 
-/// Lets the clock run on from now: one that is killed later is taken up from here.
+/// Lets the clock run on from now: a demonstration that is killed goes on no earlier.
 ///
 /// # Errors
 ///

@@ -13,10 +13,10 @@ use crate::config::{LogFormat, Traces};
 
 /// What other crates say that is of no use to an operator: Postgres notices that something is there
 /// already; a pool found a connection closed, which it then replaces; a call to Temporal is tried
-/// again, several times a second while it is away, which the engine says once; Temporal's workers begin,
-/// one for each queue, which the engine says too.
+/// again, several times a second while it is away, which the engine says once; how Temporal's SDK goes about
+/// its work. Whoever names one of them in the filter hears it.
 const QUIETER: &str = "sqlx::postgres::notice=warn,sqlx_core::pool=warn,\
-                       temporalio_client::retry=off,temporalio_sdk_core::worker=warn";
+                       temporalio_client::retry=off,temporalio_sdk_core=warn";
 
 /// Traces on their way to a collector.
 #[derive(Default)]

@@ -22,6 +22,17 @@ const TIME: &str = "%a %d %b %Y %H:%M UTC";
 /// How fast its clock runs.
 const FACTOR: u32 = 5_000;
 
+/// The program with its data in a directory, and nothing else to go by.
+fn meridian(dir: &Path) -> Command {
+    let mut command = Command::new(program::path());
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("MERIDIAN_DATA_DIR", dir)
+        .kill_on_drop(true);
+    command
+}
+
 /// A demonstration in a directory of its own.
 struct Demonstration {
     child: Child,
@@ -30,16 +41,12 @@ struct Demonstration {
 
 impl Demonstration {
     fn start(dir: &Path, engine: Engine) -> Self {
-        let mut command = Command::new(program::path());
+        let mut command = meridian(dir);
         command
             .args(["up", "--demo", "--engine", engine.as_str()])
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("MERIDIAN_DATA_DIR", dir)
             .env("MERIDIAN_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
@@ -135,10 +142,7 @@ async fn its_clock_stands_still_between_two_runs() {
     let ran = shown.elapsed();
 
     // Somebody looks at it meanwhile, which is hours by its clock.
-    let data = place.path().join("demo");
-    let looked =
-        Command::new(program::path()).arg("verify").env("MERIDIAN_DATA_DIR", data).output().await;
-    let looked = looked.unwrap();
+    let looked = meridian(&place.path().join("demo")).arg("verify").output().await.unwrap();
     assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
     let mut demonstration = Demonstration::start(place.path(), Engine::Postgres);
     let begun = Instant::now();

@@ -1,6 +1,8 @@
 //! Many leads at once: more than the relay reads at a time, and more than mail may leave for. And one
-//! alone, whose mail server takes its time.
+//! alone, whose mail server takes its time, or that sleeps.
 
+use activities::store::clock;
+use serde_json::Value;
 use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
 use tests::end_to_end::temporal_server::{TemporalServer, engine};
@@ -63,16 +65,28 @@ async fn a_call_that_takes_long_is_made_once() {
         .await;
     installation.finish(&mut serving, 1).await;
     assert_eq!(mail_server.accepted().len(), 1);
-    let campaign = shown(&installation).await["id"].as_str().unwrap().to_owned();
-    let query = format!("MeridianCampaign='{campaign}'");
-    let listed = temporal.json(&["workflow", "list", "--query", &query]).await;
-    let workflow = listed[0]["execution"]["workflowId"].as_str().unwrap();
-    let history = temporal.json(&["workflow", "show", "--workflow-id", workflow]).await;
-    let events = history["events"].as_array().unwrap().iter();
-    let started =
-        |event: &serde_json::Value| event["activityTaskStartedEventAttributes"]["attempt"].as_u64();
-    let attempts: Vec<u64> = events.filter_map(started).collect();
-    assert_eq!(attempts, [1], "{history}");
+    let events = only_history(&temporal, &installation).await;
+    let started = |event: &Value| event["activityTaskStartedEventAttributes"]["attempt"].as_u64();
+    let attempts: Vec<u64> = events.iter().filter_map(started).collect();
+    assert_eq!(attempts, [1], "{events:?}");
+    assert!(serving.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_sleeps_is_woken_by_its_timer() {
+    let temporal = TemporalServer::start().await;
+    let (installation, mut serving) = installed(&temporal, &[]).await;
+    // A day is a second.
+    let mut owner = installation.database.owner().await;
+    clock::set_factor(&mut owner, 86_400.0).await.unwrap();
+    let mail_server = MailServer::start(Delays::default()).await;
+    installation.begin_one_mail(Some(&mail_server), &leads(1), "10 days").await;
+    installation.finish(&mut serving, 1).await;
+    let events = only_history(&temporal, &installation).await;
+    let count = |kind: &str| events.iter().filter(|event| event["eventType"] == kind).count();
+    // The relay pokes it once, to begin; twice if its timer had not fired long after its time.
+    assert_eq!(count("EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED"), 1, "{events:?}");
+    assert!(count("EVENT_TYPE_TIMER_FIRED") > 0, "{events:?}");
     assert!(serving.terminate().await.success());
 }
 
@@ -91,6 +105,16 @@ fn leads(count: usize) -> String {
     (1..=count).map(|n| format!("lead-{n}@recipients.example\n")).collect()
 }
 
-async fn shown(installation: &Installation) -> serde_json::Value {
+/// The history of the only lead.
+async fn only_history(temporal: &TemporalServer, installation: &Installation) -> Vec<Value> {
+    let campaign = shown(installation).await["id"].as_str().unwrap().to_owned();
+    let query = format!("MeridianCampaign='{campaign}'");
+    let listed = temporal.json(&["workflow", "list", "--query", &query]).await;
+    let workflow = listed[0]["execution"]["workflowId"].as_str().unwrap();
+    let mut history = temporal.json(&["workflow", "show", "--workflow-id", workflow]).await;
+    serde_json::from_value(history["events"].take()).unwrap()
+}
+
+async fn shown(installation: &Installation) -> Value {
     installation.json(&["campaign", "show", "spring"]).await
 }

@@ -43,12 +43,13 @@ pub enum ConnectionError {
     #[error("TEMPORAL_CONFIG_FILE names {}, which is not there: correct it, or leave it out", .0.display())]
     NoSuchFile(PathBuf),
     /// Nobody answers, or not us.
-    #[error("Temporal at {address} does not answer: {}", heard_first(.cause))]
+    #[error("Temporal at {address} does not answer")]
     Unreachable {
         /// Where.
         address: Url,
-        /// What was heard. Told above, without the words of every layer in between.
-        cause: Box<ClientConnectError>,
+        /// What was heard.
+        #[source]
+        heard: Heard,
     },
     /// Nothing was heard.
     #[error("Temporal at {address} does not answer within {} s", CONNECT.as_secs())]
@@ -71,6 +72,46 @@ pub enum ConnectionError {
     /// The client cannot be made.
     #[error("no client for Temporal can be made")]
     Client(#[source] ClientNewError),
+}
+
+/// What was heard from Temporal, or of it, where a call came to nothing: the words of its answer, else the
+/// first cause of there being none, without those of every layer between.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Heard(String);
+
+impl Heard {
+    /// Keeps the first cause.
+    pub(crate) fn new(mut error: &dyn Error) -> Self {
+        while let Some(source) = error.source() {
+            error = source;
+        }
+        Self(error.to_string())
+    }
+}
+
+impl From<&Status> for Heard {
+    fn from(status: &Status) -> Self {
+        match status.source() {
+            Some(cause) => Self::new(cause),
+            None if status.message().is_empty() => Self(status.code().to_string()),
+            None => Self(format!("{}: {}", status.code(), status.message())),
+        }
+    }
+}
+
+impl ConnectionError {
+    /// Tells settings that nobody can be asked with from nobody's answering.
+    fn of_connecting(address: Url, error: &ClientConnectError) -> Self {
+        let heard = match error {
+            ClientConnectError::InvalidUri(_) | ClientConnectError::InvalidHeaders(_) => {
+                return Self::Settings(error.to_string());
+            }
+            ClientConnectError::SystemInfoCallError(status) => Heard::from(status),
+            error => Heard::new(error),
+        };
+        Self::Unreachable { address, heard }
+    }
 }
 
 impl From<ConfigError> for ConnectionError {
@@ -143,9 +184,7 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(CONNECT, Connection::connect(connection)).await;
     let connection = match connected {
         Ok(Ok(connection)) => connection,
-        Ok(Err(cause)) => {
-            return Err(ConnectionError::Unreachable { address, cause: Box::new(cause) });
-        }
+        Ok(Err(error)) => return Err(ConnectionError::of_connecting(address, &error)),
         Err(_) => return Err(ConnectionError::Silent { address }),
     };
     let namespace = client.namespace.clone();
@@ -153,30 +192,6 @@ pub(crate) async fn connect(
         return Err(ConnectionError::NoSuchNamespace { address, namespace });
     }
     Client::new(connection, client).map_err(ConnectionError::Client)
-}
-
-/// Says what was heard in place of a connection.
-fn heard_first(error: &ClientConnectError) -> String {
-    match error {
-        ClientConnectError::SystemInfoCallError(status) => heard(status),
-        error => innermost(error),
-    }
-}
-
-/// Says what was heard from Temporal: the words of its answer, else the first cause of there being none.
-pub(crate) fn heard(status: &Status) -> String {
-    match status.source() {
-        Some(cause) => innermost(cause),
-        None if status.message().is_empty() => status.code().to_string(),
-        None => format!("{}: {}", status.code(), status.message()),
-    }
-}
-
-fn innermost(mut error: &dyn Error) -> String {
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// An address as Temporal's programs want it: without a scheme.
@@ -198,12 +213,14 @@ async fn is_unknown(connection: &Connection, namespace: &str) -> bool {
 /// # Errors
 ///
 /// What it says instead.
-pub(crate) async fn greet(client: &Client) -> Result<(), Status> {
+pub(crate) async fn greet(client: &Client) -> Result<(), Heard> {
     let mut service = client.connection().workflow_service();
-    let heard = tokio::time::timeout(CONNECT, async {
-        service.get_system_info(Request::new(GetSystemInfoRequest {})).await.map(drop)
-    });
-    heard.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing was heard")))
+    let asked = service.get_system_info(Request::new(GetSystemInfoRequest {}));
+    match tokio::time::timeout(CONNECT, asked).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(Heard::from(&status)),
+        Err(_) => Err(Heard(format!("nothing was heard within {} s", CONNECT.as_secs()))),
+    }
 }
 
 /// Finds out whether there is a Temporal to work with, where the settings say.
@@ -224,10 +241,11 @@ mod tests {
         let refused = std::io::Error::other("Connection refused");
         let mut status = Status::unavailable("tcp connect error");
         status.set_source(std::sync::Arc::new(refused));
-        assert_eq!(heard(&status), "Connection refused");
+        assert_eq!(Heard::from(&status).to_string(), "Connection refused");
         let status = Status::permission_denied("Request unauthorized.");
         let said = "The caller does not have permission to execute the specified operation";
-        assert_eq!(heard(&status), format!("{said}: Request unauthorized."));
+        let said = format!("{said}: Request unauthorized.");
+        assert_eq!(Heard::from(&status).to_string(), said);
     }
 
     #[test]

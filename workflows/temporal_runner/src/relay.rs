@@ -16,7 +16,7 @@ use futures::{StreamExt as _, stream};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use sqlx::postgres::PgListener;
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::tonic::{Code, Status};
+use temporalio_client::tonic::Code;
 use temporalio_client::{
     Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{self, heard};
+use super::connection::{self, Heard};
 use super::lenient::Lenient;
 use super::payloads::{LeadInput, Poke, workflow_id};
 use super::poked::Poked;
@@ -68,17 +68,17 @@ pub(crate) struct Relay {
 enum RoundError {
     #[error("the database failed")]
     Database(#[from] ActivityError),
-    #[error("Temporal takes no pokes: {}", refusal(.0))]
-    Temporal(WorkflowStartError),
-    #[error("Temporal does not answer: {}", heard(.0))]
-    Silent(Status),
+    #[error("Temporal takes no pokes")]
+    Temporal(#[source] Heard),
+    #[error("Temporal does not answer")]
+    Silent(#[from] Heard),
 }
 
-/// Says why a poke was not taken.
-fn refusal(error: &WorkflowStartError) -> String {
+/// What was heard in place of a poke's being taken.
+fn refusal(error: &WorkflowStartError) -> Heard {
     match error {
-        WorkflowStartError::Rpc(status) => heard(status),
-        error => chain(error),
+        WorkflowStartError::Rpc(status) => Heard::from(status),
+        error => Heard::new(error),
     }
 }
 
@@ -102,16 +102,9 @@ impl Relay {
         let ringing = listen(self.mailroom.clone(), Arc::clone(&rung), self.stop.clone());
         let ringing = tokio::spawn(ringing);
         let mut poked = Poked::default();
-        let mut trouble: u32 = 0;
-        // It was connected a moment ago.
-        let mut greeted = Instant::now();
+        let (mut trouble, mut greet_at): (u32, Instant) = (0, Instant::now());
         while !self.stop.is_cancelled() {
-            // That it is away is to be known before there is somebody to poke.
-            let is_to_greet = trouble > 0 || greeted.elapsed() >= IDLE_MAX;
-            if is_to_greet {
-                greeted = Instant::now();
-            }
-            let wait = match self.round(&mut poked, is_to_greet).await {
+            let wait = match self.greet_and_round(&mut greet_at, &mut poked).await {
                 Ok(wait) => {
                     if trouble > 0 {
                         tracing::info!("leads are relayed to Temporal again");
@@ -128,6 +121,7 @@ impl Relay {
                         );
                     }
                     trouble = trouble.saturating_add(1);
+                    greet_at = Instant::now();
                     poked.clear();
                     let wait = AWAY_MAX.min(Duration::from_millis(250 << trouble.min(8)));
                     self.pause(wait).await;
@@ -143,11 +137,23 @@ impl Relay {
         ringing.abort();
     }
 
-    /// Pokes what is to be poked, and may ask first whether Temporal is there. Returns how long nothing will be.
-    async fn round(&self, poked: &mut Poked, is_to_greet: bool) -> Result<Duration, RoundError> {
-        if is_to_greet {
-            connection::greet(&self.client).await.map_err(RoundError::Silent)?;
+    /// A round, and before it, where that is due, whether Temporal is there: that it is away is to be known
+    /// before there is somebody to poke. Returns how long nothing is to be done.
+    async fn greet_and_round(
+        &self,
+        greet_at: &mut Instant,
+        poked: &mut Poked,
+    ) -> Result<Duration, RoundError> {
+        if Instant::now() >= *greet_at {
+            connection::greet(&self.client).await?;
+            *greet_at = Instant::now() + IDLE_MAX;
         }
+        let wait = self.round(poked).await?;
+        Ok(wait.min(greet_at.saturating_duration_since(Instant::now())))
+    }
+
+    /// Pokes what is to be poked. Returns how long nothing will be.
+    async fn round(&self, poked: &mut Poked) -> Result<Duration, RoundError> {
         poked.forget(Instant::now());
         let mut conn = self.mailroom.store.begin_outside().await?;
         let clocks = clock::read(&mut conn).await?;
@@ -260,7 +266,7 @@ impl Relay {
             match done {
                 Ok(()) => n += 1,
                 Err(error) if is_of_one(&error) => refused.push((waiting.enrollment, error)),
-                Err(error) => return Err(RoundError::Temporal(error)),
+                Err(error) => return Err(RoundError::Temporal(refusal(&error))),
             }
             poked.note(waiting, Instant::now());
         }
@@ -268,7 +274,7 @@ impl Relay {
             tracing::warn!(
                 enrollment.id = %enrollment,
                 n = refused.len(),
-                error = refusal(error),
+                error = %refusal(error),
                 "Temporal takes no pokes for some leads; trying again, ever more rarely"
             );
         }
