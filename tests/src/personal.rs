@@ -3,7 +3,7 @@
 use aho_corasick::AhoCorasick;
 use sqlx::PgConnection;
 
-/// What is shorter stands by chance in what means something else.
+/// What is shorter stands by chance in what means something else. No name may be: it would not be looked for.
 const LENGTH_MIN: i32 = 4;
 
 /// The personal texts of a database.
@@ -20,7 +20,7 @@ impl Personal {
     ///
     /// # Panics
     ///
-    /// When there is none, or the database does not answer.
+    /// When there is none, a name is too short to be looked for, or the database does not answer.
     pub async fn of(owner: &mut PgConnection, written: &[String]) -> Self {
         let texts = sqlx::query_scalar(
             r"WITH texts (text) AS (
@@ -34,7 +34,17 @@ impl Personal {
               SELECT DISTINCT trim(text) FROM texts WHERE length(trim(text)) >= $1",
         );
         let mut texts: Vec<String> =
-            texts.bind(LENGTH_MIN).fetch_all(owner).await.expect("the database answers");
+            texts.bind(LENGTH_MIN).fetch_all(&mut *owner).await.expect("the database answers");
+        let short = sqlx::query_scalar(
+            r"WITH names (name) AS (
+                  SELECT name FROM agents
+                  UNION SELECT from_name FROM senders
+                  UNION SELECT value FROM leads, jsonb_each_text(attributes) WHERE key LIKE '%name')
+              SELECT name FROM names WHERE length(name) BETWEEN 1 AND $1 - 1",
+        );
+        let short: Vec<String> =
+            short.bind(LENGTH_MIN).fetch_all(&mut *owner).await.expect("the database answers");
+        assert!(short.is_empty(), "too short to be looked for, use longer ones: {short:?}");
         texts.extend_from_slice(written);
         assert!(!texts.is_empty(), "there is nobody");
         let in_json = |text: &String| {

@@ -59,13 +59,13 @@ scenarios! {
 
     /// An agent's lead is that agent's: nobody else is told.
     async fn an_agent_who_has_the_lead_is_told_what_it_writes(world: World) {
-        world.agents([agent("ann"), agent("bea")]).await;
+        world.agents([agent("anna"), agent("beata")]).await;
         world.given(sequence().offered_in_turn().email("intro").wait(days(3)).email("nudge")).await;
         let ada = world.enrolls("ada@example.com").await;
         ada.replies("Tell me more").await;
         ada.is_written_to("It is a boat.").await;
         ada.replies("How long is it?").await;
-        world.agents_were_told(&["ann", "ann"]).await;
+        world.agents_were_told(&["anna", "anna"]).await;
         ada.is_written_to("Ten metres.").await;
         ada.received(&["intro", ANSWER, ANSWER]).await;
         ada.close(HandoverResult::Won).await;

@@ -184,7 +184,7 @@ scenarios! {
         world.given(campaign.email_saying("intro", "Hello {{ name }}")).await;
         let mut people = Vec::new();
         for address in ["ada@example.com", "bob@example.com"] {
-            people.push(world.enrolls(lead(address).with("name", "Ada")).await);
+            people.push(world.enrolls(lead(address).with("name", "Adele")).await);
         }
         world.until("2026-03-02T12:00:00Z").await;
         let sent = people[0].mails().await.len();

@@ -18,7 +18,7 @@ scenarios! {
         assert!(ada.plan().await.headline.contains("`first_name` is missing"));
         world.after(days(5)).await;
         ada.received(&[]).await;
-        ada.has("first_name", "Ada").await;
+        ada.has("first_name", "Adele").await;
         ada.received(&["intro"]).await;
         world.after(days(5)).await;
         ada.ended(Outcome::Completed).await;
