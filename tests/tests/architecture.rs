@@ -1,6 +1,6 @@
 //! What may depend on what. The machine cannot do I/O because it depends on nothing that can,
-//! imports point down, and the dependency set keeps one TLS provider and one version of each crate
-//! whose types cross our own borders.
+//! imports point down, one crate knows Temporal's SDK, and the dependency set keeps one TLS provider
+//! and one version of each crate whose types cross our own borders.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -40,6 +40,12 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("server", &["activities", "machine", "postgres_runner", "temporal_runner", "ui"]),
     ("tests", &["activities", "machine", "postgres_runner", "server", "temporal_runner", "ui"]),
 ];
+
+/// The only one of our own crates that may import Temporal's SDK.
+const KNOWS_TEMPORAL: &str = "temporal_runner";
+
+/// What the names of the SDK's crates begin with.
+const OF_TEMPORAL: &str = "temporalio";
 
 /// Crates that bring a second TLS provider, or a system library.
 const BANNED: [&str; 4] = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl-sys"];
@@ -133,6 +139,19 @@ fn imports_point_down() {
             assert!(!ours || may_use.contains(&dependency), "{name} must not import {dependency}");
         }
     }
+}
+
+#[test]
+fn only_the_runner_for_temporal_knows_its_sdk() {
+    let metadata = metadata();
+    let mut importers = members(&metadata);
+    importers.retain(|_, package| {
+        // Those of tests and build scripts count too.
+        let mut dependencies = list(package, "dependencies").iter();
+        dependencies.any(|dependency| text(dependency, "name").starts_with(OF_TEMPORAL))
+    });
+    let importers: Vec<&str> = importers.into_keys().collect();
+    assert_eq!(importers, [KNOWS_TEMPORAL], "who imports {OF_TEMPORAL}");
 }
 
 #[test]
