@@ -8,6 +8,7 @@ mod long;
 mod many;
 mod moves;
 mod own_server;
+mod readable;
 mod settings;
 mod stage;
 mod whole;
