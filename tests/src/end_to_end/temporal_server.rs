@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 use temporal_runner::histories;
@@ -158,6 +160,19 @@ impl TemporalServer {
             }
         }
         stored
+    }
+
+    /// Returns the words on what a workflow has begun, in its order: the type of each event, and its summary.
+    pub async fn summaries(&self, workflow: &str) -> Vec<(String, String)> {
+        let shown = self.json(&["workflow", "show", "--workflow-id", workflow]).await;
+        let events = shown["events"].as_array().expect("a list");
+        let summary = |event: &Value| {
+            let data = event["userMetadata"]["summary"]["data"].as_str()?;
+            let text = BASE64_STANDARD.decode(data).expect("a payload");
+            let text = serde_json::from_slice(&text).expect("a text as JSON");
+            Some((event["eventType"].as_str()?.to_owned(), text))
+        };
+        events.iter().filter_map(summary).collect()
     }
 
     /// Runs the program against it, and returns what it printed as JSON.
