@@ -195,7 +195,18 @@ impl Installation {
 
     /// Runs a command, and returns how it ended and what it printed.
     pub async fn try_run(&self, arguments: &[&str]) -> (ExitStatus, String, String) {
-        let output = self.command(arguments).output().await.expect("the program runs");
+        self.try_run_with(&[], arguments).await
+    }
+
+    /// Does the same with more in its environment.
+    pub async fn try_run_with(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> (ExitStatus, String, String) {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        let output = command.output().await.expect("the program runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
         (output.status, text(output.stdout), text(output.stderr))
     }

@@ -3,10 +3,17 @@
 
 use tests::end_to_end::gateway::Gateway;
 use tests::end_to_end::installation::Installation;
-use tests::end_to_end::temporal_server::TemporalServer;
+use tests::end_to_end::temporal_server::{TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, until};
 
 use crate::stage;
+
+/// Where nobody listens.
+const NOBODY: &str = "127.0.0.1:9";
+
+/// What the doctor says of an installation whose leads are driven, wherever the server is.
+const RUNS: &str = "\nok engine one process runs leads; temporal drives new campaigns\n";
+const ON_TIME: &str = "\nok temporal no lead of Temporal is late\n";
 
 const ENGINE: (&str, &str) = ("MERIDIAN_ENGINE", "temporal");
 
@@ -34,7 +41,45 @@ async fn a_namespace_that_is_not_there_is_named() {
         if is_told { Ok(()) } else { Err("nobody says so".to_owned()) }
     })
     .await;
+    let told = [ENGINE, ("TEMPORAL_ADDRESS", &address), elsewhere];
+    let (code, told) = doctor(&installation, &told).await;
+    let is_fault =
+        format!("\nFAULT temporal's server Temporal at http://{address}/ has no namespace `nope`:");
+    assert!(code == Some(1) && told.contains(&is_fault), "{told}");
     assert!(serving.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_asks_the_server_that_is_named() {
+    let temporal = TemporalServer::start().await;
+    let installation = Installation::create().await;
+    let address = temporal.address();
+    let mut serving = installation.serve_with(&engine(&address));
+    installation.ready(&mut serving).await;
+
+    let (code, told) = doctor(&installation, &engine(&address)).await;
+    let is_there = format!("\nok temporal's server {address}\n");
+    for line in [RUNS, ON_TIME, &is_there] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert_eq!(code, Some(0), "{told}");
+
+    let (code, told) = doctor(&installation, &engine(NOBODY)).await;
+    let is_away = format!("Temporal at http://{NOBODY}/ does not answer: Connection refused");
+    let is_fault = format!("\nFAULT temporal's server {is_away}");
+    let fix = "\nsee that it runs, and that TEMPORAL_… is set as for `temporal workflow list`\n";
+    for line in [RUNS, ON_TIME, &is_fault, fix] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert_eq!(code, Some(1), "{told}");
+    assert!(serving.terminate().await.success());
+}
+
+/// Returns how `meridian doctor` ends, and what it prints, every gap as one space.
+async fn doctor(installation: &Installation, told: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (status, printed, _) = installation.try_run_with(told, &["doctor"]).await;
+    let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    (status.code(), lines.collect::<Vec<_>>().join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
