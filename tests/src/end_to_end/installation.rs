@@ -2,6 +2,8 @@
 //! as its operator would.
 
 use std::ffi::OsStr;
+#[cfg(target_os = "linux")]
+use std::fs::DirEntry;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -346,6 +348,17 @@ impl Serving {
     /// Lets a frozen process go on.
     pub fn thaw(&mut self) {
         self.signal(libc::SIGCONT);
+    }
+
+    /// The names of its threads, as far as the kernel keeps them: fifteen letters.
+    #[cfg(target_os = "linux")]
+    pub fn threads(&mut self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.id());
+        let tasks = std::fs::read_dir(tasks).expect("a process that runs has threads");
+        // One may end meanwhile.
+        let name = |task: DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        let names = tasks.filter_map(Result::ok).filter_map(name);
+        names.map(|name| name.trim_end().to_owned()).collect()
     }
 
     /// The number of the process.

@@ -8,6 +8,10 @@ use tests::end_to_end::until;
 
 use crate::stage;
 
+/// The threads of workers, as their queues are called.
+#[cfg(target_os = "linux")]
+const WORKERS: [&str; 3] = ["meridian-email", "meridian-leads", "meridian-sms"];
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,6 +24,8 @@ async fn a_server_of_our_own_ends_with_us_and_sleeps_on_its_file() {
     assert!(answers(port) && place.join("server.db").exists());
 
     stage::one_lead_is_driven(&installation, &mut serving).await;
+    #[cfg(target_os = "linux")]
+    own_threads(&mut serving).await;
 
     // In whatever way.
     serving.kill().await;
@@ -49,6 +55,19 @@ async fn a_worker_starts_no_server_of_its_own() {
     let said = installation.log();
     assert!(said.contains("told where Temporal is: set TEMPORAL_ADDRESS,"), "{said}");
     assert!(!installation.place().join("temporal").exists(), "it started one");
+}
+
+/// Waits until the worker of each queue has one thread to itself: what holds workflows up does not hold
+/// mails up.
+#[cfg(target_os = "linux")]
+async fn own_threads(serving: &mut Serving) {
+    until(LIMIT, async || {
+        let mut threads = serving.threads();
+        threads.retain(|name| WORKERS.contains(&name.as_str()));
+        threads.sort();
+        if threads == WORKERS { Ok(()) } else { Err(format!("{threads:?}")) }
+    })
+    .await;
 }
 
 fn ended(serving: &mut Serving) -> Result<(), String> {
