@@ -213,6 +213,11 @@ impl Installation {
         (output.status, text(output.stdout), text(output.stderr))
     }
 
+    /// Starts a command that may be killed before it ends, and reaches the database through `url`.
+    pub fn start_through(&self, url: &str, arguments: &[&str]) -> Serving {
+        self.stay(self.command(arguments).env("DATABASE_URL", url))
+    }
+
     /// Starts `meridian serve`; it may not be ready yet.
     pub fn serve(&self) -> Serving {
         self.stay(&mut self.command(&["serve"]))
@@ -225,7 +230,7 @@ impl Installation {
 
     /// Starts `meridian serve`, which reaches the database through `url`.
     pub fn serve_through(&self, url: &str) -> Serving {
-        self.stay(self.command(&["serve"]).env("DATABASE_URL", url))
+        self.start_through(url, &["serve"])
     }
 
     /// Starts `meridian worker`.

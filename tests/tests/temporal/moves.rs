@@ -1,13 +1,23 @@
 //! A campaign that moves between engines while its leads are under way.
 
-use tests::end_to_end::installation::Installation;
+use std::collections::HashMap;
+
+use tests::end_to_end::installation::{Installation, Serving};
 use tests::end_to_end::mail_server::{Delays, MailServer};
+use tests::end_to_end::oracle::{self, assert_none};
+use tests::end_to_end::proxy::{Losses, Lost, Proxy, Then};
 use tests::end_to_end::temporal_server::{TemporalServer, engine};
 use tests::end_to_end::{PATIENCE, until};
 
 use crate::stage::{CAMPAIGN, Stage};
 
 const LEADS: u32 = 20;
+
+/// As many as one transaction moves.
+const PAGE: u32 = 500;
+
+/// Those that are left when a move of all is killed after its first transaction.
+const REST: u32 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_moves_to_postgres_and_back_with_leads_in_flight() {
@@ -22,6 +32,72 @@ async fn a_campaign_moves_to_postgres_and_back_with_leads_in_flight() {
     assert_eq!(again["leads"], 0, "{again}");
     stage.settled(&mut serving).await;
     stage.judge(serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_is_killed_half_way_is_repeated_with_leads_in_flight() {
+    let (stage, mut serving) = Stage::set(PAGE + REST).await;
+    // It knows nothing of Temporal.
+    let beside = stage.installation.work();
+    stage.accepted(&mut serving, 100).await;
+    for (from, to) in [("temporal", "postgres"), ("postgres", "temporal")] {
+        kill_half_way(&stage, to).await;
+        assert_eq!(driven(&stage, [from, to]).await, [REST, PAGE]);
+        each_sends(&stage, &mut serving).await;
+        assert_eq!(driven(&stage, [from, to]).await, [REST, PAGE]);
+        let moved = stage.installation.json(&["engine", "move", "--to", to, CAMPAIGN]).await;
+        assert_eq!(moved["leads"], REST, "{moved}");
+        assert_eq!(driven(&stage, [from, to]).await, [0, PAGE + REST]);
+    }
+    stage.settled(&mut serving).await;
+    assert_eq!(driven(&stage, ["postgres", "temporal"]).await, [0, PAGE + REST]);
+    assert_none("to be reviewed", oracle::to_review(&oracle::sends(&stage.database).await));
+    assert!(beside.terminate().await.success());
+    stage.judge(serving).await;
+}
+
+/// Begins to move everybody to an engine, and kills whoever does it when the first of them are moved,
+/// before it hears of it.
+async fn kill_half_way(stage: &Stage, to: &str) {
+    let (lost, then) = (Lost::Answer, Then::Silence);
+    let losses = Losses::First { changing: "enrollments", lost, then };
+    let proxy = Proxy::start(&stage.database.url, losses).await;
+    let command = ["engine", "move", "--to", to, CAMPAIGN];
+    let moving = stage.installation.start_through(proxy.url(), &command);
+    let struck = tokio::time::timeout(PATIENCE, proxy.struck()).await;
+    assert!(struck.is_ok(), "nobody is moved");
+    moving.kill().await;
+    stage.tell(&format!("the move to {to} is killed"));
+}
+
+/// Returns how many leads each engine drives.
+async fn driven(stage: &Stage, engines: [&str; 2]) -> [u32; 2] {
+    let query = "SELECT engine, count(*) FROM enrollments GROUP BY engine";
+    let mut owner = stage.database.owner().await;
+    let driven: HashMap<String, i64> =
+        sqlx::query_as(query).fetch_all(&mut owner).await.unwrap().into_iter().collect();
+    engines.map(|engine| driven.get(engine).map_or(0, |count| u32::try_from(*count).unwrap()))
+}
+
+/// Waits until more mails than now have left to leads of each engine.
+async fn each_sends(stage: &Stage, serving: &mut Serving) {
+    let before = sent(stage).await;
+    until(PATIENCE, async || {
+        serving.assert_running();
+        let sent = sent(stage).await;
+        let more = sent.iter().filter(|(engine, count)| before.get(*engine) < Some(*count)).count();
+        if more == 2 { Ok(()) } else { Err(format!("{before:?}, then {sent:?}")) }
+    })
+    .await;
+    stage.tell("both engines send");
+}
+
+/// Returns how many mails have left to the leads of each engine.
+async fn sent(stage: &Stage) -> HashMap<String, i64> {
+    let query = "SELECT e.engine, count(*) FROM sends JOIN enrollments AS e USING (workspace_id, enrollment_id)
+                 WHERE sends.state = 'accepted' GROUP BY e.engine";
+    let mut owner = stage.database.owner().await;
+    sqlx::query_as(query).fetch_all(&mut owner).await.unwrap().into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
