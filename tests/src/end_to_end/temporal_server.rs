@@ -20,6 +20,9 @@ use crate::{cluster, janitor};
 /// How long a server may take to answer.
 const READY: Duration = Duration::from_secs(120);
 
+/// More histories than a test leaves behind.
+const HISTORIES_MAX: usize = 5_000;
+
 /// What to do where there is none.
 const FIX: &str = "run `scripts/setup temporal`, or \
                    `go install github.com/temporalio/cli/cmd/temporal@v1.5.1`, and put it on PATH";
@@ -134,8 +137,10 @@ impl TemporalServer {
     /// When there is none, or one goes another way.
     pub async fn replay_histories(&self) -> usize {
         let address = format!("http://{}", self.address()).parse().expect("an address");
-        let found = histories::fetch(Some(&address), 1_000).await.expect("the server answers");
+        let found = histories::fetch(Some(&address), HISTORIES_MAX).await;
+        let found = found.expect("the server answers");
         assert!(!found.is_empty(), "there are no histories");
+        assert!(found.len() < HISTORIES_MAX, "there may be more histories");
         let place = std::env::var_os("MERIDIAN_HISTORIES").map(PathBuf::from);
         for (name, history) in &found {
             assert_eq!(histories::replay(history).await, Ok(()), "{name}");

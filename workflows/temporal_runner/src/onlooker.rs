@@ -1,10 +1,16 @@
 //! Workflows of leads as somebody beside them sees them: what was recorded of each, and whether it goes on.
 //! For whoever measures or judges; it drives nothing, and knows no rows.
 
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use futures::TryStreamExt as _;
 use machine::ids::{EnrollmentId, WorkspaceId};
 use prost::Message as _;
-use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowSignalOptions};
+use temporalio_client::{
+    Client, WorkflowExecutionInfo, WorkflowFetchHistoryOptions, WorkflowListOptions,
+    WorkflowSignalOptions,
+};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use url::Url;
@@ -47,7 +53,7 @@ pub enum Standing {
 pub struct LookError {
     workflow: String,
     #[source]
-    source: Box<WorkflowInteractionError>,
+    source: Box<dyn Error + Send + Sync>,
 }
 
 impl Onlooker {
@@ -70,7 +76,7 @@ impl Onlooker {
         workspace: WorkspaceId,
         enrollment: EnrollmentId,
     ) -> Result<Recorded, LookError> {
-        let events = self.events(workspace, enrollment).await?;
+        let events = self.events(&workflow_id(workspace, enrollment), None).await?;
         let count = |kinds: &[EventType]| {
             events.iter().filter(|event| kinds.contains(&event.event_type())).count()
         };
@@ -99,8 +105,8 @@ impl Onlooker {
         Ok(Recorded { events: events.len(), labels, standing })
     }
 
-    /// Returns the newest history of an enrollment's workflow with all that it holds, as bytes in which texts
-    /// stand as they are, or as JSON writes them.
+    /// Returns the histories of all runs of an enrollment's workflow with all that they hold, as bytes in which
+    /// texts stand as they are, or as JSON writes them.
     ///
     /// # Errors
     ///
@@ -110,20 +116,36 @@ impl Onlooker {
         workspace: WorkspaceId,
         enrollment: EnrollmentId,
     ) -> Result<Vec<u8>, LookError> {
-        let events = self.events(workspace, enrollment).await?;
-        Ok(events.iter().flat_map(HistoryEvent::encode_to_vec).collect())
+        let workflow = workflow_id(workspace, enrollment);
+        let query = format!("WorkflowId = '{workflow}'");
+        let listed = self.client.list_workflows(query, WorkflowListOptions::default());
+        let runs = listed.map_ok(|run| Some(run.run_id().to_owned())).try_collect();
+        let mut runs: BTreeSet<Option<String>> =
+            runs.await.map_err(|source| LookError::of(&workflow, source))?;
+        // The newest run may not be listed yet.
+        runs.insert(None);
+        let mut whole = Vec::new();
+        for run in runs {
+            let events = self.events(&workflow, run).await?;
+            whole.extend(events.iter().flat_map(HistoryEvent::encode_to_vec));
+        }
+        Ok(whole)
     }
 
+    /// Reads the history of a run; of the newest if none is named.
     async fn events(
         &self,
-        workspace: WorkspaceId,
-        enrollment: EnrollmentId,
+        workflow: &str,
+        run: Option<String>,
     ) -> Result<Vec<HistoryEvent>, LookError> {
-        let workflow = workflow_id(workspace, enrollment);
-        let handle = self.client.get_workflow_handle::<Lead>(workflow.clone());
-        let events =
-            handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await;
-        events.map_err(|source| LookError { workflow, source: Box::new(source) })
+        let named = WorkflowExecutionInfo::builder()
+            .namespace(self.client.options().namespace.clone())
+            .workflow_id(workflow.to_owned())
+            .maybe_run_id(run)
+            .build();
+        let handle = named.bind_untyped(self.client.clone());
+        let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events();
+        events.await.map_err(|source| LookError::of(workflow, source))
     }
 
     /// Pokes a workflow that goes on, as the relay does, though there is nothing new to see.
@@ -140,6 +162,12 @@ impl Onlooker {
         let handle = self.client.get_workflow_handle::<Lead>(workflow.clone());
         let poke = Lenient::from(Poke { signal_seq: 0 });
         let poked = handle.signal(Lead::look_again, poke, WorkflowSignalOptions::default()).await;
-        poked.map_err(|source| LookError { workflow, source: Box::new(source) })
+        poked.map_err(|source| LookError::of(&workflow, source))
+    }
+}
+
+impl LookError {
+    fn of(workflow: &str, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { workflow: workflow.to_owned(), source: Box::new(source) }
     }
 }
