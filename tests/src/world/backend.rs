@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::names;
 use super::news::{LeadChange, News};
 use super::person::Lead;
-use super::postgres::{Postgres, Times};
+use super::postgres::{Clock, Postgres, Times};
 use super::provider::Script;
 use super::sequence::Sender;
 
@@ -113,7 +113,12 @@ impl Backend {
     /// Returns a world on a real database of its own whose leads a real Temporal server drives, and
     /// whose messages leave through a mail server.
     pub async fn temporal() -> Self {
-        Self::Postgres(Box::new(Postgres::driven_by_temporal().await))
+        Self::Postgres(Box::new(Postgres::driven_by_temporal(Clock::Set).await))
+    }
+
+    /// Returns such a world whose leads wake by Temporal's timers, which are short.
+    pub async fn temporal_with_timers() -> Self {
+        Self::Postgres(Box::new(Postgres::driven_by_temporal(Clock::Runs).await))
     }
 
     /// Whether leads that are due at the same moment come one by one, in no order.
@@ -265,6 +270,22 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.next_due(),
             Self::Postgres(postgres) => postgres.next_due().await,
+        }
+    }
+
+    /// What comes in from now on is not looked at, where leads wake by timers.
+    pub async fn hold_up(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Postgres(postgres) => postgres.hold_up().await,
+        }
+    }
+
+    /// What has come in is looked at.
+    pub async fn go_on(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Postgres(postgres) => postgres.go_on().await,
         }
     }
 

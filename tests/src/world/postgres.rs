@@ -7,6 +7,7 @@ mod news;
 mod run;
 mod sight;
 mod times;
+mod wall;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -53,6 +54,15 @@ use crate::cluster::Database;
 /// So slow that campaign time stands still while a scenario runs.
 const FROZEN: f64 = 1e-9;
 
+/// How time passes in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// It is set on: whoever sleeps is woken by the one who looks for those that are late.
+    Set,
+    /// It runs from one moment to the next: whoever sleeps is woken by a timer.
+    Runs,
+}
+
 /// A world on a real database.
 pub struct Postgres(Mutex<Inner>, WorkspaceId);
 
@@ -73,6 +83,7 @@ struct Inner {
     team_mails: Vec<Mail>,
     reading: Reading,
     orders: u64,
+    clock: Clock,
     times: Times,
     old_asks: VecDeque<Ask>,
     old_records: VecDeque<Recorded>,
@@ -82,21 +93,28 @@ struct Inner {
 
 impl Postgres {
     pub(super) async fn new(times: Times) -> Self {
-        Self::of(names::workspace(), times).await
+        Self::of(&Database::create().await, names::workspace(), times, Clock::Set).await
     }
 
     /// Returns a world whose leads Temporal drives.
-    pub(super) async fn driven_by_temporal() -> Self {
-        let world = Self::of(names::workspace_of_its_own(), Times::Once).await;
+    pub(super) async fn driven_by_temporal(clock: Clock) -> Self {
+        let database = Database::create().await;
+        if clock == Clock::Runs {
+            wall::put_up(&mut database.owner().await).await;
+        }
+        let workspace = names::workspace_of_its_own();
+        let world = Self::of(&database, workspace, Times::Once, clock).await;
         let mut inner = world.0.lock().await;
-        inner.driven = Some(Driven::start(&inner.room, inner.workspace).await);
+        let mut room = inner.room.clone();
+        room.store = database.store().await;
+        inner.driven = Some(Driven::start(&room, workspace).await);
         drop(inner);
         world
     }
 
-    async fn of(workspace: WorkspaceId, times: Times) -> Self {
-        let database = Database::create().await;
-        let store = database.store().await;
+    async fn of(database: &Database, workspace: WorkspaceId, times: Times, clock: Clock) -> Self {
+        let url = wall::for_the_test(&database.url);
+        let store = Store::open(&url, 16).await.expect("the test's database opens");
         let runner = Uuid::from_u128(7);
         let mut owner = database.owner().await;
         sqlx::query(
@@ -106,14 +124,20 @@ impl Postgres {
         .execute(&mut owner)
         .await
         .expect("a workspace");
+        let factor = match clock {
+            Clock::Set => FROZEN,
+            Clock::Runs => wall::FACTOR,
+        };
         // The product's own clock never goes back, and worlds begin in the past.
         let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
-        sqlx::query("UPDATE clock SET real_anchor = now(), campaign_anchor = $1, factor = $2")
-            .bind(beginning)
-            .bind(FROZEN)
-            .execute(&mut owner)
-            .await
-            .expect("a clock");
+        sqlx::query(
+            "UPDATE clock SET real_anchor = clock_timestamp(), campaign_anchor = $1, factor = $2",
+        )
+        .bind(beginning)
+        .bind(factor)
+        .execute(&mut owner)
+        .await
+        .expect("a clock");
         let mut conn = store.begin_outside().await.expect("the database answers");
         let wall = clock::read(&mut conn).await.expect("a clock").wall;
         // The test is the runner, and lives.
@@ -138,6 +162,7 @@ impl Postgres {
             team_mails: Vec::new(),
             reading: Reading::AtOnce,
             orders: 0,
+            clock,
             times,
             old_asks: VecDeque::new(),
             old_records: VecDeque::new(),
@@ -393,7 +418,10 @@ impl Postgres {
     }
 
     pub(super) async fn move_clock(&self, to: DateTime<Utc>) {
-        let inner = self.0.lock().await;
+        let inner = &mut *self.0.lock().await;
+        if inner.clock == Clock::Runs {
+            return wall::run_to(&mut inner.owner, &inner.store, to).await;
+        }
         let mut conn = inner.store.begin_outside().await.expect("the database answers");
         clock::advance_to(&mut conn, to).await.expect("a clock");
         conn.commit().await.expect("a commit");
@@ -417,6 +445,20 @@ impl Postgres {
             });
         let lost = inner.lost.iter().map(|(at, _, _)| *at).collect::<Vec<_>>();
         wakes.chain(lost).filter(|at| *at > now).min()
+    }
+
+    pub(super) async fn hold_up(&self) {
+        let inner = &mut *self.0.lock().await;
+        if inner.clock == Clock::Runs {
+            wall::hide(&mut inner.owner).await;
+        }
+    }
+
+    pub(super) async fn go_on(&self) {
+        let inner = &mut *self.0.lock().await;
+        if inner.clock == Clock::Runs {
+            wall::show(&mut inner.owner).await;
+        }
     }
 
     pub(super) async fn settle(&self) {

@@ -104,17 +104,8 @@ struct Script {
     pause: Option<(usize, ResumeRule)>,
 }
 
-/// How much befalls a lead between two moves of the clock.
-#[derive(Debug, Clone, Copy)]
-enum Pace {
-    /// As much as comes.
-    Many,
-    /// One thing: workers that run beside the test may be done with the first before the second comes.
-    One,
-}
-
 impl Script {
-    fn random(seed: u64, leads: usize, pace: Pace) -> Self {
+    fn random(seed: u64, leads: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let far = [minutes(10), hours(1), hours(6), days(1), days(1), days(2), days(4)];
         let moves = (0..MOVES).map(|_| *far.choose(&mut rng).unwrap()).collect();
@@ -124,10 +115,6 @@ impl Script {
                 .map(|_| (rng.random_range(0..MOVES), *DEEDS.choose(rng).unwrap()))
                 .collect();
             log.sort_by_key(|(after, _)| *after);
-            match pace {
-                Pace::Many => {}
-                Pace::One => log.dedup_by_key(|(after, _)| *after),
-            }
             log
         };
         let logs = (0..leads).map(|_| log(&mut rng)).collect();
@@ -274,11 +261,11 @@ fn shape(number: usize) -> Sequence {
 }
 
 /// Plays logs on a backend, in as many worlds as it takes.
-async fn play<F: Future<Output = Backend>>(pace: Pace, backend: impl Fn() -> F) {
+async fn play<F: Future<Output = Backend>>(backend: impl Fn() -> F) {
     let seed = seed();
     let logs = std::env::var("LOGS").ok().map_or(LOGS, |logs| logs.parse().unwrap());
     let worlds = (seed..).zip((0..logs).step_by(LEADS)).map(|(seed, first)| {
-        let script = Script::random(seed, LEADS.min(logs - first), pace);
+        let script = Script::random(seed, LEADS.min(logs - first));
         let backend = &backend;
         async move {
             tell(format_args!("from log {first} on: SEED={seed} LOGS={}", script.logs.len()));
@@ -295,10 +282,10 @@ async fn play<F: Future<Output = Backend>>(pace: Pace, backend: impl Fn() -> F) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anything_may_happen_on_postgres() {
-    play(Pace::Many, Backend::postgres).await;
+    play(Backend::postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anything_may_happen_on_temporal() {
-    play(Pace::One, Backend::temporal).await;
+    play(Backend::temporal_with_timers).await;
 }

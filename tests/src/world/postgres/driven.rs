@@ -34,7 +34,7 @@ use crate::world::backend::{ANSWER, Mail, Sent};
 use crate::world::mail_server::MailServer;
 
 /// How often it is looked whether the world has come to rest.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(40);
 
 /// After this long a world that still moves will not come to rest, even beside other work.
 const REST: Duration = Duration::from_secs(300);
