@@ -37,7 +37,7 @@ async fn a_campaign_moves_to_postgres_and_back_with_leads_in_flight() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_is_killed_half_way_is_repeated_with_leads_in_flight() {
     let (stage, mut serving) = Stage::set(PAGE + REST).await;
-    // It knows nothing of Temporal.
+    // Drives whoever is on Postgres.
     let beside = stage.installation.work();
     stage.accepted(&mut serving, 100).await;
     for (from, to) in [("temporal", "postgres"), ("postgres", "temporal")] {
@@ -79,25 +79,33 @@ async fn driven(stage: &Stage, engines: [&str; 2]) -> [u32; 2] {
     engines.map(|engine| driven.get(engine).map_or(0, |count| u32::try_from(*count).unwrap()))
 }
 
-/// Waits until more mails than now have left to leads of each engine.
+/// Waits until more mails than now have left to leads of each engine, or none of its leads is left.
 async fn each_sends(stage: &Stage, serving: &mut Serving) {
     let before = sent(stage).await;
     until(PATIENCE, async || {
         serving.assert_running();
         let sent = sent(stage).await;
-        let more = sent.iter().filter(|(engine, count)| before.get(*engine) < Some(*count)).count();
-        if more == 2 { Ok(()) } else { Err(format!("{before:?}, then {sent:?}")) }
+        let mut both = sent.iter().zip(&before);
+        let all = both.all(|((_, now, open), (_, then, _))| now > then || *open == 0);
+        if all { Ok(()) } else { Err(format!("{before:?}, then {sent:?}")) }
     })
     .await;
     stage.tell("both engines send");
 }
 
-/// Returns how many mails have left to the leads of each engine.
-async fn sent(stage: &Stage) -> HashMap<String, i64> {
-    let query = "SELECT e.engine, count(*) FROM sends JOIN enrollments AS e USING (workspace_id, enrollment_id)
-                 WHERE sends.state = 'accepted' GROUP BY e.engine";
+/// An engine, how many mails have left to its leads, and how many of these are under way.
+type Sent = (String, i64, i64);
+
+async fn sent(stage: &Stage) -> [Sent; 2] {
+    let query = "SELECT engine, sum(mails)::bigint, count(*) FILTER (WHERE ended_at IS NULL)
+                 FROM enrollments AS e, LATERAL (
+                     SELECT count(*) AS mails FROM sends AS s
+                     WHERE s.workspace_id = e.workspace_id AND s.enrollment_id = e.enrollment_id
+                         AND s.state = 'accepted') AS of_one
+                 GROUP BY engine ORDER BY engine";
     let mut owner = stage.database.owner().await;
-    sqlx::query_as(query).fetch_all(&mut owner).await.unwrap().into_iter().collect()
+    let sent: Vec<Sent> = sqlx::query_as(query).fetch_all(&mut owner).await.unwrap();
+    sent.try_into().expect("leads of both engines")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,11 +41,11 @@ async fn a_namespace_that_is_not_there_is_named() {
         if is_told { Ok(()) } else { Err("nobody says so".to_owned()) }
     })
     .await;
-    let told = [ENGINE, ("TEMPORAL_ADDRESS", &address), elsewhere];
-    let (code, told) = doctor(&installation, &told).await;
+    let variables = [ENGINE, ("TEMPORAL_ADDRESS", &address), elsewhere];
+    let (code, said) = doctor(&installation, &variables).await;
     let is_fault =
         format!("\nFAULT temporal's server Temporal at http://{address}/ has no namespace `nope`:");
-    assert!(code == Some(1) && told.contains(&is_fault), "{told}");
+    assert!(code == Some(1) && said.contains(&is_fault), "{said}");
     assert!(serving.terminate().await.success());
 }
 
@@ -57,27 +57,27 @@ async fn the_doctor_asks_the_server_that_is_named() {
     let mut serving = installation.serve_with(&engine(&address));
     installation.ready(&mut serving).await;
 
-    let (code, told) = doctor(&installation, &engine(&address)).await;
+    let (code, said) = doctor(&installation, &engine(&address)).await;
     let is_there = format!("\nok temporal's server {address}\n");
     for line in [RUNS, ON_TIME, &is_there] {
-        assert!(told.contains(line), "{told}");
+        assert!(said.contains(line), "{said}");
     }
-    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(code, Some(0), "{said}");
 
-    let (code, told) = doctor(&installation, &engine(NOBODY)).await;
+    let (code, said) = doctor(&installation, &engine(NOBODY)).await;
     let is_away = format!("Temporal at http://{NOBODY}/ does not answer: Connection refused");
     let is_fault = format!("\nFAULT temporal's server {is_away}");
     let fix = "\nsee that it runs, and that TEMPORAL_… is set as for `temporal workflow list`\n";
     for line in [RUNS, ON_TIME, &is_fault, fix] {
-        assert!(told.contains(line), "{told}");
+        assert!(said.contains(line), "{said}");
     }
-    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(code, Some(1), "{said}");
     assert!(serving.terminate().await.success());
 }
 
 /// Returns how `meridian doctor` ends, and what it prints, every gap as one space.
-async fn doctor(installation: &Installation, told: &[(&str, &str)]) -> (Option<i32>, String) {
-    let (status, printed, _) = installation.try_run_with(told, &["doctor"]).await;
+async fn doctor(installation: &Installation, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (status, printed, _) = installation.try_run_with(variables, &["doctor"]).await;
     let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     (status.code(), lines.collect::<Vec<_>>().join("\n"))
 }
