@@ -237,6 +237,7 @@ impl World {
     /// All that `deeds` does has come in before the test waits for what comes of it. Where the test drives
     /// leads itself, or they wake by timers, none of it is looked at before.
     pub async fn at_once(&self, deeds: impl Future<Output = ()>) {
+        self.settle().await;
         self.held_up.store(true, Ordering::Relaxed);
         self.backend.hold_up().await;
         deeds.await;

@@ -26,7 +26,7 @@ use activities::send::Recorded;
 use activities::send::gate::Dispatch;
 use activities::senders::{self, NewSender, SenderStatus};
 use activities::store::{Store, clock, leads, turns};
-use activities::turn::Ask;
+use activities::turn::{Ask, OVERDUE};
 use activities::verify;
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::context::Consent;
@@ -105,15 +105,14 @@ impl Postgres {
         let workspace = names::workspace_of_its_own();
         let world = Self::of(&database, workspace, Times::Once, clock).await;
         let mut inner = world.0.lock().await;
-        let mut room = inner.room.clone();
-        room.store = database.store().await;
-        inner.driven = Some(Driven::start(&room, workspace).await);
+        let store = database.store().await;
+        inner.driven = Some(Driven::start(&inner.room, &store, workspace).await);
         drop(inner);
         world
     }
 
     async fn of(database: &Database, workspace: WorkspaceId, times: Times, clock: Clock) -> Self {
-        let url = wall::for_the_test(&database.url);
+        let url = wall::url_of_the_test(&database.url);
         let store = Store::open(&url, 16).await.expect("the test's database opens");
         let runner = Uuid::from_u128(7);
         let mut owner = database.owner().await;
@@ -517,6 +516,12 @@ impl Inner {
     async fn now(&self) -> DateTime<Utc> {
         let mut conn = self.store.begin_outside().await.expect("the database answers");
         clock::read(&mut conn).await.expect("a clock").campaign
+    }
+
+    /// Returns since when a lead has been due at which nobody looked for too long.
+    async fn overdue(&self) -> DateTime<Utc> {
+        let mut conn = self.store.begin_outside().await.expect("the database answers");
+        clock::read(&mut conn).await.expect("a clock").campaign_in(-OVERDUE)
     }
 
     /// Returns the lead with this address, added if nobody knew it.

@@ -11,7 +11,7 @@ use activities::engine::Engine;
 use activities::life;
 use activities::mailroom::Mailroom;
 use activities::senders::Transport;
-use activities::store::bell;
+use activities::store::{Store, bell};
 use chrono::{DateTime, Utc};
 use machine::ids::{EnrollmentId, WorkspaceId};
 use server::temporal_server::TemporalServer;
@@ -58,8 +58,8 @@ pub(super) struct Driven {
 }
 
 impl Driven {
-    /// Starts workers for the leads of a world.
-    pub(super) async fn start(room: &Mailroom, workspace: WorkspaceId) -> Self {
+    /// Starts workers for the leads of a world, which reach the database through `store`.
+    pub(super) async fn start(room: &Mailroom, store: &Store, workspace: WorkspaceId) -> Self {
         let given = temporal_server::given();
         let address = address(given).await;
         let settings = Settings {
@@ -71,9 +71,13 @@ impl Driven {
         // Two where a full server is tried, one beside a server of our own.
         let processes = if given.is_some() { 2 } else { 1 };
         let rooms: Vec<Mailroom> = (0..processes).map(|number| process(room, number)).collect();
+        // They live, though nobody tells them the time.
         let beating = rooms.iter().map(|room| tokio::spawn(keep_beating(room.clone())));
         let beating = beating.map(|task| task.abort_handle()).collect();
-        let start = |room| Runner::start(room, settings.clone()).expect("the settings read well");
+        let start = |mut room: Mailroom| {
+            room.store = store.clone();
+            Runner::start(room, settings.clone()).expect("the settings read well")
+        };
         let runners = rooms.into_iter().map(start).collect();
         Self { mail_server: MailServer::start().await, address, runners, beating, known: 0 }
     }

@@ -128,10 +128,10 @@ impl Inner {
             }
             moved = true;
             if self.driven.is_some() {
-                // Where no time passes, a lead that looked a moment ago would not look again.
+                // Its lease has not run out in truth: it is to be found by the one who looks for the late.
                 sqlx::query("UPDATE enrollments SET wake_at = $2 WHERE enrollment_id = $1")
                     .bind(enrollment.uuid())
-                    .bind(now - TimeDelta::minutes(1))
+                    .bind(self.overdue().await - TimeDelta::minutes(1))
                     .execute(&mut self.owner)
                     .await
                     .expect("the lead is due");
