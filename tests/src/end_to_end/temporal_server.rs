@@ -169,15 +169,27 @@ impl TemporalServer {
 
     /// Returns the words on what a workflow has begun, in its order: the type of each event, and its summary.
     pub async fn summaries(&self, workflow: &str) -> Vec<(String, String)> {
-        let shown = self.json(&["workflow", "show", "--workflow-id", workflow]).await;
-        let events = shown["events"].as_array().expect("a list");
         let summary = |event: &Value| {
             let data = event["userMetadata"]["summary"]["data"].as_str()?;
             let text = BASE64_STANDARD.decode(data).expect("a payload");
             let text = serde_json::from_slice(&text).expect("a text as JSON");
             Some((event["eventType"].as_str()?.to_owned(), text))
         };
-        events.iter().filter_map(summary).collect()
+        self.events(workflow).await.iter().filter_map(summary).collect()
+    }
+
+    /// Returns the newest history of a workflow.
+    pub async fn events(&self, workflow: &str) -> Vec<Value> {
+        let mut shown = self.json(&["workflow", "show", "--workflow-id", workflow]).await;
+        serde_json::from_value(shown["events"].take()).expect("a list")
+    }
+
+    /// Returns the ids of the workflows that a query of its lists finds.
+    pub async fn found(&self, query: &str) -> Vec<String> {
+        let listed = self.json(&["workflow", "list", "--query", query]).await;
+        let id = |listed: &Value| listed["execution"]["workflowId"].as_str().map(str::to_owned);
+        let listed = listed.as_array().expect("a list").iter();
+        listed.map(|listed| id(listed).expect("each has an id")).collect()
     }
 
     /// Runs the program against it, and returns what it printed as JSON.

@@ -109,10 +109,7 @@ fn leads(count: usize) -> String {
 async fn only_history(temporal: &TemporalServer, installation: &Installation) -> Vec<Value> {
     let campaign = shown(installation).await["id"].as_str().unwrap().to_owned();
     let query = format!("MeridianCampaign='{campaign}'");
-    let listed = temporal.json(&["workflow", "list", "--query", &query]).await;
-    let workflow = listed[0]["execution"]["workflowId"].as_str().unwrap();
-    let mut history = temporal.json(&["workflow", "show", "--workflow-id", workflow]).await;
-    serde_json::from_value(history["events"].take()).unwrap()
+    temporal.events(&temporal.found(&query).await[0]).await
 }
 
 async fn shown(installation: &Installation) -> Value {

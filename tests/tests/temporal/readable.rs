@@ -141,10 +141,7 @@ fn workflow(lead: &Lead) -> String {
 /// Waits until a query finds these workflows and no other.
 async fn are_found(temporal: &TemporalServer, query: &str, meant: &BTreeSet<String>) {
     until(PATIENCE, async || {
-        let listed = temporal.json(&["workflow", "list", "--query", query]).await;
-        let ids = listed.as_array().unwrap().iter();
-        let ids = ids.map(|it| it["execution"]["workflowId"].as_str().unwrap().to_owned());
-        let found: BTreeSet<String> = ids.collect();
+        let found: BTreeSet<String> = temporal.found(query).await.into_iter().collect();
         if found == *meant { Ok(()) } else { Err(format!("{query}: {found:?}, not {meant:?}")) }
     })
     .await;

@@ -67,9 +67,8 @@ async fn assert_readable(stage: &Stage) {
     let temporal = &stage.temporal;
     let mut workflow = String::new();
     until(PATIENCE, async || {
-        let listed = temporal.json(&["workflow", "list", "--query", &who_replied]).await;
-        let found = listed[0]["execution"]["workflowId"].as_str().map(str::to_owned);
-        workflow = found.ok_or_else(|| listed.to_string())?;
+        workflow =
+            temporal.found(&who_replied).await.into_iter().next().ok_or("nobody is found")?;
         Ok(())
     })
     .await;
@@ -82,11 +81,9 @@ async fn assert_readable(stage: &Stage) {
     assert_eq!(metadata["queryResult"][0]["currentDetails"], headline, "{metadata}");
 
     // The one above may have been written to before its workflow began anew.
-    let listed = temporal.json(&["workflow", "list", "--query", "WorkflowType='lead.v1'"]).await;
     let mut summaries = Vec::new();
-    for workflow in listed.as_array().unwrap() {
-        let id = workflow["execution"]["workflowId"].as_str().unwrap();
-        let words = temporal.summaries(id).await.into_iter().map(|(_, summary)| summary);
+    for workflow in temporal.found("WorkflowType='lead.v1'").await {
+        let words = temporal.summaries(&workflow).await.into_iter().map(|(_, summary)| summary);
         summaries.extend(words);
     }
     assert!(summaries.contains(&"second: email".to_owned()), "{summaries:?}");
